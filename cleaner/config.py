@@ -1,0 +1,174 @@
+"""One model of a run: the TOML file, the command line's `--set` and Prefect's form are views of it.
+
+Every threshold, k, share and cap of the recipe (docs/design.md, "The method") is a field here with the recipe's value.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cleaner.errors import ConfigError, nearest
+
+
+class Section(BaseModel):
+    """Settings that never change once made, and that know every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Scan(Section):
+    """How a source is read into the manifest."""
+
+    max_pixels: int = Field(default=100_000_000, ge=1, description="a larger image is refused as a decompression bomb")
+    shard: int = Field(default=10_000, ge=1, description="samples read in one step")
+
+
+class Features(Section):
+    """Which frozen backbone embeds the images."""
+
+    backbone: str = Field(
+        default="auto",
+        description="a timm model's name, `pixels`, or `auto`: the packaged EfficientNet-Lite0, `pixels` for images under 16 px",
+    )
+    weights: Path | None = Field(
+        default=None, description="a safetensors file for the backbone, instead of its published weights"
+    )
+    image_size: int | None = Field(
+        default=None, ge=8, description="side in pixels the images are resized to; none: chosen by the backbone"
+    )
+    shard: int = Field(default=10_000, ge=1, description="samples embedded in one step")
+
+
+class Duplicates(Section):
+    """What counts as the same picture."""
+
+    similarity: float = Field(
+        default=0.985, gt=0, le=1, description="cosine of features from which two images may be near-duplicates"
+    )
+
+
+class ImageNoise(Section):
+    """Images that show nothing of any class."""
+
+    seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
+    threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
+    max_rounds: int = Field(default=5, ge=1, description="rounds at most")
+    candidates: int = Field(
+        default=300, ge=1, description="images at most in the batch of candidates put before people"
+    )
+
+
+class Split(Section):
+    """One stage of label noise: how a round decides, and until when."""
+
+    k: int = Field(ge=1, description="a given label among the k most probable classes makes a sample positive")
+    max_rounds: int = Field(default=5, ge=1, description="rounds at most")
+    predictor: str = Field(default="probe", description="the part of cleaner/predictors that gives the evidence")
+
+
+class Coarse(Split):
+    k: int = Field(
+        default=5, ge=1, description="the recipe's k; never more than a twentieth of the classes, and at least 1"
+    )
+
+
+class Fine(Split):
+    k: int = Field(default=1, ge=1, description="the recipe's k")
+
+
+class SmallClasses(Section):
+    """Classes with too few images, looked at as a class."""
+
+    min_images: int = Field(default=50, ge=0, description="a class that keeps fewer images is put before people")
+
+
+class Review(Section):
+    """What is put before people, and how much of it."""
+
+    share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the negatives in a batch, smallest margin first"
+    )
+    random_share: float = Field(
+        default=0.02, ge=0, le=1, description="share of the negatives drawn at random, for estimating"
+    )
+    doubtful_share: float = Field(
+        default=0.02, ge=0, le=1, description="share of the positives in a batch, smallest margin first"
+    )
+    max_samples: int = Field(default=2_000, ge=1, description="samples in a batch at most")
+    batches: int = Field(default=1, ge=0, description="batches a stage may ask for")
+
+
+class Config(Section):
+    """Everything a run depends on besides its data."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    folds: int = Field(default=5, ge=2, le=50)
+    scan: Scan = Scan()
+    features: Features = Features()
+    duplicates: Duplicates = Duplicates()
+    image_noise: ImageNoise = ImageNoise()
+    coarse: Coarse = Coarse()
+    fine: Fine = Fine()
+    small_classes: SmallClasses = SmallClasses()
+    review: Review = Review()
+    predictors: dict[str, dict[str, Any]] = Field(default={}, description="settings of a predictor, by its name")
+    reviewers: dict[str, dict[str, Any]] = Field(default={}, description="settings of a reviewer, by its name")
+
+
+def read_config(file: Path | None, assignments: list[str], seed: int | None = None) -> Config:
+    """The defaults, overlaid by the TOML `file`, then by assignments `a.b=value`, then by `seed`.
+
+    Raises:
+        ConfigError: with every wrong key and value in one message.
+    """
+    settings = _read_toml(file) if file else {}
+    for assignment in assignments:
+        _assign(settings, assignment)
+    if seed is not None:
+        settings["seed"] = seed
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        where = f"{file}: " if file else ""
+        raise ConfigError(where + "; ".join(_complaint(Config, problem) for problem in error.errors())) from error
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read ({error.strerror}); --config wants a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: no valid TOML ({error})") from error
+
+
+def _assign(settings: dict[str, Any], assignment: str) -> None:
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}: wants a.b=value, for example --set fine.k=1")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
+    settings[name] = _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value where `text` is one, else the text itself: `fine.k=1` and `features.backbone=resnet18` both work."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _complaint(model: type[BaseModel], problem: Any) -> str:
+    *sections, name = (str(part) for part in problem["loc"])
+    key = ".".join([*sections, name])
+    if problem["type"] != "extra_forbidden":
+        return f"{key} = {problem['input']!r}: {problem['msg']}"
+    for section in sections:
+        model = model.model_fields[section].annotation  # type: ignore[assignment]
+    return f"unknown setting {key}{nearest(name, list(model.model_fields))}"

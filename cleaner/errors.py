@@ -1,0 +1,66 @@
+"""Everything cleaner raises on purpose.
+
+    CleanerError                  exit status 1
+    ├── InputError                exit status 2: the person can mend it; nothing was written
+    │   ├── SourceError           the data set can't be read as one
+    │   ├── ConfigError           an unknown or impossible setting
+    │   ├── RunError              the run directory is no run, or a run of something else
+    │   ├── RunLocked             another command works on the run
+    │   ├── WeightsError          a backbone or its weights can't be had
+    │   └── AnswerError           a review's answers can't be understood
+    ├── StorageError              the disk refused a write
+    └── WaitsForPeople            exit status 3: not a failure; people have something to answer
+
+A message says what is wrong, where, and what to do, in one line for the person who made the mistake.
+"""
+
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class CleanerError(Exception):
+    """The root of the tree; `exit_status` is what the command ends with."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(CleanerError):
+    exit_status = 2
+
+
+class SourceError(InputError):
+    pass
+
+
+class ConfigError(InputError):
+    pass
+
+
+class RunError(InputError):
+    pass
+
+
+class RunLocked(InputError):
+    pass
+
+
+class WeightsError(InputError):
+    pass
+
+
+class AnswerError(InputError):
+    pass
+
+
+class StorageError(CleanerError):
+    pass
+
+
+class WaitsForPeople(CleanerError):
+    exit_status = 3
+
+
+def nearest(wrong: str, known: list[str]) -> str:
+    """` (did you mean X?)`, or ` (known: ...)` when nothing known is near `wrong`."""
+    close = get_close_matches(wrong, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(sorted(known))})"

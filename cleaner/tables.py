@@ -1,0 +1,179 @@
+"""Every schema, and the few functions that turn columns into arrays.
+
+A *row* is a sample's position in the manifest: 0-based, int32, the same in every table of one run.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.errors import CleanerError
+
+
+class Action(StrEnum):
+    """What a verdict says should happen to a sample."""
+
+    KEEP = "keep"
+    RELABEL = "relabel"
+    DROP = "drop"
+
+
+class Answer(StrEnum):
+    """What a person says of a sample. An empty answer is no answer yet."""
+
+    RIGHT = "right"
+    ANOTHER = "another"
+    JUNK = "junk"
+    UNSURE = "unsure"
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+MANIFEST = _schema(
+    sample_id=pa.string(),
+    path=pa.string(),
+    label=pa.string(),
+    width=pa.int32(),
+    height=pa.int32(),
+    mode=pa.string(),
+    bytes=pa.int64(),
+    content_hash=pa.string(),
+    problem=pa.string(),
+)
+"""One row a sample as it was read; a source's other columns follow these. `problem` is null where the image is usable."""
+
+EVIDENCE = _schema(
+    row=pa.int32(),
+    fold=pa.int32(),
+    top_classes=pa.list_(pa.int32()),
+    top_probs=pa.list_(pa.float32()),
+    given_prob=pa.float32(),
+    given_rank=pa.int32(),
+    margin=pa.float32(),
+)
+"""What models that did not train on a sample say of it, rows ascending.
+
+`top_classes` are class numbers, the most probable first; `given_rank` is 0 when the given label is the most probable;
+`margin` is the given label's probability minus the highest other one, in [-1, 1].
+"""
+
+DUPLICATES = _schema(row=pa.int32(), group=pa.int32(), kind=pa.string(), original=pa.int32(), similarity=pa.float32())
+"""The samples that have a duplicate: `group` numbers the sets of samples that are one picture, `original` is the row of
+the group's first sample (its own row for that one), `kind` is `exact` or `near`, `similarity` the cosine to it."""
+
+VERDICTS = _schema(
+    row=pa.int32(),
+    sample_id=pa.string(),
+    stage=pa.string(),
+    round=pa.int32(),
+    action=pa.string(),
+    new_label=pa.string(),
+    score=pa.float32(),
+    by=pa.string(),
+    reason=pa.string(),
+)
+"""One judgement a row, as the ledger keeps them. `score` in [0, 1] is the belief that the given label is right, null where
+the judge has none; `by` is `model:<predictor>`, `rule:<stage>` or `person:<name>`; `action` is null where a person can't
+tell, and such a verdict changes nothing."""
+
+STANDING = _schema(
+    sample_id=pa.string(),
+    path=pa.string(),
+    label=pa.string(),
+    action=pa.string(),
+    new_label=pa.string(),
+    score=pa.float32(),
+    by=pa.string(),
+    stage=pa.string(),
+    round=pa.int32(),
+    reason=pa.string(),
+)
+"""`verdicts.parquet`: one row a sample, as it stands after all verdicts."""
+
+CLEAN = _schema(sample_id=pa.string(), path=pa.string(), label=pa.string())
+"""`clean.parquet`: what to train on."""
+
+BATCH = _schema(
+    row=pa.int32(),
+    sample_id=pa.string(),
+    path=pa.string(),
+    label=pa.string(),
+    asked_because=pa.string(),
+    guesses=pa.list_(pa.string()),
+    guess_probs=pa.list_(pa.float32()),
+    given_references=pa.list_(pa.int32()),
+    guess_references=pa.list_(pa.int32()),
+)
+"""A review batch in the order in which people see it. The reference columns are rows of other samples: of the given class,
+and of the first guess's class."""
+
+ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
+"""People's answers to one batch; `new_label` is set for `another` only."""
+
+COUNTS = _schema(stage=pa.string(), round=pa.int32(), what=pa.string(), count=pa.int64())
+"""Numbers that a step wants in the summary."""
+
+
+def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
+    """Return `table` with `schema`'s columns first, cast to its types.
+
+    Raises:
+        CleanerError: a column is missing or of another kind: the door through which no wrong table passes.
+    """
+    missing = [column for column in schema.names if column not in table.column_names]
+    if missing:
+        raise CleanerError(f"table {name}: no column {', '.join(missing)}")
+    extra = [column for column in table.column_names if column not in schema.names]
+    wanted = pa.schema([*schema, *(table.schema.field(column) for column in extra)])
+    try:
+        return table.select(wanted.names).cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CleanerError(f"table {name}: {error}") from error
+
+
+def array(table: pa.Table, column: str) -> np.ndarray:
+    """One column of numbers or strings as a NumPy array of length n (strings as objects, null as None)."""
+    return table.column(column).to_numpy()
+
+
+def matrix(table: pa.Table, column: str) -> np.ndarray:
+    """A column of equally long lists as an n x k array.
+
+    Raises:
+        CleanerError: the lists are not equally long.
+    """
+    lists = table.column(column).combine_chunks()
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    if len(lists) and len(flat) % len(lists):
+        raise CleanerError(f"column {column}: lists of different lengths")
+    return flat.reshape(len(lists), -1)
+
+
+def lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """An n x k array as a column of n lists of `kind`; the inverse of `matrix`."""
+    rows, width = values.shape
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(rows + 1, np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1), kind))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set: `names` sorted, and each usable sample's class number."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: pa.Table) -> "Classes":
+        usable = manifest.filter(manifest.column("problem").is_null())
+        return cls(tuple(sorted(usable.column("label").unique().to_pylist())))
+
+    def encode(self, labels: pa.ChunkedArray | pa.Array) -> np.ndarray:
+        """Class numbers, int32, -1 for a label that is no class."""
+        found: Any = pc.index_in(labels, value_set=pa.array(self.names, pa.string()))
+        return np.asarray(found.fill_null(-1), dtype=np.int32)
