@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cleaner.errors import RunError
-from cleaner.store import write_table
+from cleaner.files import write_table
 from cleaner.tables import STANDING, VERDICTS, Action, array, check
 
 PERSON = "person:"
@@ -31,6 +31,14 @@ class Ledger:
 
     def _part(self, name: str) -> Path | None:
         return next((part for part in self.parts() if part.stem.partition("-")[2] == name), None)
+
+    def has(self, name: str) -> bool:
+        return self._part(name) is not None
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of the parts that begin with `prefix`, the oldest first."""
+        names = [part.stem.partition("-")[2] for part in self.parts()]
+        return [name for name in names if name.startswith(prefix)]
 
     def append(self, name: str, verdicts: pa.Table) -> Path:
         """Add `verdicts` as the part `name`; a name that is there already is left as it is."""
@@ -67,8 +75,8 @@ class Ledger:
 def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:
     """What stands after `parts` (oldest first): a STANDING table, one row a sample.
 
-    The last verdict counts, save that no model's verdict outranks a person's. A sample without verdicts is kept; one with a
-    problem is dropped for it; a verdict without an action (a person who can't tell) changes nothing.
+    The last verdict counts, save that no model's verdict outranks a person's. A sample without verdicts is kept; one
+    with a problem is dropped for it; a verdict without an action (a person who can't tell) changes nothing.
     """
     n = len(manifest)
     problems = array(manifest, "problem")

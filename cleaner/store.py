@@ -1,90 +1,25 @@
-"""One run's directory: named tables and arrays, atomic writes, the lock.
+"""One run's directory: named tables and arrays, the ledger, the lock.
 
-DIR/run.json        what this is a run of
-DIR/steps/          every step's output, NAME.parquet or NAME.npy
-DIR/ledger/         all verdicts ever (cleaner/ledger.py)
-DIR/reviews/        batches put before people
-DIR/*.parquet ...   the results
+    DIR/run.json        what this is a run of
+    DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
+    DIR/ledger/         the outputs that are verdicts (cleaner/ledger.py)
+    DIR/reviews/        batches put before people
+    DIR/*               the results
 """
 
-import errno
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from cleaner.errors import RunError, RunLocked, StorageError
-
-_DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in place: a reader sees the old file or the new one, whole.
-
-    Raises:
-        StorageError: the disk is full, or refuses the write.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _storage_error(path, error) from error
-    return path
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    if error.errno in _DISK_IS_FULL:
-        return StorageError(
-            f"{path}: the disk is full ({error.strerror}); free some space and give the same command again"
-        )
-    return StorageError(
-        f"{path}: can't be written ({error.strerror or error}); mend that and give the same command again"
-    )
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Atomically write `text` as UTF-8."""
-    return write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Atomically write `value` as indented JSON with a fixed order of keys as given."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_table(path: Path, table: pa.Table) -> Path:
-    """Atomically write a Parquet file; the same table gives the same bytes."""
-    return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
-
-
-def digest(*values: Any) -> str:
-    """12 hex digits that depend on nothing but `values` (anything JSON can say)."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+from cleaner.errors import RunError, RunLocked
+from cleaner.files import storage_error, write_atomically, write_table, write_text
+from cleaner.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -97,14 +32,19 @@ class Store:
 
     folder: Path
 
-    def _table(self, name: str) -> Path:
-        return self.folder / "steps" / f"{name}.parquet"
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / "ledger")
 
-    def _array(self, name: str) -> Path:
-        return self.folder / "steps" / f"{name}.npy"
+    @property
+    def reviews(self) -> Path:
+        return self.folder / "reviews"
+
+    def _file(self, name: str, kind: str) -> Path:
+        return self.folder / "steps" / f"{name}.{kind}"
 
     def has(self, name: str) -> bool:
-        return self._table(name).exists() or self._array(name).exists()
+        return any(self._file(name, kind).exists() for kind in ("parquet", "npy")) or self.ledger.has(name)
 
     def read(self, name: str) -> pa.Table | np.ndarray:
         """The table of this name, or the array, memory-mapped read-only.
@@ -112,17 +52,29 @@ class Store:
         Raises:
             RunError: there is no such output.
         """
-        if self._array(name).exists():
-            return np.load(self._array(name), mmap_mode="r", allow_pickle=False)
-        if not self._table(name).exists():
-            raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
-        return pq.read_table(self._table(name), memory_map=True)
+        if self._file(name, "npy").exists():
+            return np.load(self._file(name, "npy"), mmap_mode="r", allow_pickle=False)
+        if self._file(name, "parquet").exists():
+            return pq.read_table(self._file(name, "parquet"), memory_map=True)
+        if self.ledger.has(name):
+            return self.ledger.read(name)
+        raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
 
     def write(self, name: str, value: pa.Table | np.ndarray) -> None:
         if isinstance(value, pa.Table):
-            write_table(self._table(name), value)
+            write_table(self._file(name, "parquet"), value)
         else:
-            write_atomically(self._array(name), lambda file: np.lib.format.write_array(file, value, allow_pickle=False))
+            write = np.lib.format.write_array
+            write_atomically(self._file(name, "npy"), lambda file: write(file, value, allow_pickle=False))
+
+    def write_seconds(self, name: str, seconds: float) -> None:
+        """Remember how long the step took."""
+        write_text(self._file(name, "seconds"), f"{seconds:.3f}\n")
+
+    def seconds(self, name: str) -> float:
+        """How long the step took; 0 where that is not known."""
+        file = self._file(name, "seconds")
+        return float(file.read_text()) if file.exists() else 0.0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -137,10 +89,9 @@ class Store:
             lock = FileLock(self.folder / ".lock")
             lock.acquire(blocking=False)
         except Timeout as error:
-            message = f"{self.folder}: another cleaner command works on this run; wait for it or end it"
-            raise RunLocked(message) from error
+            raise RunLocked(f"{self.folder}: another command works on this run; wait for it, or end it") from error
         except OSError as error:
-            raise _storage_error(self.folder, error) from error
+            raise storage_error(self.folder, error) from error
         try:
             self._sweep()
             yield

@@ -1,0 +1,77 @@
+"""Files that are whole or not there: a reader never sees half a write."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleaner.errors import StorageError
+
+_DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then put it in place.
+
+    Raises:
+        StorageError: the disk is full, or refuses the write.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What to tell the person whose disk refused `path`."""
+    if error.errno in _DISK_IS_FULL:
+        return StorageError(
+            f"{path}: the disk is full ({error.strerror}); free some space and give the same command again"
+        )
+    return StorageError(
+        f"{path}: can't be written ({error.strerror or error}); mend that and give the same command again"
+    )
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Atomically write `text` as UTF-8."""
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Atomically write `value` as indented JSON with a fixed order of keys as given."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, table: pa.Table) -> Path:
+    """Atomically write a Parquet file; the same table gives the same bytes."""
+    return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def digest(*values: Any) -> str:
+    """12 hex digits that depend on nothing but `values` (anything JSON can say)."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
