@@ -30,7 +30,7 @@ class Features(Section):
 
     backbone: str = Field(
         default="auto",
-        description="a timm model's name, `pixels`, or `auto`: the packaged EfficientNet-Lite0, `pixels` for images under 16 px",
+        description="a timm model's name; `pixels`; or `auto`: packaged EfficientNet-Lite0, `pixels` for images under 16 px",
     )
     weights: Path | None = Field(
         default=None, description="a safetensors file for the backbone, instead of its published weights"

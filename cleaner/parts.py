@@ -1,4 +1,4 @@
-"""Finding the parts of a kind: the file's name is the name a user writes, the class in it has that name in CamelCase."""
+"""Finding the parts of a kind: the file's name is what a user writes, the class in it has that name in CamelCase."""
 
 import importlib
 import pkgutil

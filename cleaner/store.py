@@ -1,10 +1,10 @@
 """One run's directory: named tables and arrays, the ledger, the lock.
 
-    DIR/run.json        what this is a run of
-    DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
-    DIR/ledger/         the outputs that are verdicts (cleaner/ledger.py)
-    DIR/reviews/        batches put before people
-    DIR/*               the results
+DIR/run.json        what this is a run of
+DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
+DIR/ledger/         the outputs that are verdicts (cleaner/ledger.py)
+DIR/reviews/        batches put before people
+DIR/*               the results
 """
 
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ from cleaner.ledger import Ledger
 class Store:
     """The directory of one run.
 
-    A name is a step's output, `fine-2-evidence-1f0c9ab3d2e4`; whether it is a table or an array is the step's affair, and a
-    name that is there is whole.
+    A name is a step's output, `fine-2-evidence-1f0c9ab3d2e4`; whether it is a table or an array is the step's affair,
+    and a name that is there is whole.
     """
 
     folder: Path

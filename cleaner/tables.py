@@ -46,7 +46,7 @@ MANIFEST = _schema(
     content_hash=pa.string(),
     problem=pa.string(),
 )
-"""One row a sample as it was read; a source's other columns follow these. `problem` is null where the image is usable."""
+"""One row a sample as it was read; a source's other columns follow. `problem` is null where the image is usable."""
 
 EVIDENCE = _schema(
     row=pa.int32(),
@@ -78,9 +78,9 @@ VERDICTS = _schema(
     by=pa.string(),
     reason=pa.string(),
 )
-"""One judgement a row, as the ledger keeps them. `score` in [0, 1] is the belief that the given label is right, null where
-the judge has none; `by` is `model:<predictor>`, `rule:<stage>` or `person:<name>`; `action` is null where a person can't
-tell, and such a verdict changes nothing."""
+"""One judgement a row, as the ledger keeps them. `score` in [0, 1] is the belief that the given label is right, null
+where the judge has none; `by` is `model:<predictor>`, `rule:<stage>` or `person:<name>`; `action` is null where a person
+can't tell, and such a verdict changes nothing."""
 
 STANDING = _schema(
     sample_id=pa.string(),
@@ -110,8 +110,8 @@ BATCH = _schema(
     given_references=pa.list_(pa.int32()),
     guess_references=pa.list_(pa.int32()),
 )
-"""A review batch in the order in which people see it. The reference columns are rows of other samples: of the given class,
-and of the first guess's class."""
+"""A review batch in the order in which people see it. The reference columns are rows of other samples: of the given
+class, and of the first guess's class."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch; `new_label` is set for `another` only."""
