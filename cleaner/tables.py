@@ -31,6 +31,13 @@ class Answer(StrEnum):
     UNSURE = "unsure"
 
 
+class ClassAnswer(StrEnum):
+    """What a person says of a whole class. An empty answer is no answer yet."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
 def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 
@@ -107,6 +114,7 @@ BATCH = _schema(
     asked_because=pa.string(),
     guesses=pa.list_(pa.string()),
     guess_probs=pa.list_(pa.float32()),
+    given_prob=pa.float32(),
     given_references=pa.list_(pa.int32()),
     guess_references=pa.list_(pa.int32()),
 )
@@ -115,6 +123,22 @@ class, and of the first guess's class."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch; `new_label` is set for `another` only."""
+
+SMALL_CLASSES = _schema(
+    label=pa.string(),
+    images=pa.int64(),
+    given=pa.int64(),
+    kept=pa.int64(),
+    gained=pa.int64(),
+    relabelled=pa.int64(),
+    dropped=pa.int64(),
+    examples=pa.list_(pa.int32()),
+)
+"""Classes to look at as a class. `given` usable samples have this label as they were read: `kept`, `relabelled` to another
+class, or `dropped`; `gained` came from other classes; `images` = `kept` + `gained`; `examples` are rows of kept samples."""
+
+CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), by=pa.string())
+"""People's answers to small classes."""
 
 COUNTS = _schema(stage=pa.string(), round=pa.int32(), what=pa.string(), count=pa.int64())
 """Numbers that a step wants in the summary."""

@@ -1,0 +1,33 @@
+"""Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass; its file's name is its name."""
+
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.sources import Source
+from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check
+
+
+class Exporter(Protocol):
+    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path) -> int:
+        """Write the samples that stand, with their clean labels, to `out`; return how many.
+
+        Raises:
+            InputError: something else lies at `out`, or the form can't hold the samples.
+            StorageError: the disk refused a write.
+        """
+        ...
+
+
+def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:
+    """The samples to train on: CLEAN, then the columns the source has besides path and label."""
+    standing = check(standing, STANDING, "standing")
+    extra = [name for name in manifest.column_names if name not in MANIFEST.names]
+    label = pc.coalesce(standing.column("new_label"), standing.column("label"))
+    table = pa.table({"sample_id": standing.column("sample_id"), "path": standing.column("path"), "label": label})
+    for name in extra:
+        table = table.append_column(manifest.schema.field(name), manifest.column(name))
+    stands = pc.not_equal(standing.column("action"), Action.DROP.value)
+    return check(table.filter(stands), CLEAN, "clean")

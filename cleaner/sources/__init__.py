@@ -37,3 +37,7 @@ class Source(Protocol):
         """The encoded images of the ascending `rows`, in order; `paths` are their `path`s in the listing. A file that
         can't be read gives its OSError in its place."""
         ...
+
+    def file(self, path: str) -> Path | None:
+        """The file that is the image of the sample with this `path`; None where images lie inside a table."""
+        ...
