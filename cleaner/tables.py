@@ -86,8 +86,8 @@ VERDICTS = _schema(
     reason=pa.string(),
 )
 """One judgement a row, as the ledger keeps them. `score` in [0, 1] is the belief that the given label is right, null
-where the judge has none; `by` is `model:<predictor>`, `rule:<stage>` or `person:<name>`; `action` is null where a person
-can't tell, and such a verdict changes nothing."""
+where the judge has none; `by` is `model:<predictor>`, `rule:<stage>` or `person:<name>`; `action` is null where a
+person can't tell, and such a verdict changes nothing."""
 
 STANDING = _schema(
     sample_id=pa.string(),
@@ -134,8 +134,9 @@ SMALL_CLASSES = _schema(
     dropped=pa.int64(),
     examples=pa.list_(pa.int32()),
 )
-"""Classes to look at as a class. `given` usable samples have this label as they were read: `kept`, `relabelled` to another
-class, or `dropped`; `gained` came from other classes; `images` = `kept` + `gained`; `examples` are rows of kept samples."""
+"""Classes to look at as a class. `given` usable samples have this label as they were read: `kept`, `relabelled` to
+another class, or `dropped`; `gained` came from other classes; `images` = `kept` + `gained`; `examples` are rows of kept
+samples."""
 
 CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), by=pa.string())
 """People's answers to small classes."""

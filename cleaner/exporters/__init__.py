@@ -1,4 +1,4 @@
-"""Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass; its file's name is its name."""
+"""Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass, its file's name its name."""
 
 from pathlib import Path
 from typing import Protocol

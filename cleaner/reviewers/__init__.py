@@ -1,5 +1,5 @@
-"""Reviewers: each puts doubtful samples and small classes before people. A reviewer is a frozen dataclass of settings; its
-file's name is its name.
+"""Reviewers: each puts doubtful samples and small classes before people. A reviewer is a frozen dataclass of settings;
+its file's name is its name.
 
 A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and pulled until nothing is missing.
 """

@@ -1,4 +1,4 @@
-"""Sources: each reads one form of data set. A source is a frozen dataclass that pickles; its file's name is its name."""
+"""Sources: each reads one form of data set. A source is a frozen dataclass that pickles, its file's name its name."""
 
 from collections.abc import Iterator
 from pathlib import Path
