@@ -60,6 +60,10 @@ class Store:
             return self.ledger.read(name)
         raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
 
+    def rows(self, name: str) -> int:
+        """How many rows the table of this name has; nothing else of it is read."""
+        return pq.read_metadata(self._file(name, "parquet")).num_rows
+
     def write(self, name: str, value: pa.Table | np.ndarray) -> None:
         if isinstance(value, pa.Table):
             write_table(self._file(name, "parquet"), value)

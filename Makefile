@@ -1,0 +1,38 @@
+# make demo    the main job on images with planted noise
+# make test    format, lint, types, import rules, tests
+# make         the environment only
+PYTHON ?= python3
+BIN := .venv/bin
+
+# uv reads none of pip's settings; where pip is told to look for wheels, uv looks too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: install demo test check bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/cleaner demo
+
+test: check
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.rounds_speed
+	$(BIN)/python -m benchmarks.label_noise
+
+clean:
+	rm -rf .venv .demo build dist *.egg-info

@@ -1,0 +1,176 @@
+"""A run: one directory, the data set it cleans, and the settings it goes by."""
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cleaner import parts
+from cleaner.config import Config
+from cleaner.crossfit import Predictor
+from cleaner.errors import ConfigError, RunError
+from cleaner.files import write_json
+from cleaner.reviewers import Reviewer
+from cleaner.sources import Source, open_source
+from cleaner.store import Store
+
+NO_REVIEWER = "none"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a plan needs.
+
+    Attributes:
+        source: the data set; `fingerprint` is its, taken when the run was opened.
+        reviewer: who is asked; None: nobody.
+        predictors: of the coarse and the fine stage.
+        seeds: the marked images of `image_noise.seeds`, path -> is junk.
+        workers: threads that decode images; no result depends on it.
+    """
+
+    store: Store
+    config: Config
+    source: Source
+    fingerprint: str
+    reviewer: Reviewer | None
+    predictors: dict[str, Predictor]
+    seeds: dict[str, bool]
+    workers: int
+
+
+def open_run(
+    source: Path,
+    folder: Path,
+    config: Config,
+    *,
+    reviewer: str = NO_REVIEWER,
+    truth: Path | None = None,
+    workers: int | None = None,
+) -> Run:
+    """Check everything a person can get wrong; nothing is written.
+
+    Raises:
+        InputError: the source, a setting, the reviewer or the directory can't be what it is.
+    """
+    _check_folder(folder)
+    opened = open_source(source)
+    run = Run(
+        store=Store(folder),
+        config=config,
+        source=opened,
+        fingerprint=opened.fingerprint(),
+        reviewer=_reviewer(reviewer, config, truth),
+        predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
+        seeds=_read_seeds(config.image_noise.seeds),
+        workers=workers or os.cpu_count() or 1,
+    )
+    _check_same_data(run, source)
+    _check_unused_settings(config)
+    _check_seeds_are_samples(run)
+    return run
+
+
+def reopen(folder: Path) -> Run:
+    """The run that lies in `folder`, as it was last opened.
+
+    Raises:
+        RunError: there is none.
+    """
+    said = _read_run_file(folder)
+    if said is None:
+        raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
+    truth = said["truth"] and Path(said["truth"])
+    config = Config.model_validate(said["config"])
+    return open_run(Path(said["source"]), folder, config, reviewer=said["reviewer"], truth=truth)
+
+
+def remember(run: Run, source: Path, *, reviewer: str, truth: Path | None) -> None:
+    """Write down what this is a run of, so that `reopen` finds it and another data set is refused."""
+    said = {
+        "source": str(source.resolve()),
+        "fingerprint": run.fingerprint,
+        "reviewer": reviewer,
+        "truth": str(truth.resolve()) if truth else None,
+        "config": run.config.model_dump(mode="json"),
+    }
+    write_json(run.store.folder / "run.json", said)
+
+
+def _read_run_file(folder: Path) -> dict[str, Any] | None:
+    file = folder / "run.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; --run wants a directory")
+    if not folder.is_dir() or _read_run_file(folder) is not None:
+        return
+    if any(entry.name not in {".lock", "steps"} for entry in folder.iterdir()):
+        raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
+
+
+def _check_same_data(run: Run, source: Path) -> None:
+    said = _read_run_file(run.store.folder)
+    if said is None or said["fingerprint"] == run.fingerprint:
+        return
+    if Path(said["source"]) == source.resolve():
+        what = f"{source} has changed since this run read it"
+    else:
+        what = f"it is a run of {said['source']}, not of {source}"
+    raise RunError(f"{run.store.folder}: {what}; give --run a new directory")
+
+
+def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:
+    if truth is not None and name != "oracle":
+        raise ConfigError("--truth is read by --reviewer oracle only; give both or neither")
+    if name == NO_REVIEWER:
+        return None
+    settings = dict(config.reviewers.get(name, {}))
+    if name == "oracle":
+        if truth is None:
+            raise ConfigError("--reviewer oracle answers from a table of true labels; give it with --truth FILE")
+        settings["truth"] = truth
+    return parts.make("reviewers", name, settings)
+
+
+def _predictor(stage: str, config: Config) -> Predictor:
+    name = getattr(config, stage).predictor
+    return parts.make("predictors", name, config.predictors.get(name, {}))
+
+
+def _check_unused_settings(config: Config) -> None:
+    """Settings of a part that this run does not use must be right all the same."""
+    for name, settings in config.predictors.items():
+        parts.make("predictors", name, settings)
+    for name in config.reviewers:
+        parts.find("reviewers", name)
+
+
+def _check_seeds_are_samples(run: Run) -> None:
+    if not run.seeds:
+        return
+    unknown = sorted(run.seeds.keys() - set(run.source.listing().column("path").to_pylist()))
+    if unknown:
+        where = f"image_noise.seeds = {run.config.image_noise.seeds}"
+        raise ConfigError(f"{where}: {len(unknown)} paths are no samples of the data set, the first: {unknown[0]}")
+
+
+def _read_seeds(file: Path | None) -> dict[str, bool]:
+    if file is None:
+        return {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"image_noise.seeds = {file}: can't be read as a CSV ({error})") from error
+    if not rows or not {"path", "junk"} <= rows[0].keys():
+        raise ConfigError(f"image_noise.seeds = {file}: wants the columns path,junk and at least one row")
+    wrong = [str(number) for number, row in enumerate(rows, 2) if row["junk"] not in {"0", "1"}]
+    if wrong:
+        raise ConfigError(f"image_noise.seeds = {file}: junk is 1 or 0, in line {', '.join(wrong[:5])} it is neither")
+    return {row["path"]: row["junk"] == "1" for row in rows}
+
