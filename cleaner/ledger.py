@@ -1,7 +1,8 @@
 """The ledger: every verdict ever, append-only; what stands is a fold over it.
 
-One part is one step's verdicts, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`. The number says in which order
-parts came. A part is never changed and never removed, so every earlier state of the data set can be folded again.
+One part is one step's verdicts, all by people or none, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`; the number
+says in which order parts came. A part is never changed and never removed, so every earlier state of the data set can be
+folded again.
 """
 
 from dataclasses import dataclass
@@ -92,20 +93,20 @@ def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:
     score = np.full(n, np.nan, np.float32)
     by_person = np.zeros(n, bool)
     for part in parts:
-        _apply(part, stands, score, by_person)
+        personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
+        counts = part.column("action").is_valid().to_numpy() & (personal | ~by_person[array(part, "row")])
+        _apply(part.filter(pa.array(counts)), stands, score)
+        by_person[array(part, "row")[personal & counts]] = True
     columns = {name: manifest.column(name) for name in ("sample_id", "path", "label")}
     columns |= {name: pa.array(values, STANDING.field(name).type) for name, values in stands.items()}
     columns["score"] = pa.array(score, pa.float32(), mask=np.isnan(score))
     return check(pa.table(columns), STANDING, "standing")
 
 
-def _apply(part: pa.Table, stands: dict[str, np.ndarray], score: np.ndarray, by_person: np.ndarray) -> None:
-    rows = array(part, "row")
-    personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
-    counts = (personal | ~by_person[rows]) & part.column("action").is_valid().to_numpy()
-    given = part.column("score").to_numpy()
-    scored = counts & ~np.isnan(given)
+def _apply(verdicts: pa.Table, stands: dict[str, np.ndarray], score: np.ndarray) -> None:
+    rows = array(verdicts, "row")
+    given = verdicts.column("score").to_numpy()
+    scored = ~np.isnan(given)
     score[rows[scored]] = given[scored]
     for name, values in stands.items():
-        values[rows[counts]] = array(part, name)[counts]
-    by_person[rows[personal & counts]] = True
+        values[rows] = array(verdicts, name)

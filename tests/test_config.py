@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from cleaner.config import Config, read_config
+from cleaner.errors import ConfigError
+from cleaner.parts import make
+
+
+def test_the_defaults_are_the_recipes_values():
+    config = Config()
+    assert (config.image_noise.threshold, config.coarse.k, config.fine.k) == (0.9, 5, 1)
+    assert (config.folds, config.small_classes.min_images) == (5, 50)
+    assert 0.05 <= config.review.share <= 0.1
+
+
+def test_a_file_is_overlaid_by_assignments_and_these_by_the_seed(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("seed = 1\n[fine]\nk = 2\n[coarse]\nk = 7\n")
+    config = read_config(file, ["fine.k=3", "features.backbone=resnet18", "seed=5"], seed=9)
+    assert (config.seed, config.fine.k, config.coarse.k, config.features.backbone) == (9, 3, 7, "resnet18")
+
+
+def test_all_wrong_keys_are_told_in_one_message_with_the_nearest_right_names():
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, ["fine.kay=1", "sead=3", "coarse.k=0"])
+    message = str(caught.value)
+    assert "unknown setting fine.kay (did you mean k?)" in message or "unknown setting fine.kay (known:" in message
+    assert "unknown setting sead (did you mean seed?)" in message
+    assert "coarse.k = 0" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [("fine.k", "wants a.b=value"), ("seed.x=1", "seed"), ("fine.k=many", "fine.k = 'many'")],
+)
+def test_an_assignment_that_can_not_be_is_explained(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        read_config(None, ["seed=1", assignment])
+
+
+def test_a_config_file_that_is_no_toml_is_named(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("seed = = 1")
+    with pytest.raises(ConfigError, match=r"run\.toml: no valid TOML"):
+        read_config(file, [])
+    with pytest.raises(ConfigError, match="can't be read"):
+        read_config(Path(tmp_path / "none.toml"), [])
+
+
+def test_an_unknown_part_is_answered_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"no predictor probes \(did you mean probe\?\)"):
+        make("predictors", "probes", {})
+
+
+def test_a_parts_wrong_settings_are_all_told():
+    with pytest.raises(ConfigError, match=r"unknown setting predictors\.probe\.depth"):
+        make("predictors", "probe", {"depth": 3})
