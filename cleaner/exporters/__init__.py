@@ -1,4 +1,4 @@
-"""Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass, its file's name its name."""
+"""Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass; its file names it."""
 
 from pathlib import Path
 from typing import Protocol
@@ -6,6 +6,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.errors import InputError
 from cleaner.sources import Source
 from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check
 
@@ -31,3 +32,9 @@ def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:
         table = table.append_column(manifest.schema.field(name), manifest.column(name))
     stands = pc.not_equal(standing.column("action"), Action.DROP.value)
     return check(table.filter(stands), CLEAN, "clean")
+
+
+def check_file(out: Path) -> None:
+    """Raise InputError where `out` can't be a file; a file that is there is replaced."""
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; --out wants the name of a file for this format")

@@ -1,0 +1,71 @@
+"""Classes that keep too few images are looked at as a class.
+
+No model decides here: people keep or remove a class; without people every class stays, and the report lists the small.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.ledger import PERSON
+from cleaner.references import fitness, fittest
+from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
+
+STAGE = "small_classes"
+EXAMPLES = 12
+
+
+def class_counts(manifest: pa.Table, standing: pa.Table) -> pa.Table:
+    """SMALL_CLASSES of all classes, by name, without their examples."""
+    classes = Classes.of(manifest)
+    usable = manifest.column("problem").is_null().to_numpy()
+    given = np.where(usable, classes.encode(standing.column("label")), -1)
+    becomes = classes.encode(standing.column("new_label"))
+    action = array(standing, "action")
+    counts = {
+        "given": _count(given, usable, classes),
+        "kept": _count(given, action == Action.KEEP, classes),
+        "gained": _count(becomes, action == Action.RELABEL, classes),
+        "relabelled": _count(given, action == Action.RELABEL, classes),
+        "dropped": _count(given, action == Action.DROP, classes),
+    }
+    return pa.table(
+        {"label": pa.array(classes.names, pa.string()), "images": counts["kept"] + counts["gained"], **counts}
+    )
+
+
+def small_classes(manifest: pa.Table, standing: pa.Table, *, min_images: int) -> pa.Table:
+    """The SMALL_CLASSES: those with fewer than `min_images` images as it stands, the smallest first."""
+    counts = class_counts(manifest, standing)
+    small = counts.filter(pc.less(counts.column("images"), min_images))
+    small = small.sort_by([("images", "ascending"), ("label", "ascending")])
+    numbers = Classes(tuple(small.column("label").to_pylist())).encode(standing.column("label"))
+    everyone = np.arange(len(manifest))
+    examples = fittest(numbers, fitness(standing), everyone, classes=len(small), most=EXAMPLES)
+    return check(small.append_column("examples", pa.array(examples, pa.list_(pa.int32()))), SMALL_CLASSES, STAGE)
+
+
+def removals(asked: pa.Table, answers: pa.Table, manifest: pa.Table, standing: pa.Table, *, round: int) -> pa.Table:
+    """VERDICTS that drop every sample that stands for a class which people remove by their CLASS_ANSWERS."""
+    answers = check(answers, CLASS_ANSWERS, "answers on classes")
+    removed = answers.filter(pc.equal(answers.column("answer"), ClassAnswer.REMOVE.value))
+    names = Classes(tuple(removed.column("label").to_pylist()))
+    number = names.encode(pc.coalesce(standing.column("new_label"), standing.column("label")))
+    rows = np.flatnonzero((number >= 0) & (array(standing, "action") != Action.DROP))
+    by = [PERSON + removed.column("by")[int(number[row])].as_py() for row in rows]
+    columns = {
+        "row": rows,
+        "sample_id": manifest.column("sample_id").take(rows),
+        "stage": pa.repeat(STAGE, len(rows)),
+        "round": pa.repeat(round, len(rows)),
+        "action": pa.repeat(Action.DROP.value, len(rows)),
+        "new_label": pa.nulls(len(rows), pa.string()),
+        "score": pa.nulls(len(rows), pa.float32()),
+        "by": pa.array(by, pa.string()),
+        "reason": pa.array([f"class {names.names[number[row]]} was removed" for row in rows], pa.string()),
+    }
+    return check(pa.table(columns), VERDICTS, "removals")
+
+
+def _count(numbers: np.ndarray, where: np.ndarray, classes: Classes) -> np.ndarray:
+    return np.bincount(numbers[where & (numbers >= 0)], minlength=len(classes.names))
