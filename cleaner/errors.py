@@ -9,6 +9,7 @@
     │   ├── WeightsError          a backbone or its weights can't be had
     │   └── AnswerError           a review's answers can't be understood
     ├── StorageError              the disk refused a write
+    ├── ImageProblem              an image can't be used; the message is its short reason, a manifest's `problem`
     └── WaitsForPeople            exit status 3: not a failure; people have something to answer
 
 A message says what is wrong, where, and what to do, in one line for the person who made the mistake.
@@ -53,6 +54,10 @@ class AnswerError(InputError):
 
 
 class StorageError(CleanerError):
+    pass
+
+
+class ImageProblem(CleanerError):
     pass
 
 

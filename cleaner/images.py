@@ -1,0 +1,219 @@
+"""Bytes to pixels, quickly and safely; facts about an image.
+
+Images come from the web: any bytes may be in a file. Only raster formats that Pillow decodes itself, in this process,
+are opened, and an image's size is read from its header before any pixel is.
+"""
+
+import ctypes
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image, UnidentifiedImageError
+
+from cleaner.errors import ImageProblem
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+# What Pillow and libtiff grumble about ends as an image's problem, or is harmless. Silenced for good, not around each
+# image: `warnings.catch_warnings` is not safe in threads, and libtiff's handlers belong to the process.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+for _libtiff in Path(PIL.__path__[0]).parent.glob("pillow.libs/libtiff*"):
+    ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
+    ctypes.CDLL(str(_libtiff)).TIFFSetWarningHandler(None)
+
+Image.init()
+# Left out: what starts another program (EPS), is only identified, or has so loose a header that text passes for it.
+_SAFE = "AVIF BMP DDS DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TGA TIFF WEBP"
+_FORMATS = tuple(sorted(set(_SAFE.split()) & set(Image.OPEN)))
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+_DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
+_REDUCING_GAP = 3.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the manifest says of an image.
+
+    Attributes:
+        width, height: in pixels, as a person sees the image, turned upright; None where the header can't be read.
+        mode: Pillow's mode of the file ("RGB", "L", "P", "CMYK", "I;16", ...); None where the header can't be read.
+        bytes: size of the file.
+        content_hash: BLAKE2b of the file's bytes, 32 hex digits.
+        problem: a short reason why the image can't be used, None if it can.
+    """
+
+    width: int | None
+    height: int | None
+    mode: str | None
+    bytes: int
+    content_hash: str
+    problem: str | None
+
+
+def facts(data: bytes, *, max_pixels: int) -> Facts:
+    """The facts of an encoded image. Raises on no bytes whatever; decodes, so that a truncated image is found."""
+    width = height = mode = problem = None
+    try:
+        with _opened(data, max_pixels) as image:
+            (width, height), mode = image.size, image.mode
+            _pixels(image, data, max_pixels=max_pixels, min_side=1)
+            if _orientation(image) in _SIDEWAYS:
+                width, height = height, width
+    except ImageProblem as found:
+        problem = str(found)
+    content_hash = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return Facts(width, height, mode, len(data), content_hash, problem)
+
+
+def decode(data: bytes, *, max_pixels: int, min_side: int | None = None) -> np.ndarray:
+    """The image as a person sees it: uint8, height x width x 3, RGB.
+
+    The first frame of an animation, upright, deep greys scaled to eight bits, what is transparent on white.
+
+    Args:
+        data: the encoded image.
+        max_pixels: a larger image is refused unseen; Pillow's own limit (178,956,970 by default) holds besides.
+        min_side: a JPEG may be decoded at a smaller scale, several times faster, as long as its shorter side keeps this
+            many pixels. An image whose shorter side has fewer comes at its full size.
+
+    Raises:
+        ImageProblem: it can't be; the message is a short reason.
+    """
+    with _opened(data, max_pixels) as image:
+        return _pixels(image, data, max_pixels=max_pixels, min_side=min_side)
+
+
+def resized(data: bytes, *, side: int, max_pixels: int) -> np.ndarray:
+    """A model's input: the centre square of the image, antialiased to uint8, side x side x 3, RGB.
+
+    Raises:
+        ImageProblem: the image can't be decoded.
+    """
+    image = Image.fromarray(decode(data, max_pixels=max_pixels, min_side=side))
+    edge = min(image.size)
+    left, top = (image.width - edge) / 2, (image.height - edge) / 2
+    square = (left, top, left + edge, top + edge)
+    small = image.resize((side, side), Image.Resampling.BICUBIC, box=square, reducing_gap=_REDUCING_GAP)
+    return np.asarray(small)
+
+
+def thumbnail(data: bytes, *, side: int, max_pixels: int) -> bytes:
+    """A JPEG of the whole image that fits into side x side pixels; a smaller image keeps its size.
+
+    Raises:
+        ImageProblem: the image can't be decoded.
+    """
+    image = Image.fromarray(decode(data, max_pixels=max_pixels, min_side=side))
+    image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
+    encoded = BytesIO()
+    image.save(encoded, "JPEG", quality=85)
+    return encoded.getvalue()
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The image with only its header read. Whatever goes wrong in the block becomes an ImageProblem."""
+    if not data:
+        raise ImageProblem("empty file")
+    try:
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            yield image
+    except ImageProblem:
+        raise
+    except UnidentifiedImageError as error:
+        known = data.startswith(_SIGNATURES)
+        raise ImageProblem("damaged: its header can't be read" if known else "no image") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))) from error
+    except Exception as error:
+        raise ImageProblem(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    cut = isinstance(error, EOFError) or "truncated" in text.lower()
+    return "truncated" if cut else f"damaged: {text[:100]}"
+
+
+def _too_large(max_pixels: int) -> ImageProblem:
+    return ImageProblem(f"more than {max_pixels} pixels")
+
+
+def _pixels(image: Image.Image, data: bytes, *, max_pixels: int, min_side: int | None) -> np.ndarray:
+    if image.width * image.height > max_pixels:
+        raise _too_large(max_pixels)
+    pixels = _turbo(image, data, min_side)
+    if pixels is None:
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))
+        pixels = _rgb(image)
+    return _upright(pixels, _orientation(image))
+
+
+def _turbo(image: Image.Image, data: bytes, min_side: int | None) -> np.ndarray | None:
+    """The pixels of a plain JPEG by libjpeg-turbo; None where the image is not that, or should better go to Pillow."""
+    if simplejpeg is None or image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        return None
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB", min_height=min_side or 0, min_width=min_side or 0)
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise ImageProblem("truncated") from error
+        return None
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode in _DEEP_GREY:
+        deep = np.asarray(image)
+        grey = np.where(deep == image.info.get("transparency"), 255, _eight_bits(deep)).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(grey: np.ndarray) -> np.ndarray:
+    """Deep grey values as uint8.
+
+    Whole numbers that fit 16 bits are 16-bit values, and fractions in [0, 1] or [0, 255] run from black to white there;
+    any other range has no agreed black and white, and is stretched from its smallest to its largest value.
+    """
+    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    whites = (65_535,) if grey.dtype.kind in "iu" else (1, 255)
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    if white is None:
+        values, white = values - low, high - low
+    return np.rint(values * (255 / white)).astype(np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the pixels lie, 1 to 8 (EXIF 2.3, section 4.6.4): 1 is upright. A TIFF's pixels Pillow has turned already."""
+    if image.format == "TIFF":
+        return 1
+    return image.getexif().get(_ORIENTATION, 1)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in _SIDEWAYS:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

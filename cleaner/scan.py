@@ -1,0 +1,116 @@
+"""Reading images: facts of every sample for the manifest, pixels of some samples for a model.
+
+A source gives encoded images one after the other; threads decode them (the decoders leave Python's lock), never more
+than a few ahead of who takes them, so memory does not grow with the number of images.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from cleaner.errors import ImageProblem, SourceError
+from cleaner.images import Facts, facts, resized
+from cleaner.progress import track
+from cleaner.sources import Source
+from cleaner.tables import MANIFEST, check
+
+T = TypeVar("T")
+R = TypeVar("R")
+_AHEAD = 4
+_FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
+
+
+def scan(listing: pa.Table, *, source: Source, start: int, stop: int, max_pixels: int, workers: int) -> pa.Table:
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns.
+
+    A column of the listing that has a manifest column's name gets `source_` before it.
+    """
+    part = listing.slice(start, stop - start)
+    paths = part.column("path").to_pylist()
+    images = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
+    described = threaded(partial(_described, max_pixels=max_pixels), images, workers=workers)
+    found = pa.Table.from_pylist(list(track(described, len(part), "images scanned")), _FACTS)
+    table = pa.table(
+        {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
+        | {name: found.column(name) for name in found.column_names}
+        | _other_columns(part)
+    )
+    return check(table, MANIFEST, "manifest")
+
+
+def sample_id(path: str) -> str:
+    """The BLAKE2b of the path in the data set, 16 hex digits."""
+    return hashlib.blake2b(path.encode(), digest_size=8).hexdigest()
+
+
+def load(
+    source: Source, manifest: pa.Table, rows: np.ndarray, *, side: int, max_pixels: int, workers: int
+) -> Iterator[np.ndarray]:
+    """A model's inputs, uint8 side x side x 3, RGB, of the ascending `rows`, in order.
+
+    Args:
+        source: where the images are.
+        manifest: of the whole data set.
+        rows: row numbers of usable samples.
+        side: in pixels.
+        max_pixels: a larger image is refused.
+        workers: threads that decode.
+
+    Raises:
+        SourceError: an image that was usable when the data set was scanned is not any more.
+    """
+    paths = manifest.column("path").take(pa.array(rows)).to_pylist()
+    images = zip(paths, source.read(rows, paths), strict=True)
+    return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
+
+
+def threaded(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
+    """`function` of each item, in order, by `workers` threads; a few items per thread are taken ahead."""
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= _AHEAD * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _described(data: bytes | OSError, *, max_pixels: int) -> dict[str, Any]:
+    if isinstance(data, OSError):
+        return {"problem": f"can't be read: {data.strerror or data}"}
+    return vars(facts(data, max_pixels=max_pixels))
+
+
+def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
+    taken = {*MANIFEST.names, *listing.column_names}
+    columns = {}
+    for name in listing.column_names:
+        if name in ("path", "label"):
+            continue
+        free = name
+        while free in MANIFEST.names or (free != name and free in taken):
+            free = f"source_{free}"
+        columns[free] = listing.column(name)
+    return columns
+
+
+def _resized(image: tuple[str, bytes | OSError], *, side: int, max_pixels: int) -> np.ndarray:
+    path, data = image
+    try:
+        if isinstance(data, OSError):
+            raise data
+        return resized(data, side=side, max_pixels=max_pixels)
+    except (OSError, ImageProblem) as error:
+        message = f"{path}: could be read when the data set was scanned, and can't be any more ({error})"
+        raise SourceError(f"{message}; put the image back, or start a new run") from error
