@@ -111,8 +111,15 @@ def _safe(name: str) -> str:
     name = re.sub(r"[\x00-\x1f\x7f\\/]", "_", name)
     if name in {"", ".", ".."}:
         return "_" + name.replace(".", "_")
-    stem, suffix = os.path.splitext(name)
-    return os.fsencode(stem)[: _LONGEST_NAME - len(os.fsencode(suffix)[:20])].decode(errors="ignore") + suffix[:20]
+    suffix = PurePosixPath(name).suffix
+    room = _LONGEST_NAME - len(os.fsencode(suffix))
+    if len(os.fsencode(name)) <= _LONGEST_NAME or room <= 0:
+        return _cut(name, _LONGEST_NAME)
+    return _cut(name.removesuffix(suffix), room) + suffix
+
+
+def _cut(name: str, most: int) -> str:
+    return os.fsencode(name)[:most].decode(errors="ignore")
 
 
 def _named_by_format(path: str, image: bytes) -> str:
