@@ -5,6 +5,7 @@ are opened, and an image's size is read from its header before any pixel is.
 """
 
 import ctypes
+import errno
 import hashlib
 import logging
 import warnings
@@ -42,6 +43,7 @@ _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _REDUCING_GAP = 3.0
+_MAX_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,16 @@ class Facts:
     bytes: int
     content_hash: str
     problem: str | None
+
+
+def read(file: Path) -> bytes | OSError:
+    """A file's bytes, or why they can't be had. No image is larger than 512 MiB; such a file is not read."""
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            return OSError(errno.EFBIG, f"larger than {_MAX_BYTES} bytes")
+        return file.read_bytes()
+    except OSError as error:
+        return error
 
 
 def facts(data: bytes, *, max_pixels: int) -> Facts:

@@ -1,16 +1,13 @@
 """Reading images: facts of every sample for the manifest, pixels of some samples for a model.
 
-A source gives encoded images one after the other; threads decode them (the decoders leave Python's lock), never more
-than a few ahead of who takes them, so memory does not grow with the number of images.
+A source gives encoded images one after the other; threads decode them (the decoders leave Python's lock).
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +17,8 @@ from cleaner.images import Facts, facts, resized
 from cleaner.progress import track
 from cleaner.sources import Source
 from cleaner.tables import MANIFEST, check
+from cleaner.threads import threaded
 
-T = TypeVar("T")
-R = TypeVar("R")
-_AHEAD = 4
 _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 
 
@@ -69,21 +64,6 @@ def load(
     paths = manifest.column("path").take(pa.array(rows)).to_pylist()
     images = zip(paths, source.read(rows, paths), strict=True)
     return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
-
-
-def threaded(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
-    """`function` of each item, in order, by `workers` threads; a few items per thread are taken ahead."""
-    pool = ThreadPoolExecutor(workers)
-    pending: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= _AHEAD * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _described(data: bytes | OSError, *, max_pixels: int) -> dict[str, Any]:

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from cleaner import parts
+from cleaner.errors import SourceError
+
 
 class Source(Protocol):
-    """A data set as it lies on disk. A row is a sample's position in `listing()`, and so in the manifest."""
+    """A data set as it lies on disk. A row is a sample's position in `listing()`, and so in the manifest.
+
+    `form` tells a person what the source takes, `a folder of class folders`; no two sources accept the same path.
+    """
+
+    form: ClassVar[str]
 
     @classmethod
     def accepts(cls, path: Path) -> bool:
-        """Whether `path` looks like this source's form; looks at the name and the kind of file only."""
+        """Whether `path` looks like this source's form; looks at names, kinds of file and Parquet schemas only."""
         ...
 
     @classmethod
@@ -41,3 +49,21 @@ class Source(Protocol):
     def file(self, path: str) -> Path | None:
         """The file that is the image of the sample with this `path`; None where images lie inside a table."""
         ...
+
+
+def open_source(path: Path) -> Source:
+    """The data set at `path`, by the source that accepts it.
+
+    Raises:
+        SourceError: there is nothing, no source accepts it, or it can't be read as a data set.
+    """
+    known: list[type[Source]] = [parts.find("sources", name) for name in parts.names("sources")]
+    forms = "; ".join(source.form for source in known)
+    try:
+        path.stat()
+        accepting = next((source for source in known if source.accepts(path)), None)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}; give {forms}") from error
+    if accepting is None:
+        raise SourceError(f"{path}: no data set; give {forms}")
+    return accepting.open(path)

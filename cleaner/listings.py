@@ -1,0 +1,125 @@
+"""What every source's listing must satisfy, and how a source says that it does not."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.errors import SourceError, nearest
+
+_SHOWN = 3
+
+Place = Callable[[int], str]
+"""Says where a person finds a row of a listing: `line 7`."""
+
+
+def refuse(where: Path, what: str, places: Sequence[str], remedy: str) -> None:
+    """Complain of all `places` at once.
+
+    Raises:
+        SourceError: there is at least one; the message shows the first three and tells how many there are.
+    """
+    if places:
+        count = f" ({len(places)} in all)" if len(places) > _SHOWN else ""
+        raise SourceError(f"{where}: {what}: {', '.join(places[:_SHOWN])}{count}; {remedy}")
+
+
+def require_columns(where: Path, found: list[str], wanted: Sequence[str]) -> None:
+    """Check that a table has the `wanted` columns, and none twice.
+
+    Raises:
+        SourceError: it has not.
+    """
+    missing = [f"no column {name}{nearest(name, found)}" for name in wanted if name not in found]
+    if missing:
+        raise SourceError(f"{where}: {'; '.join(missing)}; it needs the columns {', '.join(wanted)}")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    refuse(where, "columns of the same name", twice, "rename all but one")
+
+
+def require_classes(where: Path, labels: pa.ChunkedArray) -> None:
+    """Check that there is something to tell apart.
+
+    Raises:
+        SourceError: there are no images, or they are of one class.
+    """
+    names = sorted(name for name in labels.unique().to_pylist() if name)
+    if not names:
+        raise SourceError(f"{where}: no images; it needs images of at least two classes")
+    if len(names) == 1:
+        raise SourceError(f"{where}: all images are of one class, {names[0]}; it needs at least two classes")
+
+
+def require_labels(where: Path, labels: pa.ChunkedArray, place: Place) -> None:
+    """Check that every sample has a label, and that there are two classes at least.
+
+    Raises:
+        SourceError: some label is null or blank, or `require_classes` raises.
+    """
+    remedy = "give each image a label, or remove its row"
+    refuse(where, "empty label", [place(row) for row in blank_rows(labels)], remedy)
+    require_classes(where, labels)
+
+
+def blank_rows(texts: pa.ChunkedArray) -> np.ndarray:
+    """The rows whose text is null or nothing but white space, ascending."""
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "").to_numpy().nonzero()[0]
+
+
+def repeated_rows(texts: Sequence[str]) -> list[int]:
+    """The rows whose text stands in an earlier row too, ascending."""
+    first: dict[str, int] = {}
+    return [row for row, text in enumerate(texts) if first.setdefault(text, row) != row]
+
+
+def as_text(where: Path, table: pa.Table, column: str) -> pa.ChunkedArray:
+    """A column of text, numbers or categories as text, nulls kept. "007" stays "007".
+
+    Whole numbers that the Hugging Face metadata of the table names (`ClassLabel`) become those names; a number that has
+    no name becomes null.
+
+    Raises:
+        SourceError: the values are of a kind that has no text, or are bytes that are no UTF-8.
+    """
+    values, names = table.column(column), _class_names(table.schema, column)
+    try:
+        text = pc.cast(_named(values, names) if names else values, pa.string())
+        text.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        message = f"{where}: column {column} ({values.type}) can't be read as text"
+        raise SourceError(f"{message}; write UTF-8 text or whole numbers") from error
+    return text
+
+
+def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
+    if not pa.types.is_integer(schema.field(column).type):
+        return None
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])
+        names = described["info"]["features"][column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return [str(name) for name in names] if isinstance(names, list) and names else None
+
+
+def _named(numbers: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
+    known = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(names)))
+    return pc.take(pa.chunked_array([pa.array(names, pa.string())]), pc.if_else(known, numbers, None))
+
+
+def fingerprint(listing: pa.Table, *more: bytes) -> str:
+    """12 hex digits of a listing's paths and labels, and of what else tells the data set from others."""
+    columns = (listing.column(name).to_pylist() for name in ("path", "label"))
+    text = "\0".join(chain.from_iterable(columns)).encode()
+    return hashlib.blake2b(b"\0".join((text, *more)), digest_size=6).hexdigest()
+
+
+def unreadable(file: Path, error: Exception) -> SourceError:
+    """The complaint of a file or folder that can't be read."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return SourceError(f"{file}: can't be read ({reason}); mend it or its permissions")
