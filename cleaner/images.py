@@ -210,7 +210,7 @@ def _eight_bits(grey: np.ndarray) -> np.ndarray:
     whites = (65_535,) if grey.dtype.kind in "iu" else (1, 255)
     white = next((white for white in whites if low >= 0 and high <= white), None)
     if white is None:
-        values, white = values - low, high - low
+        values, white = values - low, (high - low) or 1
     return np.rint(values * (255 / white)).astype(np.uint8)
 
 

@@ -1,0 +1,147 @@
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from cleaner.errors import SourceError
+from cleaner.sources import open_source
+from cleaner.sources.folder import Folder
+
+
+def put(root, *paths, data=b"bytes"):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    return root
+
+
+def rows(source):
+    listing = source.listing()
+    return dict(zip(listing.column("path").to_pylist(), listing.column("label").to_pylist(), strict=True))
+
+
+def read_all(source):
+    paths = source.listing().column("path").to_pylist()
+    return list(source.read(np.arange(len(paths)), paths))
+
+
+def test_a_class_is_the_folder_a_file_lies_in(tmp_path):
+    put(tmp_path, "fruit/red apple/1.jpg", "fruit/梨/2.jpg", "milk/a/b/3.png", "milk/4.png")
+    assert rows(open_source(tmp_path)) == {
+        "fruit/red apple/1.jpg": "fruit/red apple",
+        "fruit/梨/2.jpg": "fruit/梨",
+        "milk/4.png": "milk",
+        "milk/a/b/3.png": "milk/a/b",
+    }
+
+
+def test_the_listing_is_sorted_and_read_in_order(tmp_path):
+    for name in ("b/2", "a/9", "a/10", "b/1"):
+        put(tmp_path, name, data=name.encode())
+    source = open_source(tmp_path)
+    assert list(rows(source)) == ["a/10", "a/9", "b/1", "b/2"]
+    assert read_all(source) == [b"a/10", b"a/9", b"b/1", b"b/2"]
+    assert list(source.read(np.array([1, 3]), ["a/9", "b/2"])) == [b"a/9", b"b/2"]
+    assert source.file("a/9").read_bytes() == b"a/9"
+
+
+def test_hidden_files_and_what_lies_beside_images_are_left_out(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg", "a/.DS_Store", ".git/x.jpg", "a/Thumbs.db", "a/notes.TXT", "README.md", "l.csv")
+    assert list(rows(open_source(tmp_path))) == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_other_files_are_samples_whatever_their_name(tmp_path):
+    put(tmp_path, "a/1", "a/film.mp4", "b/1.jpg")
+    assert list(rows(open_source(tmp_path))) == ["a/1", "a/film.mp4", "b/1.jpg"]
+
+
+def test_an_image_beside_the_class_folders_is_a_sample_that_cannot_be_read(tmp_path):
+    source = open_source(put(tmp_path, "a/1.jpg", "b/1.jpg", "stray.jpg"))
+    assert rows(source)["stray.jpg"] == ""
+    assert "no label" in str(read_all(source)[2])
+
+
+def test_a_link_to_a_file_is_followed_and_a_broken_one_gives_its_error(tmp_path):
+    put(tmp_path, "store/1.jpg", "data/a/2.jpg")
+    (tmp_path / "data/b").mkdir()
+    (tmp_path / "data/b/1.jpg").symlink_to(tmp_path / "store/1.jpg")
+    (tmp_path / "data/b/9.jpg").symlink_to(tmp_path / "store/none.jpg")
+    source = open_source(tmp_path / "data")
+    assert list(rows(source)) == ["a/2.jpg", "b/1.jpg", "b/9.jpg"]
+    assert read_all(source)[:2] == [b"bytes", b"bytes"]
+    assert isinstance(read_all(source)[2], FileNotFoundError)
+
+
+def test_links_around_in_circles_end(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "a/self").symlink_to(tmp_path / "a/self")
+    assert [path for path in rows(open_source(tmp_path)) if "up" in path] == []
+
+
+def test_a_pipe_among_the_images_is_left_out(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg")
+    os.mkfifo(tmp_path / "a/pipe.jpg")
+    assert len(rows(open_source(tmp_path))) == 2
+
+
+def test_a_name_that_is_no_utf8_is_shown_with_escapes_and_cannot_be_read(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg")
+    try:
+        (tmp_path / "b" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    source = open_source(tmp_path)
+    assert list(rows(source))[2] == "b/caf\\xe9.jpg"
+    assert isinstance(read_all(source)[2], OSError)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(shutil.move, id="moved"), pytest.param(shutil.copytree, id="copied")])
+def test_the_fingerprint_stays_when_the_data_set_is(kind, tmp_path):
+    put(tmp_path, "old/a/1.jpg", "old/b/1.jpg")
+    before = open_source(tmp_path / "old").fingerprint()
+    kind(tmp_path / "old", tmp_path / "new")
+    assert open_source(tmp_path / "new").fingerprint() == before
+    assert len(before) == 12
+
+
+@pytest.mark.parametrize("path", ["a/2.jpg", "c/1.jpg", "b/1.jpg"])
+def test_the_fingerprint_changes_with_files_and_sizes(path, tmp_path):
+    before = open_source(put(tmp_path, "a/1.jpg", "b/1.jpg")).fingerprint()
+    assert open_source(put(tmp_path, path, data=b"longer than before")).fingerprint() != before
+
+
+def test_a_folder_pickles(tmp_path):
+    source = open_source(put(tmp_path, "a/1.jpg", "b/1.jpg"))
+    again = pickle.loads(pickle.dumps(source))  # noqa: S301
+    assert again == source
+    assert again.listing() == source.listing()
+
+
+@pytest.mark.parametrize(
+    ("paths", "complaint"),
+    [
+        ([], "no images"),
+        (["a/notes.txt", "b/table.csv"], "no images"),
+        (["a/1.jpg", "a/2.jpg"], "all images are of one class, a; it needs at least two classes"),
+        (["1.jpg", "2.jpg"], "images without a class: 1.jpg, 2.jpg; put each into a folder"),
+        (["1.jpg", "2.jpg", "3.jpg", "4.jpg"], r"1.jpg, 2.jpg, 3.jpg \(4 in all\)"),
+    ],
+    ids=["nothing", "no images", "one class", "no class", "no class, many"],
+)
+def test_a_folder_that_is_no_data_set_says_why(paths, complaint, tmp_path):
+    with pytest.raises(SourceError, match=complaint):
+        open_source(put(tmp_path, *paths))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_says_so(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "b").chmod(0)
+    try:
+        with pytest.raises(SourceError, match="b: can't be read"):
+            Folder.open(tmp_path)
+    finally:
+        (tmp_path / "b").chmod(0o700)

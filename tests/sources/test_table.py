@@ -1,0 +1,166 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cleaner.errors import SourceError
+from cleaner.sources import open_source
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with three images and one outside it."""
+    folder = tmp_path / "data"
+    for path in ("data/1.jpg", "data/sub dir/2.jpg", "data/3.jpg", "outside.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(path.encode())
+    return folder
+
+
+def csv_of(root, text, encoding="utf-8"):
+    (root / "labels.csv").write_bytes(text.encode(encoding))
+    return root / "labels.csv"
+
+
+def parquet_of(root, metadata=None, **columns):
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), root / "labels.parquet")
+    return root / "labels.parquet"
+
+
+PATHS = ["1.jpg", "sub dir/2.jpg", "3.jpg"]
+
+
+def test_a_csv_keeps_labels_as_text_and_other_columns(root):
+    source = open_source(csv_of(root, 'id,path,label\n5,1.jpg,007\n6,sub dir/2.jpg,"a, ""b"""\n\n7,3.jpg,梨/x\n'))
+    assert source.listing().to_pydict() == {
+        "path": PATHS,
+        "label": ["007", 'a, "b"', "梨/x"],
+        "id": ["5", "6", "7"],
+    }
+
+
+def test_a_csv_from_a_spreadsheet_with_a_byte_order_mark_is_read(root):
+    source = open_source(csv_of(root, "path,label\r\n1.jpg,a\r\n3.jpg,b\r\n", "utf-8-sig"))
+    assert source.listing().column("label").to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        (pa.array([3, 10, 3]), ["3", "10", "3"]),
+        (pa.array(["007", "b", "b"]).dictionary_encode(), ["007", "b", "b"]),
+        (pa.array(["x", "y", "y"], pa.large_string()), ["x", "y", "y"]),
+        (pa.array([True, False, True]), ["true", "false", "true"]),
+    ],
+    ids=["whole numbers", "categories", "large text", "truth values"],
+)
+def test_labels_of_a_parquet_become_text(root, labels, texts):
+    source = open_source(parquet_of(root, path=PATHS, label=labels, score=[0.1, 0.2, 0.3]))
+    assert source.listing().column("label").to_pylist() == texts
+    assert source.listing().schema.field("score").type == pa.float64()
+
+
+def test_a_parquet_that_pandas_wrote_is_read(root):
+    pd.DataFrame({"path": PATHS, "label": pd.Categorical(["a", "b", "a"])}).to_parquet(root / "l.parquet")
+    assert open_source(root / "l.parquet").listing().column_names == ["path", "label"]
+
+
+def test_images_are_read_in_order_and_a_lost_one_gives_its_error(root):
+    source = open_source(csv_of(root, "path,label\n1.jpg,a\nsub dir/2.jpg,b\n3.jpg,b\n"))
+    (root / "sub dir/2.jpg").unlink()
+    first, lost, last = source.read(np.arange(3), PATHS)
+    assert (first, last) == (b"data/1.jpg", b"data/3.jpg")
+    assert isinstance(lost, FileNotFoundError)
+
+
+def test_a_link_to_a_file_may_lead_anywhere(root):
+    (root / "4.jpg").symlink_to(root.parent / "outside.jpg")
+    source = open_source(csv_of(root, "path,label\n1.jpg,a\n4.jpg,b\n"))
+    assert list(source.read(np.array([1]), ["4.jpg"])) == [b"outside.jpg"]
+
+
+BAD_CSV = {
+    "no path": ("paths,label\n1.jpg,a\n", r"no column path \(did you mean paths\?\); it needs the columns path, label"),
+    "no columns known": ("x,y\n1.jpg,a\n", r"no column path \(known: x, y\); no column label \(known: x, y\)"),
+    "a column twice": ("path,label,label\n1.jpg,a,b\n", "columns of the same name: label"),
+    "semicolons": ("path;label\n1.jpg;a\n", "not separated by commas"),
+    "empty": ("", "empty; it needs a line with the column names"),
+    "header only": ("path,label\n", "no images"),
+    "ragged": ("path,label\n1.jpg,a\n3.jpg,b,c\n", r"other than 2 values: line 3 \(3\); quote values"),
+    "open quote": ('path,label\n1.jpg,"a\n', "line 2: unexpected end of data"),
+    "empty label": ("path,label\n1.jpg,a\n3.jpg,\nsub dir/2.jpg, \n", "empty label: line 3, line 4; give each"),
+    "empty path": ("path,label\n,a\n3.jpg,b\n", "empty path: line 2; "),
+    "absolute": ("path,label\n/etc/1.jpg,a\n3.jpg,b\n", r"absolute path: line 2 \(/etc/1.jpg\); write paths relative"),
+    "absolute on Windows": ("path,label\nC:\\x\\1.jpg,a\n3.jpg,b\n", "absolute path: line 2"),
+    "outside": ("path,label\n1.jpg,a\n../outside.jpg,b\n", r"outside the file's folder: line 3 \(../outside.jpg\)"),
+    "outside and back": ("path,label\n1.jpg,a\nsub dir/../../outside.jpg,b\n", "outside the file's folder: line 3"),
+    "through a linked folder": ("path,label\n1.jpg,a\nlinked/outside.jpg,b\n", "outside the file's folder: line 3"),
+    "missing": ("path,label\n1.jpg,a\n\nnone.jpg,b\n", r"missing file: line 4 \(none.jpg\); write paths relative"),
+    "a folder": ("path,label\n1.jpg,a\nsub dir,b\n", r"missing file: line 3 \(sub dir\)"),
+    "null character": ("path,label\n1.jpg,a\nx\0/y.jpg,b\n", "missing file: line 3"),
+    "again": ("path,label\n1.jpg,a\n3.jpg,b\n./1.jpg,b\n", r"the same path again: line 4 \(./1.jpg\); keep one row"),
+    "one class": ("path,label\n1.jpg,a\n3.jpg,a\n", "all images are of one class, a"),
+    "many": (
+        "path,label\n" + "no.jpg,a\n" * 5,
+        r"\(no.jpg\), line 3 \(no.jpg\), line 4 \(no.jpg\) \(5 in all\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "complaint"), BAD_CSV.values(), ids=BAD_CSV)
+def test_a_csv_that_is_no_data_set_says_what_where_and_what_to_do(root, text, complaint):
+    (root / "linked").symlink_to(root.parent)
+    with pytest.raises(SourceError, match=complaint) as caught:
+        open_source(csv_of(root, text))
+    assert str(caught.value).startswith(str(root / "labels.csv"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_csv_in_another_encoding_says_so(root, encoding):
+    with pytest.raises(SourceError, match=r"no UTF-8 after byte [0-9]+; save it"):
+        open_source(csv_of(root, "path,label\n1.jpg,é\n3.jpg,b\n", encoding))
+
+
+BAD_PARQUET = {
+    "null label": ({"path": PATHS, "label": ["a", None, "b"]}, "empty label: row 2"),
+    "lists": ({"path": PATHS, "label": [["a"], ["b"], ["a"]]}, "column label .*can't be read as text"),
+    "null path": ({"path": ["1.jpg", None, "3.jpg"], "label": PATHS}, "empty path: row 2"),
+    "no label": ({"path": PATHS, "labels": PATHS}, r"no column label \(did you mean labels\?\)"),
+    "again": ({"path": ["1.jpg", "3.jpg", "1.jpg"], "label": PATHS}, r"the same path again: row 3 \(1.jpg\)"),
+}
+
+
+@pytest.mark.parametrize(("columns", "complaint"), BAD_PARQUET.values(), ids=BAD_PARQUET)
+def test_a_parquet_that_is_no_data_set_names_the_row(root, columns, complaint):
+    with pytest.raises(SourceError, match=complaint):
+        open_source(parquet_of(root, **columns))
+
+
+def test_a_file_that_is_no_parquet_says_so(root):
+    (root / "x.parquet").write_bytes(b"nothing of the kind")
+    with pytest.raises(SourceError, match=r"x\.parquet: can't be read"):
+        open_source(root / "x.parquet")
+
+
+@pytest.mark.parametrize("name", ["none", "1.jpg", "none.csv"])
+def test_what_no_source_takes_is_told_what_they_take(root, name):
+    with pytest.raises(SourceError, match=r"a folder of class folders.*a CSV or Parquet with the columns path"):
+        open_source(root / name)
+
+
+def test_the_fingerprint_changes_with_a_label_and_stays_when_the_data_set_moves(root):
+    before = open_source(parquet_of(root, path=PATHS, label=[1, 2, 3])).fingerprint()
+    changed = open_source(parquet_of(root, path=PATHS, label=[1, 3, 2])).fingerprint()
+    parquet_of(root, path=PATHS, label=[1, 2, 3])
+    moved = root.rename(root.with_name("moved"))
+    assert before != changed
+    assert open_source(moved / "labels.parquet").fingerprint() == before
+
+
+def test_a_table_pickles(root):
+    source = open_source(csv_of(root, "path,label\n1.jpg,a\n3.jpg,b\n"))
+    assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301

@@ -1,0 +1,248 @@
+import hashlib
+import warnings
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from sklearn.datasets import load_sample_image
+
+from cleaner.errors import ImageProblem
+from cleaner.images import decode, facts, read, resized, thumbnail
+
+LIMIT = 10_000_000
+PHOTO = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427
+ORIENTATION = 0x0112
+
+
+def encoded(image: Image.Image, form: str, **options) -> bytes:
+    stream = BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def ramp(dtype: str, high: float) -> np.ndarray:
+    return np.linspace(0, high, 64).astype(dtype).reshape(8, 8)
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(float) - other).mean())
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("WEBP", {"lossless": True}),
+        ("PPM", {}),
+        ("TIFF", {"compression": "lzw"}),
+    ],
+)
+def test_lossless_formats_give_back_the_pixels(form, options):
+    assert (decode(encoded(PHOTO, form, **options), max_pixels=LIMIT) == np.asarray(PHOTO)).all()
+
+
+def test_a_jpeg_gives_the_pixels_pillow_gives():
+    data = encoded(PHOTO, "JPEG", quality=90)
+    assert (decode(data, max_pixels=LIMIT) == np.asarray(Image.open(BytesIO(data)))).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_image_is_turned_upright(orientation, form):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(PHOTO, form, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB"))
+    found = facts(data, max_pixels=LIMIT)
+    assert (decode(data, max_pixels=LIMIT) == upright).all()
+    assert (found.height, found.width) == upright.shape[:2]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "RGB", "I;16"])
+def test_facts_tell_the_mode_of_the_file(mode):
+    image = Image.fromarray(ramp("uint16", 65535)) if mode == "I;16" else PHOTO.convert(mode)
+    assert facts(encoded(image, "PNG"), max_pixels=LIMIT).mode == mode
+
+
+def test_facts_tell_size_and_hash_of_the_file():
+    data = encoded(PHOTO, "JPEG")
+    found = facts(data, max_pixels=LIMIT)
+    assert (found.width, found.height, found.bytes, found.problem) == (640, 427, len(data), None)
+    assert found.content_hash == hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def test_a_cmyk_jpeg_looks_like_the_photo():
+    data = encoded(PHOTO.convert("CMYK"), "JPEG", quality=95)
+    assert facts(data, max_pixels=LIMIT).mode == "CMYK"
+    assert distance(decode(data, max_pixels=LIMIT), np.asarray(PHOTO)) < 5
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_sixteen_bit_greys_are_scaled_and_not_clipped(form):
+    data = encoded(Image.fromarray(ramp("uint16", 65535)), form)
+    pixels = decode(data, max_pixels=LIMIT)
+    assert np.abs(pixels[:, :, 0].astype(int) - ramp("float64", 255)).max() <= 1
+    assert (pixels == pixels[:, :, :1]).all()
+
+
+@pytest.mark.parametrize(
+    "values", [ramp("float32", 1), ramp("float32", 255), ramp("float32", 4000) - 1000, ramp("int32", 90_000)]
+)
+def test_fractions_and_large_numbers_run_from_black_to_white(values):
+    pixels = decode(encoded(Image.fromarray(values), "TIFF"), max_pixels=LIMIT)
+    assert np.abs(pixels[:, :, 0].astype(int) - ramp("float64", 255)).max() <= 1
+
+
+def test_a_grey_without_any_range_is_black():
+    assert not decode(encoded(Image.fromarray(np.full((4, 4), -3.5, np.float32)), "TIFF"), max_pixels=LIMIT).any()
+
+
+def half_transparent(mode: str) -> Image.Image:
+    image = Image.new("RGBA", (8, 4), (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (4, 0, 8, 4))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_is_white(mode):
+    pixels = decode(encoded(half_transparent(mode), "PNG"), max_pixels=LIMIT)
+    assert (pixels[:, :4] == 0).all()
+    assert (pixels[:, 4:] == 255).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_the_transparent_colour_of_a_palette_is_white(form):
+    image = Image.new("P", (8, 4), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(0, (4, 0, 8, 4))
+    pixels = decode(encoded(image, form, transparency=0), max_pixels=LIMIT)
+    assert (pixels[:, :4] == (0, 0, 255)).all()
+    assert (pixels[:, 4:] == 255).all()
+
+
+def test_a_transparent_grey_value_of_sixteen_bits_is_white():
+    image = Image.fromarray(np.array([[0, 500]], np.uint16))
+    assert decode(encoded(image, "PNG", transparency=500), max_pixels=LIMIT)[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_is_its_first_frame(form):
+    red, blue = Image.new("RGB", (9, 9), "red"), Image.new("RGB", (9, 9), "blue")
+    data = encoded(red, form, save_all=True, append_images=[blue, blue])
+    assert distance(decode(data, max_pixels=LIMIT), np.asarray(red)) < 4
+    assert facts(data, max_pixels=LIMIT).problem is None
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_truncated_file_is_a_problem(form, kept):
+    data = encoded(PHOTO, form)
+    found = facts(data[: int(len(data) * kept)], max_pixels=LIMIT)
+    assert found.problem
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_jpeg_is_called_truncated_and_keeps_its_size(progressive):
+    data = encoded(PHOTO, "JPEG", progressive=progressive)
+    found = facts(data[: len(data) // 2], max_pixels=LIMIT)
+    assert (found.problem, found.width, found.height, found.mode) == ("truncated", 640, 427, "RGB")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF"])
+@pytest.mark.parametrize("kept", [8, 20, 100])
+def test_a_file_cut_within_its_header_is_not_called_no_image(form, kept):
+    assert facts(encoded(PHOTO, form)[:kept], max_pixels=LIMIT).problem not in (None, "no image")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "empty file"),
+        (b"just some text\n" * 50, "no image"),
+        (b"\0" * 1000, "no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+    ],
+    ids=["empty", "text", "zeros", "eps"],
+)
+def test_what_is_no_image_says_so(data, problem):
+    found = facts(data, max_pixels=LIMIT)
+    assert (found.problem, found.width, found.mode, found.bytes) == (problem, None, None, len(data))
+    with pytest.raises(ImageProblem, match=problem):
+        decode(data, max_pixels=LIMIT)
+
+
+def test_an_image_above_the_limit_is_refused_by_its_header():
+    data = encoded(PHOTO, "PNG")[:60]  # No pixels are there to decode.
+    found = facts(data, max_pixels=1000)
+    assert (found.problem, found.width, found.height) == ("more than 1000 pixels", 640, 427)
+
+
+def test_an_image_above_pillows_own_limit_is_refused():
+    header = bytearray(encoded(PHOTO, "BMP")[:60])
+    header[18:26] = (60_000).to_bytes(4, "little") * 2
+    assert facts(bytes(header), max_pixels=10**12).problem == "more than 178956970 pixels"
+
+
+@given(st.binary(max_size=300), st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]), st.integers(0, 800))
+@settings(max_examples=300, deadline=None)
+def test_facts_raise_on_no_bytes_and_agree_with_decode(junk, form, start):
+    data = bytearray(encoded(PHOTO.resize((24, 16)), form))
+    data[start : start + len(junk)] = junk
+    for candidate in (bytes(data), junk):
+        found = facts(candidate, max_pixels=100_000)
+        try:
+            pixels = decode(candidate, max_pixels=100_000)
+        except ImageProblem as problem:
+            assert found.problem == str(problem)
+        else:
+            assert found.problem is None
+            assert pixels.shape[2] == 3
+
+
+def test_nothing_is_said_on_screen_about_a_damaged_tiff(capfd):
+    data = bytearray(encoded(PHOTO.convert("1"), "TIFF", compression="group4"))
+    data[20:400] = bytes(range(190)) * 2
+    with warnings.catch_warnings(record=True):
+        facts(bytes(data), max_pixels=LIMIT)
+    assert capfd.readouterr() == ("", "")
+
+
+@given(st.integers(1, 700), st.integers(20, 500), st.integers(20, 500))
+@settings(max_examples=40, deadline=None)
+def test_a_faster_decode_keeps_the_shorter_side(min_side, width, height):
+    data = encoded(PHOTO.resize((width, height)), "JPEG")
+    pixels = decode(data, max_pixels=LIMIT, min_side=min_side)
+    assert min(pixels.shape[:2]) >= min(min_side, width, height)
+    assert pixels.shape[0] <= height and pixels.shape[1] <= width
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_models_input_is_the_centre_square(form):
+    pixels = resized(encoded(PHOTO, form), side=96, max_pixels=LIMIT)
+    wanted = ImageOps.fit(PHOTO, (96, 96), Image.Resampling.BICUBIC)
+    assert pixels.shape == (96, 96, 3) and pixels.dtype == np.uint8
+    assert distance(pixels, np.asarray(wanted)) < 5
+
+
+def test_a_small_image_is_enlarged_for_a_model():
+    assert resized(encoded(PHOTO.resize((7, 3)), "PNG"), side=64, max_pixels=LIMIT).shape == (64, 64, 3)
+
+
+def test_a_thumbnail_fits_and_shows_the_whole_image():
+    small = Image.open(BytesIO(thumbnail(encoded(PHOTO, "PNG"), side=100, max_pixels=LIMIT)))
+    assert (small.format, small.size) == ("JPEG", (100, 67))
+
+
+def test_a_thumbnail_of_a_small_image_keeps_its_size():
+    small = Image.open(BytesIO(thumbnail(encoded(PHOTO.resize((8, 8)), "PNG"), side=100, max_pixels=LIMIT)))
+    assert small.size == (8, 8)
+
+
+def test_a_file_that_cannot_be_read_gives_its_error(tmp_path):
+    assert isinstance(read(tmp_path / "none.jpg"), FileNotFoundError)
+    assert isinstance(read(tmp_path), IsADirectoryError)
