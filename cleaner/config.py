@@ -30,7 +30,7 @@ class Features(Section):
 
     backbone: str = Field(
         default="auto",
-        description="a timm model's name; `pixels`; or `auto`: packaged EfficientNet-Lite0, `pixels` for images under 16 px",
+        description="a timm model's name, `pixels`, or `auto`: packaged EfficientNet-Lite0, `pixels` below 16 px",
     )
     weights: Path | None = Field(
         default=None, description="a safetensors file for the backbone, instead of its published weights"
@@ -125,7 +125,7 @@ def read_config(file: Path | None, assignments: list[str], seed: int | None = No
     """
     settings = _read_toml(file) if file else {}
     for assignment in assignments:
-        _assign(settings, assignment)
+        assign(settings, assignment)
     if seed is not None:
         settings["seed"] = seed
     try:
@@ -144,7 +144,12 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: no valid TOML ({error})") from error
 
 
-def _assign(settings: dict[str, Any], assignment: str) -> None:
+def assign(settings: dict[str, Any], assignment: str) -> None:
+    """Set in `settings` what `a.b=value` says.
+
+    Raises:
+        ConfigError: it is no assignment.
+    """
     key, equals, value = assignment.partition("=")
     if not equals:
         raise ConfigError(f"--set {assignment}: wants a.b=value, for example --set fine.k=1")

@@ -1,0 +1,140 @@
+"""The cleaning run as a Prefect flow: the steps of the plan, each a task run. Importing this imports Prefect."""
+
+import socket
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Completed, Crashed
+
+from cleaner.config import Config
+from cleaner.errors import WaitsForPeople
+from cleaner.runs import NO_REVIEWER, Run
+from cleaner.steps import Step, perform
+from cleaner.store import Store
+from flows.progress_bar import Display, Lines
+from flows.runner import Order, carry_out
+
+WAITS = "WaitsForPeople"
+"""The name of the final state of a flow run that ended because people have to answer. Its type is Completed: nothing
+failed, no retry or alert is wanted, and the next flow run of the same directory goes on."""
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    """What the command that starts a flow run has already, and a worker has not."""
+
+    run: Run
+    display: Display
+
+
+_at_hand: ContextVar[_AtHand | None] = ContextVar("at_hand", default=None)
+
+
+def run_on_prefect(order: Order, run: Run, display: Display) -> None:
+    """Carry out the opened `order` as a flow run, in this process.
+
+    Raises:
+        WaitsForPeople: answers are missing.
+        CleanerError: what the steps raise.
+    """
+    token = _at_hand.set(_AtHand(run, display))
+    try:
+        state = clean(
+            source=str(order.source.absolute()),
+            run_dir=str(order.folder.absolute()),
+            config=order.config,
+            reviewer=order.reviewer,
+            truth=str(order.truth.absolute()) if order.truth else None,
+            workers=order.workers,
+            return_state=True,
+        )
+    finally:
+        _at_hand.reset(token)
+    if state.name == WAITS:
+        raise WaitsForPeople(state.message)
+    state.result()
+
+
+def _flow_run_name() -> str:
+    """The directory and its machine. No two living flow runs share it, since a run has a lock."""
+    return f"{runtime.flow_run.parameters['run_dir']} on {socket.gethostname()}"
+
+
+@flow(name="clean", flow_run_name=_flow_run_name, persist_result=False)
+def clean(
+    source: str,
+    run_dir: str,
+    config: Config = Config(),  # noqa: B008 - frozen, and so Prefect's form shows the recipe's values
+    reviewer: str = NO_REVIEWER,
+    truth: str | None = None,
+    workers: int | None = None,
+) -> State[Any]:
+    """Find the junk images and the wrong labels in a data set.
+
+    Args:
+        source: a folder of class folders, or a CSV or Parquet file, on the machine that runs this.
+        run_dir: the run's directory there; that of an earlier flow run goes on where it ended.
+        config: every threshold, share and cap.
+        reviewer: who is asked about doubtful images; none: nobody.
+        truth: for the reviewer `oracle`, a table of true labels.
+        workers: threads that decode images; none: one a core.
+    """
+    order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
+    at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
+
+    def as_task(step: Step) -> None:
+        with at_hand.display.step(step.name):
+            perform_step(at_hand.run.store.folder, step)
+
+    try:
+        carry_out(order, at_hand.run, as_task, begin=_close_killed)
+    except WaitsForPeople as wait:
+        return Completed(name=WAITS, message=str(wait))
+    return Completed(message=f"the clean data set is in {run_dir}")
+
+
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Only a failure of the surroundings, a network disk's, may be gone the next time: the steps are deterministic."""
+    return isinstance(state.data, OSError)
+
+
+@task(
+    name="step",
+    task_run_name="{step.name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[2, 20],
+    retry_condition_fn=_may_pass,
+)
+def perform_step(folder: Path, step: Step) -> str:
+    """Perform one step of the run in `folder`; the results stay in the run's store."""
+    return perform(Store(folder), step)
+
+
+def _close_killed() -> None:
+    """Say of earlier flow runs on this directory that are still called running that they crashed.
+
+    Nobody said so when their process was killed; and they can't be alive, since this one holds the directory's lock.
+    """
+    with get_client(sync_client=True) as client:
+        namesake = FlowRunFilter(
+            name=FlowRunFilterName(any_=[runtime.flow_run.name]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+            id=FlowRunFilterId(not_any_=[runtime.flow_run.id]),
+        )
+        for killed in client.read_flow_runs(flow_run_filter=namesake):
+            client.set_flow_run_state(killed.id, Crashed(message="Its process was ended."), force=True)

@@ -1,0 +1,217 @@
+"""The command `cleaner`. What takes long to import is imported by the subcommand that needs it."""
+
+import os
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from cleaner import parts
+from cleaner.errors import CleanerError
+
+if TYPE_CHECKING:
+    from flows.runner import Order
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+class Runner(StrEnum):
+    PREFECT = "prefect"
+    LOCAL = "local"
+
+
+INTERRUPTED = 130
+"""The exit status that typer, as shells do, gives a command that Ctrl-C ended."""
+
+RunFolder = Annotated[Path, Argument(metavar="DIR", help="The run's directory.")]
+Assignments = Annotated[list[str] | None, Option("--set", metavar="A.B=C", help="One setting; give it again for more.")]
+RunnerOption = Annotated[
+    Runner,
+    Option(help="`prefect`: as a flow, on the server that PREFECT_API_URL names or an embedded one; `local`: without."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def cleaner(context: typer.Context) -> None:
+    """Find the junk images and the wrong labels in an image classification data set; ask people only where asking pays.
+
+    ```
+    cleaner demo
+    cleaner clean photos --run runs/photos
+    cleaner status runs/photos
+    cleaner why runs/photos cats/0042.jpg
+    cleaner export runs/photos --format csv --out clean.csv
+    ```
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, Option("--dir", metavar="DIR", help="Where the images and the run are put.")] = Path(
+        ".demo"
+    ),
+    runner: RunnerOption = Runner.LOCAL,
+) -> None:
+    """Run the main job on handwritten digits with planted noise, and say how much of it was found."""
+    from flows.demo import demo_order, show_findings
+
+    _carry_out(demo_order(folder), runner)
+    show_findings(folder)
+
+
+@app.command()
+def clean(
+    source: Annotated[Path, Argument(metavar="SOURCE", help="A folder of class folders, or a CSV or Parquet file.")],
+    run: Annotated[Path, Option(metavar="DIR", help="The run's directory; a run that is there goes on.")],
+    config: Annotated[Path | None, Option(metavar="FILE", help="A TOML file of settings.")] = None,
+    assignments: Assignments = None,
+    seed: Annotated[int | None, Option(help="The seed of all randomness.")] = None,
+    reviewer: Annotated[
+        str, Option(metavar="|".join(["none", *parts.names("reviewers")]), help="Who is asked about doubtful images.")
+    ] = "none",
+    truth: Annotated[Path | None, Option(metavar="FILE", help="The true labels, for `--reviewer oracle`.")] = None,
+    runner: RunnerOption = Runner.PREFECT,
+    workers: Annotated[int | None, Option(min=1, help="Threads that decode images; one a core unless given.")] = None,
+) -> None:
+    """Clean a data set. The same command goes on after a crash, a kill or finished reviews.
+
+    A CSV or Parquet file has the columns path,label, the paths relative to the file's folder; or a Parquet file has the
+    images' bytes and labels.
+
+    ```
+    cleaner clean photos --run runs/photos
+    cleaner clean photos.csv --run runs/photos --reviewer sheet
+    cleaner clean photos.parquet --run runs/photos --set fine.k=2 --seed 7
+    cleaner clean photos --run runs/photos --runner local
+    ```
+
+    Exit status: 0 done, 1 failed, 2 bad input or usage, 3 waits for people.
+    """
+    from cleaner.config import read_config
+    from flows.runner import Order
+    from flows.shown import show_summary
+
+    settings = read_config(config, assignments or [], seed)
+    _carry_out(Order(source, run, settings, reviewer, truth, workers), runner)
+    show_summary(run)
+
+
+@app.command()
+def status(folder: RunFolder) -> None:
+    """Say where a run is, and what it waits for.
+
+    ```
+    cleaner status runs/photos
+    ```
+    """
+    from flows.shown import show_status
+
+    show_status(folder)
+
+
+@app.command()
+def why(
+    folder: RunFolder,
+    sample: Annotated[str, Argument(metavar="SAMPLE", help="A sample_id, or a path as in verdicts.parquet.")],
+) -> None:
+    """Show every verdict on one sample, in order.
+
+    ```
+    cleaner why runs/photos cats/0042.jpg
+    ```
+    """
+    from flows.shown import show_sample
+
+    show_sample(folder, sample)
+
+
+@app.command()
+def export(
+    folder: RunFolder,
+    form: Annotated[str, Option("--format", metavar="|".join(parts.names("exporters")), help="What to write.")],
+    out: Annotated[Path, Option(metavar="P", help="The file, or the new folder, to write.")],
+    assignments: Assignments = None,
+) -> None:
+    """Write the clean data set in one form.
+
+    ```
+    cleaner export runs/photos --format csv --out clean.csv
+    cleaner export runs/photos --format image_folder --out clean
+    cleaner export runs/photos --format image_folder --out clean --set copy=true
+    ```
+    """
+    from flows.shown import show_export
+
+    show_export(folder, form, out, assignments or [])
+
+
+@app.command()
+def doctor() -> None:
+    """Say which versions, hardware and weights are there, and how to get what is missing."""
+    from flows.doctor import examine, show
+
+    findings = examine()
+    show(findings)
+    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _carry_out(order: "Order", runner: Runner) -> None:
+    from rich.console import Console
+
+    from flows.progress_bar import display_on
+
+    console = Console(stderr=True)
+    run = order.open()
+    if runner is Runner.LOCAL:
+        from flows.runner import run_here
+
+        run_here(order, run, display_on(console))
+        return
+    from flows.embedded import connect
+
+    with run.store.locked():
+        """Refused now rather than when a server has been started for it."""
+    connect(lambda line: console.print(line, highlight=False, soft_wrap=True))
+    from flows.clean import run_on_prefect
+
+    run_on_prefect(order, run, display_on(console))
+
+
+def main() -> None:
+    """Run the command line; every end is an exit status, and at most one line on stderr."""
+    try:
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:
+        _end(2, f"{error.format_message()} (see cleaner --help)")
+    except CleanerError as error:
+        _end(error.exit_status, str(error))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception:  # noqa: BLE001 - the last resort of the whole command
+        traceback.print_exc()
+        _end(1, "this is a bug in cleaner; the same command goes on where it was")
+    if status == INTERRUPTED:
+        _end(status, "interrupted; the same command goes on where it was")
+    sys.exit(status)
+
+
+def _end(status: int, line: str) -> None:
+    sys.stderr.write(f"cleaner: {' '.join(line.split())}\n")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

