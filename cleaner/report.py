@@ -46,12 +46,14 @@ def write_report(
     Raises:
         StorageError: the disk refused the write.
     """
+    counts = class_counts(manifest, standing).to_pylist()
     view = {
         "totals": _totals(manifest, standing),
         "stages": _stages(summary),
         "histograms": _histograms(standing),
         "pairs": _pairs(standing, evidence, classes),
-        "class_counts": class_counts(manifest, standing).to_pylist(),
+        "class_counts": counts,
+        "small": [entry for entry in counts if entry["label"] in set(summary["small_classes"])],
         "problems": _problems(manifest),
         "duplicates": _duplicates(standing, duplicates),
         "galleries": _galleries(manifest, standing),
@@ -83,22 +85,21 @@ def _totals(manifest: pa.Table, standing: pa.Table) -> dict[str, int]:
 
 
 def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rounds by stage, with the points of each stage's line of positives in a 300 x 90 box."""
-    names = list(dict.fromkeys(entry["stage"] for entry in summary["stages"]))
-    grouped = [(name, [entry for entry in summary["stages"] if entry["stage"] == name]) for name in names]
+    """Each stage, why it ended (where it has rounds), and the line of its models' positives in a 300 x 90 box."""
+    rounds = summary["stages"]
+    names = dict.fromkeys([*summary["convergence"], *(entry["stage"] for entry in rounds)])
     return [
         {
             "name": name,
-            "rounds": rounds,
-            "points": _points([entry["positives"] for entry in rounds]),
+            "points": _points([e["positives"] for e in rounds if e["stage"] == name and not e["by_people"]]),
             "end": summary["convergence"].get(name),
         }
-        for name, rounds in grouped
+        for name in names
     ]
 
 
 def _points(values: list[int]) -> list[dict[str, float]]:
-    low, high = min(values), max(values)
+    low, high = min(values, default=0), max(values, default=0)
     across, up = 300 / max(len(values) - 1, 1), 60 / max(high - low, 1)
     return [{"x": round(i * across, 1), "y": round(75 - (v - low) * up, 1), "value": v} for i, v in enumerate(values)]
 

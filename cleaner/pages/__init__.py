@@ -2,9 +2,8 @@
 
 import base64
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.resources import files
-from itertools import repeat
 from typing import Any
 
 import jinja2
@@ -16,9 +15,9 @@ from cleaner.images import thumbnail
 from cleaner.progress import track
 from cleaner.sources import Source
 from cleaner.tables import array
+from cleaner.threads import threaded
 
-_READ_AT_ONCE = 32
-"""Encoded images held in memory together: large photos come in megabytes each."""
+_THREADS = 4
 
 
 def render(page: str, **values: Any) -> str:
@@ -44,17 +43,14 @@ def pictures(source: Source, manifest: pa.Table, sides: dict[int, int]) -> dict[
     paths = manifest.column("path").take(np.asarray(rows, np.int64)).to_pylist()
     # The scan has refused what is too large, so the largest image that it let pass is the limit.
     largest = int(np.nanmax(array(manifest, "width") * 1.0 * array(manifest, "height"), initial=1))
-    shown: dict[int, str | None] = {}
-    with ThreadPoolExecutor() as threads:
-        for start in track(range(0, len(rows), _READ_AT_ONCE), -(-len(rows) // _READ_AT_ONCE), "pictures"):
-            some = slice(start, start + _READ_AT_ONCE)
-            images = source.read(np.asarray(rows[some], np.int64), paths[some])
-            made = threads.map(_data_uri, images, [sides[row] for row in rows[some]], repeat(largest))
-            shown.update(zip(rows[some], made, strict=True))
-    return {row: picture for row, picture in shown.items() if picture is not None}
+    images = zip(source.read(np.asarray(rows, np.int64), paths), (sides[row] for row in rows), strict=True)
+    made = threaded(partial(_data_uri, max_pixels=largest), images, workers=_THREADS)
+    shown = zip(rows, track(made, len(rows), "pictures"), strict=True)
+    return {row: picture for row, picture in shown if picture is not None}
 
 
-def _data_uri(image: bytes | OSError, side: int, max_pixels: int) -> str | None:
+def _data_uri(sized: tuple[bytes | OSError, int], max_pixels: int) -> str | None:
+    image, side = sized
     if isinstance(image, OSError):
         return None
     try:
