@@ -1,0 +1,105 @@
+"""Running a frozen network over a stream of images, as fast as the machine allows.
+
+Images go in batches of one fixed shape, the last one filled up, so what comes out for an image does not depend on who
+is beside it. On a CPU OpenVINO runs the network where it is installed, three to four times as fast as torch.
+"""
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+_CPU_BATCH = 4
+_GPU_BATCH = 256
+
+
+class Runner(Protocol):
+    """Gives float32 n x width for n images, uint8 side x side x 3 each."""
+
+    def __call__(self, images: Iterator[np.ndarray], n: int) -> np.ndarray: ...
+
+
+def runner(network: nn.Module, *, side: int, threads: int) -> Runner:
+    """The fastest way to run `network` (uint8 batch x side x side x 3 -> float32 batch x width) on this machine."""
+    if torch.cuda.is_available():
+        return TorchRunner(network, side=side, batch=_GPU_BATCH, device="cuda")
+    if importlib.util.find_spec("openvino") is not None:
+        return OpenvinoRunner(network, side=side, batch=_CPU_BATCH, threads=threads)
+    return TorchRunner(network, side=side, batch=_CPU_BATCH, device="cpu")
+
+
+def _batches(images: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, int]]:
+    """Arrays of `shape`, and how many images each holds; the rest of the last is black."""
+    while some := list(islice(images, shape[0])):
+        batch = np.zeros(shape, np.uint8)
+        batch[: len(some)] = some
+        yield batch, len(some)
+
+
+class TorchRunner:
+    """torch itself: channels_last, and half precision on a GPU."""
+
+    def __init__(self, network: nn.Module, *, side: int, batch: int, device: str) -> None:
+        self.network: Any = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.shape = (batch, side, side, 3)
+        self.device = device
+
+    def __call__(self, images: Iterator[np.ndarray], n: int) -> np.ndarray:
+        found = [self._run(batch)[:count] for batch, count in _batches(images, self.shape)]
+        return np.concatenate(found or [self._run(np.zeros(self.shape, np.uint8))[:0]])
+
+    @torch.inference_mode()
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        with torch.autocast(self.device, torch.float16, enabled=self.device == "cuda"):
+            return self.network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
+
+
+class OpenvinoRunner:
+    """OpenVINO on the CPU, single precision: one thread a stream, so the sums are the same on any number of cores."""
+
+    def __init__(self, network: nn.Module, *, side: int, batch: int, threads: int) -> None:
+        openvino = _import_openvino()
+        self.shape = (batch, side, side, 3)
+        example = torch.zeros(self.shape, dtype=torch.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing warns of shapes becoming constants, which is what we want
+            model = openvino.convert_model(network, example_input=example, input=[self.shape])
+        settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        self.compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self.queue = openvino.AsyncInferQueue(self.compiled, threads)
+
+    def __call__(self, images: Iterator[np.ndarray], n: int) -> np.ndarray:
+        out = np.empty((n, self.compiled.output(0).shape[1]), np.float32)
+
+        def store(request, place: tuple[int, int]) -> None:
+            start, count = place
+            out[start : start + count] = request.get_output_tensor(0).data[:count]
+
+        self.queue.set_callback(store)
+        start = 0
+        for batch, count in _batches(images, self.shape):
+            self.queue.start_async({0: batch}, (start, count))
+            start += count
+        self.queue.wait_all()
+        return out
+
+
+def _import_openvino():
+    """OpenVINO without its telemetry, which would write into the home directory and call home on import.
+
+    It takes a stub of its own where the telemetry package is not installed.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to say: can't be imported
+    try:
+        import openvino
+    finally:
+        del sys.modules["openvino_telemetry"]
+    return openvino
