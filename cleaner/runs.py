@@ -4,10 +4,11 @@ import csv
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cleaner import parts
+from cleaner import features, parts
 from cleaner.config import Config
 from cleaner.crossfit import Predictor
 from cleaner.errors import ConfigError, RunError
@@ -24,7 +25,7 @@ class Run:
     """Everything a plan needs.
 
     Attributes:
-        source: the data set; `fingerprint` is its, taken when the run was opened.
+        data: where the data set lies; `fingerprint` is its.
         reviewer: who is asked; None: nobody.
         predictors: of the coarse and the fine stage.
         seeds: the marked images of `image_noise.seeds`, path -> is junk.
@@ -33,12 +34,21 @@ class Run:
 
     store: Store
     config: Config
-    source: Source
+    data: Path
     fingerprint: str
     reviewer: Reviewer | None
     predictors: dict[str, Predictor]
     seeds: dict[str, bool]
     workers: int
+
+    @cached_property
+    def source(self) -> Source:
+        """The data set. Opening a large one takes long, and what only looks at the run does without.
+
+        Raises:
+            SourceError: it can't be read any more.
+        """
+        return open_source(self.data)
 
 
 def open_run(
@@ -57,24 +67,16 @@ def open_run(
     """
     _check_folder(folder)
     opened = open_source(source)
-    run = Run(
-        store=Store(folder),
-        config=config,
-        source=opened,
-        fingerprint=opened.fingerprint(),
-        reviewer=_reviewer(reviewer, config, truth),
-        predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
-        seeds=_read_seeds(config.image_noise.seeds),
-        workers=workers or os.cpu_count() or 1,
-    )
-    _check_same_data(run, source)
+    _check_same_data(folder, source, opened.fingerprint())
+    run = _run(folder, config, source, opened.fingerprint(), reviewer, truth, workers)
     _check_unused_settings(config)
+    _check_backbone(config)
     _check_seeds_are_samples(run)
     return run
 
 
 def reopen(folder: Path) -> Run:
-    """The run that lies in `folder`, as it was last opened.
+    """The run that lies in `folder`, as it was last opened, to look at; its data set may be gone.
 
     Raises:
         RunError: there is none.
@@ -84,7 +86,28 @@ def reopen(folder: Path) -> Run:
         raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
     truth = said["truth"] and Path(said["truth"])
     config = Config.model_validate(said["config"])
-    return open_run(Path(said["source"]), folder, config, reviewer=said["reviewer"], truth=truth)
+    return _run(folder, config, Path(said["source"]), said["fingerprint"], said["reviewer"], truth, None)
+
+
+def _run(
+    folder: Path,
+    config: Config,
+    data: Path,
+    fingerprint: str,
+    reviewer: str,
+    truth: Path | None,
+    workers: int | None,
+) -> Run:
+    return Run(
+        store=Store(folder),
+        config=config,
+        data=data,
+        fingerprint=fingerprint,
+        reviewer=_reviewer(reviewer, config, truth),
+        predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
+        seeds=_read_seeds(config.image_noise.seeds),
+        workers=workers or os.cpu_count() or 1,
+    )
 
 
 def remember(run: Run, source: Path, *, reviewer: str, truth: Path | None) -> None:
@@ -113,15 +136,15 @@ def _check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
 
 
-def _check_same_data(run: Run, source: Path) -> None:
-    said = _read_run_file(run.store.folder)
-    if said is None or said["fingerprint"] == run.fingerprint:
+def _check_same_data(folder: Path, source: Path, fingerprint: str) -> None:
+    said = _read_run_file(folder)
+    if said is None or said["fingerprint"] == fingerprint:
         return
     if Path(said["source"]) == source.resolve():
         what = f"{source} has changed since this run read it"
     else:
         what = f"it is a run of {said['source']}, not of {source}"
-    raise RunError(f"{run.store.folder}: {what}; give --run a new directory")
+    raise RunError(f"{folder}: {what}; give --run a new directory")
 
 
 def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:
@@ -150,6 +173,12 @@ def _check_unused_settings(config: Config) -> None:
         parts.find("reviewers", name)
 
 
+def _check_backbone(config: Config) -> None:
+    name, weights = config.features.backbone, config.features.weights
+    if name not in (features.AUTO, features.PIXELS) or weights is not None:
+        features.check(name, weights=weights)
+
+
 def _check_seeds_are_samples(run: Run) -> None:
     if not run.seeds:
         return
@@ -173,4 +202,3 @@ def _read_seeds(file: Path | None) -> dict[str, bool]:
     if wrong:
         raise ConfigError(f"image_noise.seeds = {file}: junk is 1 or 0, in line {', '.join(wrong[:5])} it is neither")
     return {row["path"]: row["junk"] == "1" for row in rows}
-

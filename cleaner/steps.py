@@ -36,11 +36,11 @@ class Step:
     def output(self) -> str:
         """The step's name and a hash of all that its output depends on."""
         function = f"{self.function.__module__}.{self.function.__qualname__}"
-        said = {key: _sayable(value) for key, value in self.settings.items()}
+        said = {key: sayable(value) for key, value in self.settings.items()}
         return f"{self.name}-{digest(function, self.inputs, said)}"
 
 
-def _sayable(value: Any) -> Any:
+def sayable(value: Any) -> Any:
     """`value` as JSON can say it; of a dataclass the fields that make two of them equal, and its type."""
     if is_dataclass(value) and not isinstance(value, type):
         values = asdict(value)
