@@ -116,7 +116,11 @@ def _fit(wanted: list[float], most: int) -> list[int]:
     """Whole numbers near `wanted` (a share of something is at least one of it), in proportion not more than `most`."""
     whole = [ceil(count - 1e-9) for count in wanted]
     total = sum(whole)
-    return whole if total <= most else [count * most // total for count in whole]
+    if total <= most:
+        return whole
+    fitted = [count * most // total for count in whole]
+    fitted[int(np.argmax(whole))] += most - sum(fitted)
+    return fitted
 
 
 @dataclass(frozen=True)

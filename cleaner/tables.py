@@ -177,7 +177,7 @@ def matrix(table: pa.Table, column: str) -> np.ndarray:
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     if len(lists) and len(flat) % len(lists):
         raise CleanerError(f"column {column}: lists of different lengths")
-    return flat.reshape(len(lists), -1)
+    return flat.reshape(len(lists), len(flat) // max(len(lists), 1))
 
 
 def lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -76,7 +76,7 @@ class Sheet:
         def read(line: Line) -> tuple[str, tuple[str, str | None, str]] | None:
             sample = samples.get(line["sample_id"]) or _by_number(line, numbered)
             answer = _sample_answer(line, sample["label"], classes)
-            return None if answer is None else (sample["sample_id"], (*answer, line["reviewer"] or NOBODY))
+            return None if answer is None else (sample["sample_id"], (*answer, unguarded(line["reviewer"]) or NOBODY))
 
         found = understand(file, read_sheet(file, ("sample_id", "answer")), read)
         rows = [(sample, *found[sample]) for sample in samples if sample in found]
@@ -89,7 +89,7 @@ class Sheet:
         def read(line: Line) -> tuple[str, tuple[str, str]] | None:
             label = class_name(line["label"], tuple(labels), "label")
             answer = word(line["answer"], [answer.value for answer in ClassAnswer], "answer")
-            return (label, (answer, line["reviewer"] or NOBODY)) if answer else None
+            return (label, (answer, unguarded(line["reviewer"]) or NOBODY)) if answer else None
 
         found = understand(file, read_sheet(file, ("label", "answer")), read)
         rows = [(label, *found[label]) for label in labels if label in found]

@@ -1,0 +1,97 @@
+"""A small data set on disk, scanned, with what models and stages might have said of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from cleaner.ledger import fold
+from cleaner.scan import scan
+from cleaner.sources import Source, open_source
+from cleaner.tables import DUPLICATES, EVIDENCE, VERDICTS, Classes, array, check, lists
+
+NASTY = "<img src=x onerror=alert(1)>"
+CLASSES = ("=cmd()", NASTY, "räksmörgås", "with space")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A data set after one round of the stage `fine`: every fifth sample of a class is negative."""
+
+    source: Source
+    manifest: pa.Table
+    evidence: pa.Table
+    duplicates: pa.Table
+    standing: pa.Table
+    classes: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory) -> Judged:
+    root = tmp_path_factory.mktemp("images")
+    for number, name in enumerate(CLASSES):
+        (root / name).mkdir()
+        for i in range(20):
+            Image.new("RGB", (24, 16), (60 * number, 12 * i, 100)).save(root / name / f"{i:02}.png")
+    (root / CLASSES[2] / "broken.png").write_bytes(b"no image")
+    source = open_source(root)
+    listing = source.listing()
+    manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1)
+    classes = Classes.of(manifest).names
+    evidence = _evidence(manifest, classes)
+    return Judged(
+        source=source,
+        manifest=manifest,
+        evidence=evidence,
+        duplicates=_twins((0, 1), (5, 50)),
+        standing=fold(manifest, [_verdicts(manifest, evidence, classes)]),
+        classes=classes,
+    )
+
+
+def _evidence(manifest: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    given = Classes(classes).encode(manifest.column("label").take(rows))
+    margin = np.random.default_rng(0).uniform(0.01, 1, len(rows)).astype(np.float32)
+    margin[::5] *= -1
+    order = (given[:, None] + np.arange(4)) % 4
+    order[::5, :2] = order[::5, 1::-1]
+    table = {
+        "row": rows,
+        "fold": rows % 5,
+        "top_classes": lists(order, pa.int32()),
+        "top_probs": lists(np.tile([0.6, 0.2, 0.1, 0.1], (len(rows), 1)), pa.float32()),
+        "given_prob": (margin + 1) / 2,
+        "given_rank": (margin < 0).astype(np.int32),
+        "margin": margin,
+    }
+    return check(pa.table(table), EVIDENCE, "evidence")
+
+
+def _verdicts(manifest: pa.Table, evidence: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    rows, margin = array(evidence, "row"), array(evidence, "margin")
+    second = [classes[top[0]] for top in evidence.column("top_classes").to_pylist()]
+    action = np.where(margin > 0, "keep", np.where(rows % 2 == 0, "relabel", "drop"))
+    table = {
+        "row": rows,
+        "sample_id": manifest.column("sample_id").take(rows),
+        "stage": pa.repeat("fine", len(rows)),
+        "round": pa.repeat(1, len(rows)),
+        "action": action,
+        "new_label": [name if act == "relabel" else None for name, act in zip(second, action, strict=True)],
+        "score": evidence.column("given_prob"),
+        "by": pa.repeat("model:probe", len(rows)),
+        "reason": pa.repeat(f"because {NASTY}", len(rows)),
+    }
+    return check(pa.table(table), VERDICTS, "verdicts")
+
+
+def _twins(*pairs: tuple[int, int]) -> pa.Table:
+    rows = [
+        {"row": row, "group": group, "kind": "exact", "original": pair[0], "similarity": 1.0}
+        for group, pair in enumerate(pairs)
+        for row in pair
+    ]
+    return pa.Table.from_pylist(rows, DUPLICATES)

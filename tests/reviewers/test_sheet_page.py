@@ -1,0 +1,48 @@
+"""The page in a real browser."""
+
+import shutil
+
+import pytest
+
+from cleaner.review import batch
+from cleaner.reviewers.sheet import Sheet
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_understood(judged, browser, tmp_path):
+    shares = {"share": 0.5, "random_share": 0.0, "doubtful_share": 0.0, "max_samples": 10}
+    asked = batch(judged.manifest, judged.standing, judged.evidence, judged.duplicates, stage="fine", seed=0, **shares)
+    sheet = Sheet()
+    sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    complaints = []
+    page = browser.new_page(accept_downloads=True)
+    page.on("pageerror", complaints.append)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "fine-1.html").as_uri())
+    page.fill("#reviewer", "=ana")
+    page.keyboard.press("Escape")
+    for key in "12ju":
+        page.keyboard.press(key)
+    page.reload()
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "fine-1.csv"
+    download.value.save_as(tmp_path / "fine-1.csv")
+    found = sheet.pull("fine-1", tmp_path, asked, judged.classes).to_pylist()
+    assert [f["answer"] for f in found] == ["right", "another", "junk", "unsure"]
+    assert found[1]["new_label"] == asked.column("guesses")[1].as_py()[0]
+    assert {f["by"] for f in found} == {"=ana"}
+    assert complaints == []

@@ -1,0 +1,46 @@
+import pyarrow as pa
+
+from cleaner.ledger import fold
+from cleaner.stages.small_classes import class_counts, removals, small_classes
+from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES
+
+
+def test_counts_add_up_for_every_class(judged):
+    for entry in class_counts(judged.manifest, judged.standing).to_pylist():
+        assert entry["kept"] + entry["relabelled"] + entry["dropped"] == entry["given"] == 20
+        assert entry["images"] == entry["kept"] + entry["gained"]
+
+
+def test_only_classes_with_too_few_images_are_listed_the_smallest_first(judged):
+    counts = {entry["label"]: entry["images"] for entry in class_counts(judged.manifest, judged.standing).to_pylist()}
+    least = min(counts.values())
+    assert len(small_classes(judged.manifest, judged.standing, min_images=least)) == 0
+    small = small_classes(judged.manifest, judged.standing, min_images=1000)
+    assert small.schema == SMALL_CLASSES
+    assert small.column("images").to_pylist() == sorted(counts.values())
+
+
+def test_examples_are_the_surest_kept_samples_of_the_class(judged):
+    standing = judged.standing.to_pylist()
+    for entry in small_classes(judged.manifest, judged.standing, min_images=1000).to_pylist():
+        shown = [standing[row] for row in entry["examples"]]
+        assert {(s["label"], s["action"]) for s in shown} == {(entry["label"], "keep")}
+        assert [s["score"] for s in shown] == sorted((s["score"] for s in shown), reverse=True)
+
+
+def test_a_removed_class_takes_all_that_stands_for_it_and_a_kept_one_nothing(judged):
+    asked = small_classes(judged.manifest, judged.standing, min_images=1000)
+    said = [{"label": "with space", "answer": "remove", "by": "ana"}, {"label": "=cmd()", "answer": "keep", "by": "bo"}]
+    answers = pa.Table.from_pylist(said, CLASS_ANSWERS)
+    verdicts = removals(asked, answers, judged.manifest, judged.standing, round=1)
+    before = {e["label"]: e["images"] for e in asked.to_pylist()}
+    assert len(verdicts) == before["with space"]
+    assert set(verdicts.column("by").to_pylist()) == {"person:ana"}
+    after = class_counts(judged.manifest, fold(judged.manifest, [verdicts])).to_pylist()
+    assert {e["label"]: e["kept"] for e in after}["=cmd()"] == 20
+
+
+def test_without_answers_nothing_is_dropped(judged):
+    asked = small_classes(judged.manifest, judged.standing, min_images=1000)
+    nobody = CLASS_ANSWERS.empty_table()
+    assert len(removals(asked, nobody, judged.manifest, judged.standing, round=1)) == 0
