@@ -29,7 +29,7 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
     sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
     complaints = []
     page = browser.new_page(accept_downloads=True)
-    page.on("pageerror", complaints.append)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text))
     page.goto((tmp_path / "fine-1.html").as_uri())
     page.fill("#reviewer", "=ana")
