@@ -4,16 +4,19 @@ Prefect reads its settings from the environment when it is imported, so everythi
 """
 
 import atexit
+import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock
 
 from cleaner.errors import CleanerError, InputError
 
@@ -34,6 +37,7 @@ _SERVER_ONLY = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
     # With Prefect's own values a server that is ended loses the last task runs and prints tracebacks.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
@@ -59,16 +63,28 @@ def connect(tell: Callable[[str], None]) -> None:
         tell: hears one line where that takes long.
 
     Raises:
-        InputError: the named server does not answer.
+        InputError: the named server does not answer, or Prefect's files can't be kept.
         CleanerError: the embedded server does not start.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     os.environ["PREFECT_HOME"] = str(home())
+    _make_home()
     if os.environ.get("PREFECT_API_URL"):
         _check_server()
     else:
         _start(tell)
+
+
+def _make_home() -> None:
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home()).close()
+    except OSError as error:
+        raise InputError(
+            f"{home()}: Prefect can't keep its files there ({error.strerror});"
+            " set PREFECT_HOME to another folder, or give --runner local"
+        ) from error
 
 
 def _check_server() -> None:
@@ -85,30 +101,24 @@ def _check_server() -> None:
 
 
 def _start(tell: Callable[[str], None]) -> None:
-    if not (home() / "prefect.db").exists():
-        tell(
-            "starting Prefect's embedded server; the first time takes about half a minute; --runner local does without"
-        )
-    server, complaints = _launch()
-    # Registered before Prefect is imported, so that it comes after what Prefect does at exit.
-    atexit.register(_stop, server)
-    # Never through a proxy.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(
-        filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"])
+    spell = (
+        "takes about ten seconds" if (home() / "prefect.db").exists() else "the first time takes about half a minute"
     )
-    os.environ["PREFECT_API_URL"] = _answering(server, complaints)
+    tell(f"starting Prefect's embedded server; {spell}; --runner local does without")
+    # What goes to this machine goes through no proxy.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+    # One after the other: the first server makes the database, and two would make it at once.
+    with FileLock(home() / "starting.lock"), tempfile.TemporaryFile("w+") as complaints:
+        server = _launch(complaints)
+        # Registered before Prefect is imported, so that it comes after what Prefect does at exit.
+        atexit.register(_stop, server)
+        _await(server, complaints)
 
 
-def _launch() -> tuple[subprocess.Popen[str], IO[str]]:
-    """The server's process, which prints its port, and the file that takes what else it says."""
-    try:
-        home().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{home()}: Prefect can't keep its files there ({error.strerror}); set PREFECT_HOME, or give --runner local"
-        ) from error
-    complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server holds it
-    server = subprocess.Popen(
+def _launch(complaints: IO[str]) -> subprocess.Popen[str]:
+    """The server's process, which prints its port; what else it says goes to `complaints`."""
+    return subprocess.Popen(
         [sys.executable, "-m", "flows.embedded_server", str(os.getpid())],
         env=os.environ | _SERVER_ONLY,
         stdin=subprocess.DEVNULL,
@@ -118,22 +128,27 @@ def _launch() -> tuple[subprocess.Popen[str], IO[str]]:
         # Ctrl-C at a terminal is for the command; it still needs the server to say how the flow ended.
         start_new_session=True,
     )
-    return server, complaints
 
 
-def _answering(server: subprocess.Popen[str], complaints: IO[str]) -> str:
-    """The API's address, when it answers."""
+def _await(server: subprocess.Popen[str], complaints: IO[str]) -> None:
+    """Set PREFECT_API_URL, and wait until the server answers there.
+
+    Raises:
+        CleanerError: the server ended, or does not answer.
+    """
     try:
         assert server.stdout is not None
-        address = f"http://127.0.0.1:{int(server.stdout.readline())}/api"
+        os.environ["PREFECT_API_URL"] = address = f"http://127.0.0.1:{int(server.stdout.readline())}/api"
+        # Takes seconds, as the server's start does; its address is all that this needs to know.
+        importlib.import_module("prefect.flows")
         # The port is open from the start: the answer comes when the server is ready.
-        with urllib.request.urlopen(f"{address}/health", timeout=_START_SECONDS):
-            return address
+        urllib.request.urlopen(f"{address}/health", timeout=_START_SECONDS).close()
     except (ValueError, OSError) as error:
+        _stop(server)
         complaints.seek(0)
-        said = complaints.read().strip().splitlines()
+        raised = re.findall(r"^\w[\w.]*(?:Error|Exception): .*", complaints.read(), re.MULTILINE)
         raise CleanerError(
-            f"Prefect's embedded server does not start with PREFECT_HOME={home()} ({said[-1] if said else error});"
+            f"Prefect's embedded server does not start with PREFECT_HOME={home()} ({raised[-1] if raised else error});"
             " set PREFECT_HOME to a new folder, or give --runner local"
         ) from error
 
