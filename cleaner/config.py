@@ -5,7 +5,7 @@ Every threshold, k, share and cap of the recipe (docs/design.md, "The method") i
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,7 +64,15 @@ class Split(Section):
     """One stage of label noise: how a round decides, and until when."""
 
     k: int = Field(ge=1, description="a given label among the k most probable classes makes a sample positive")
-    max_rounds: int = Field(default=5, ge=1, description="rounds at most")
+    policy: Literal["belief", "accv"] = Field(
+        default="belief",
+        description="`belief`: a label is judged by the estimated probability that it is right; "
+        "`accv`: the recipe's rule alone, top-k membership, and positives stay positive",
+    )
+    relabel: float = Field(
+        default=0.8, gt=0, le=1, description="probability of another class from which it becomes the label"
+    )
+    max_rounds: int = Field(default=3, ge=1, description="rounds at most")
     predictor: str = Field(default="probe", description="the part of cleaner/predictors that gives the evidence")
 
 

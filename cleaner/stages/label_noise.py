@@ -1,0 +1,125 @@
+"""Wrong labels: one round of the stages `coarse` and `fine` turns evidence into verdicts.
+
+Every sample is judged anew each round, those that were kept too: a negative whose label a better model believes comes
+back, and a positive that it doubts goes.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.belief import Beliefs, Guesses, believe, flag_below
+from cleaner.ledger import PERSON
+from cleaner.tables import VERDICTS, Action, Classes, array, matrix
+
+COARSE = "coarse"
+BELIEF, ACCV = "belief", "accv"
+
+
+def verdicts(
+    manifest: pa.Table,
+    standing: pa.Table,
+    evidence: pa.Table,
+    *,
+    k: int,
+    policy: str,
+    relabel: float,
+    stage: str,
+    round: int,
+    by: str,
+) -> pa.Table:
+    """VERDICTS on every row of `evidence` that no person has decided, rows ascending.
+
+    Args:
+        manifest: of the data set.
+        standing: what stood when the evidence was made; what it does not keep was not learnt from.
+        evidence: of this round.
+        k: the recipe's; `effective_k` says what it comes to.
+        policy: `belief`: negative is, in `coarse`, a label that is more likely wrong than right and not among the k
+            most probable, in `fine` one believed less than `belief.flag_below`. `accv`: the recipe as it was: a label
+            not among the k most probable; after the first round negatives come back, and positives never go.
+        relabel: the probability from which another class becomes the label; below it a negative is dropped.
+        stage, round, by: as they are to stand in the ledger; `by` is the predictor's name.
+    """
+    classes = Classes.of(manifest)
+    rows = array(evidence, "row")
+    evidence = evidence.filter(pa.array(~_decided(standing)[rows]))
+    rows = array(evidence, "row")
+    given = classes.encode(manifest.column("label").take(pa.array(rows)))
+    beliefs = believe(_guesses(evidence, given, len(classes.names)))
+    outranked = array(evidence, "given_rank") >= effective_k(k, len(classes.names))
+    if policy == ACCV:
+        kept = array(standing, "action")[rows] == Action.KEEP
+        negative = outranked if round == 1 else outranked & ~kept
+    elif stage == COARSE:
+        negative = outranked & (beliefs.right < 0.5)
+    else:
+        negative = beliefs.right < flag_below(beliefs)
+    becomes = negative & (beliefs.other_prob >= relabel)
+    return _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"))
+
+
+def effective_k(k: int, classes: int) -> int:
+    """`k`, at most a twentieth of the classes and at least 1: among few classes most wrong labels are in the top 5."""
+    return max(1, min(k, classes // 20))
+
+
+def changes(before: pa.Table, verdicts: pa.Table) -> tuple[int, int]:
+    """How many samples `verdicts` make positive that were not so in the standing `before`, and how many the reverse."""
+    was = array(before, "action")[array(verdicts, "row")] == Action.KEEP
+    now = array(verdicts, "action") == Action.KEEP
+    return int((now & ~was).sum()), int((was & ~now).sum())
+
+
+def _decided(standing: pa.Table) -> np.ndarray:
+    return pc.starts_with(standing.column("by"), PERSON).to_numpy()
+
+
+def _guesses(evidence: pa.Table, given: np.ndarray, count: int) -> Guesses:
+    top_classes, top_probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
+    return Guesses.of(top_classes, top_probs, given, array(evidence, "given_prob"), count)
+
+
+def _table(
+    manifest: pa.Table,
+    evidence: pa.Table,
+    classes: Classes,
+    beliefs: Beliefs,
+    negative: np.ndarray,
+    becomes: np.ndarray,
+    said: tuple[str, int, str],
+) -> pa.Table:
+    rows, names = array(evidence, "row"), np.array(classes.names, object)
+    action = np.where(becomes, Action.RELABEL.value, np.where(negative, Action.DROP.value, Action.KEEP.value))
+    stage, round, by = said
+    columns = {
+        "row": rows,
+        "sample_id": manifest.column("sample_id").take(pa.array(rows)),
+        "stage": [stage] * len(rows),
+        "round": [round] * len(rows),
+        "action": action.tolist(),
+        "new_label": pa.array(names[beliefs.other], pa.string(), mask=~becomes),
+        "score": beliefs.right.astype(np.float32),
+        "by": [by] * len(rows),
+        "reason": _reasons(evidence, manifest.column("label").take(pa.array(rows)), classes),
+    }
+    return pa.table(columns, VERDICTS)
+
+
+def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes) -> list[str]:
+    """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93)`; where the given label ranks 1st, the 2nd beside it."""
+    columns = (array(evidence, name) for name in ("given_rank", "given_prob"))
+    ranked = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
+    count, reasons = len(classes.names), []
+    for label, rank, prob, tops, probs in zip(labels.to_pylist(), *columns, *ranked, strict=True):
+        reason = f"{label} ranks {_ordinal(rank + 1)} of {count} (p {prob:.2f})"
+        rival = 1 if rank == 0 else 0
+        if rival < len(tops):
+            reason += f"; {classes.names[tops[rival]]} ranks {_ordinal(rival + 1)} (p {probs[rival]:.2f})"
+        reasons.append(reason)
+    return reasons
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
