@@ -121,7 +121,7 @@ def _copies(originals: list[_File], rng: np.random.Generator) -> list[_File]:
 
 def _beside(path: str, word: str) -> str:
     file = Path(path)
-    return (file.parent / f"{file.stem}-{word}{file.suffix}").as_posix()
+    return (file.parent / f"{file.stem}_{word}{file.suffix}").as_posix()
 
 
 def _brightened(data: bytes) -> bytes:

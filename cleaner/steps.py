@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def sayable(value: Any) -> Any:
     """`value` as JSON can say it; of a dataclass the fields that make two of them equal, and its type."""
     if is_dataclass(value) and not isinstance(value, type):
         values = asdict(value)
-        kept = {part.name: values[part.name] for part in value.__dataclass_fields__.values() if part.compare}
+        kept = {part.name: values[part.name] for part in fields(value) if part.compare}
         return {"type": type(value).__qualname__, **kept}
     return value
 

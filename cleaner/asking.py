@@ -1,0 +1,80 @@
+"""Putting a batch before people, and storing what they answer before anything is made of it."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cleaner.errors import WaitsForPeople
+from cleaner.files import digest
+from cleaner.review import answers_to_verdicts
+from cleaner.runs import Run
+from cleaner.stages.small_classes import removals
+from cleaner.tables import Classes
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to people: the output that is the batch, and the stage and round that want it answered.
+
+    Each pull that brings anything new becomes a part of the ledger; the newest holds all answers so far.
+
+    Attributes:
+        batch: the name of a BATCH, or of SMALL_CLASSES where `standing` is given.
+        manifest: the name of the manifest.
+        standing: for small classes: the name of what stood when they were found.
+    """
+
+    batch: str
+    manifest: str
+    stage: str
+    round: int
+    standing: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the answers' parts in the ledger begin with."""
+        return f"{self.stage}-{self.round}-answers-{self.batch.rpartition('-')[2]}-"
+
+
+def ask_people(run: Run, ask: Ask) -> None:
+    """Put the batch before people unless it is there already, and store the answers so far.
+
+    Raises:
+        AnswerError: an answer can't be understood.
+        WaitsForPeople: answers are missing; those that are there are stored.
+    """
+    asked = run.store.read(ask.batch)
+    answers, verdicts = (_ask_about_samples if ask.standing is None else _ask_about_classes)(run, ask, asked)
+    _store(run, ask, answers, verdicts)
+    if missing := len(asked) - len(answers):
+        todo = run.reviewer.todo(ask.batch, run.store.reviews)
+        raise WaitsForPeople(f"{ask.stage}: {missing} of {len(asked)} answers are missing; {todo}")
+
+
+def unanswered(run: Run, ask: Ask) -> int:
+    """How many answers are missing, by what is stored."""
+    parts = run.store.ledger.names(ask.prefix)
+    answered = int(parts[-1].split("-")[-2]) if parts else 0
+    return run.store.rows(ask.batch) - answered
+
+
+def _ask_about_samples(run: Run, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
+    manifest, folder = run.store.read(ask.manifest), run.store.reviews
+    names = Classes.of(manifest).names
+    run.reviewer.push(asked, ask.batch, folder, source=run.source, manifest=manifest, classes=names)
+    answers = run.reviewer.pull(ask.batch, folder, asked, names)
+    return answers, answers_to_verdicts(answers, manifest, stage=ask.stage, round=ask.round)
+
+
+def _ask_about_classes(run: Run, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
+    manifest, folder = run.store.read(ask.manifest), run.store.reviews
+    run.reviewer.push_classes(asked, ask.batch, folder, source=run.source, manifest=manifest)
+    answers = run.reviewer.pull_classes(ask.batch, folder, asked)
+    return answers, removals(asked, answers, manifest, run.store.read(ask.standing), round=ask.round)
+
+
+def _store(run: Run, ask: Ask, answers: pa.Table, verdicts: pa.Table) -> None:
+    content = digest(answers.to_pylist())
+    parts = run.store.ledger.names(ask.prefix)
+    if not parts or not parts[-1].endswith(content):
+        run.store.ledger.append(f"{ask.prefix}{len(parts) + 1}-{len(answers)}-{content}", verdicts)

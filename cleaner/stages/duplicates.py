@@ -1,0 +1,189 @@
+"""Duplicates: samples that are one picture.
+
+Extra copies of one file under one label are dropped. Near-duplicates stay, but no fold may separate them: in different
+folds they would vouch for each other's wrong label. Copies under different labels wait until the fine stage has judged
+both.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.features import ShardedFeatures
+from cleaner.ledger import PERSON
+from cleaner.neighbors import near_pairs
+from cleaner.progress import track
+from cleaner.scan import load
+from cleaner.sources import Source
+from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check
+
+BY = "rule:duplicates"
+EXACT = "exact"
+NEAR = "near"
+
+_SIDE = 16
+_TINY = 16
+_SAME_PIXELS = 0.985
+_SAME_TINY_PIXELS = 0.995
+_LIKE_PIXELS = 0.9
+_SAME_FEATURES = 0.9
+
+
+def duplicates(
+    manifest: pa.Table,
+    *shards: np.ndarray,
+    similarity: float,
+    source: Source,
+    max_pixels: int,
+    workers: int,
+) -> pa.Table:
+    """The DUPLICATES of a data set: files that are the same byte for byte, and pictures that are nearly the same.
+
+    Features alone can't tell a second photograph of a thing from a second copy of a photograph, so candidates are
+    looked at again: their correlation as 16 x 16 grey pixels must be 0.985, or 0.9 where the cosine of the features is
+    0.9 too (a crop). Under 16 pixels, where all pictures are alike, it must be 0.995. A near-duplicate is one of
+    its group's original, not merely of another member.
+
+    Args:
+        manifest: of the whole data set.
+        shards: the features, n x width, in shards.
+        similarity: cosine of centred features from which two images are candidates, in (0, 1].
+        source, max_pixels, workers: for looking at the candidates.
+    """
+    file = _first_of_each_file(manifest)
+    files = np.flatnonzero(file == np.arange(len(file))).astype(np.int32)
+    pairs = near_pairs(ShardedFeatures(shards), files, similarity=similarity)
+    rows = np.unique(np.concatenate([pairs.first, pairs.second]))
+    images = load(source, manifest, rows, side=_SIDE, max_pixels=max_pixels, workers=workers)
+    small = _standardised(track(images, len(rows), "possible duplicates compared"), len(rows))
+    alike = _correlations(small, np.searchsorted(rows, pairs.first), np.searchsorted(rows, pairs.second))
+    same = _same_picture(alike, pairs.cosine, _sides(manifest)[pairs.first])
+    original, cosine = _originals(len(file), pairs.first[same], pairs.second[same], pairs.cosine[same])
+    return _table(manifest, np.where(file >= 0, original[file], -1), cosine[file])
+
+
+def _first_of_each_file(manifest: pa.Table) -> np.ndarray:
+    """int32[n]: the row of the first usable sample with the same bytes; -1 for an unusable one."""
+    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    codes = manifest.column("content_hash").combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    _, first, place = np.unique(codes[usable], return_index=True, return_inverse=True)
+    original = np.full(len(manifest), -1, np.int32)
+    original[usable] = usable[first[place]]
+    return original
+
+
+def _sides(manifest: pa.Table) -> np.ndarray:
+    return np.fmin(array(manifest, "width"), array(manifest, "height"))
+
+
+def _standardised(images: Iterator[np.ndarray], n: int) -> np.ndarray:
+    """float16 n x 256: the grey pixels of each image, of mean 0 and length 1; all 0 for an image of one grey."""
+    small = np.zeros((n, _SIDE * _SIDE), np.float16)
+    for row, image in enumerate(images):
+        grey = image.mean(2, dtype=np.float32).reshape(-1)
+        grey -= grey.mean()
+        small[row] = grey / max(float(np.linalg.norm(grey)), 1.0)
+    return small
+
+
+def _correlations(small: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    found = np.empty(len(one), np.float32)
+    for start in range(0, len(one), 100_000):
+        part = slice(start, start + 100_000)
+        found[part] = (small[one[part]].astype(np.float32) * small[other[part]]).sum(1)
+    return found
+
+
+def _same_picture(alike: np.ndarray, cosine: np.ndarray, side: np.ndarray) -> np.ndarray:
+    same = (alike >= _SAME_PIXELS) | ((alike >= _LIKE_PIXELS) & (cosine >= _SAME_FEATURES))
+    return np.where(side < _TINY, alike >= _SAME_TINY_PIXELS, same)
+
+
+def _originals(n: int, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the most similar earlier original that it nearly equals, else itself; and the cosine to that."""
+    original, to_original = np.arange(n, dtype=np.int32), np.ones(n, np.float32)
+    order = np.lexsort((first, -cosine, second))
+    for one, other, near in zip(first[order], second[order], cosine[order], strict=True):
+        if original[one] == one and original[other] == other:
+            original[other], to_original[other] = one, near
+    return original, to_original
+
+
+def _table(manifest: pa.Table, original: np.ndarray, similarity: np.ndarray) -> pa.Table:
+    members = np.bincount(original[original >= 0], minlength=len(original))
+    rows = np.flatnonzero((original >= 0) & (members[original] > 1))
+    heads, group = np.unique(original[rows], return_inverse=True)
+    hashes = array(manifest, "content_hash")
+    copies = rows[(hashes[rows] == hashes[original[rows]]) & (rows != original[rows])]
+    exact = np.isin(rows, np.concatenate([copies, original[copies]]))
+    columns = [rows, group, np.where(exact, EXACT, NEAR), heads[group], similarity[rows]]
+    table = pa.table([pa.array(values) for values in columns], names=DUPLICATES.names)
+    return check(table, DUPLICATES, "duplicates")
+
+
+def groups(duplicates: pa.Table, n: int) -> np.ndarray:
+    """int32[n]: the group of each row, -1 for one that has no duplicate."""
+    group = np.full(n, -1, np.int32)
+    group[array(duplicates, "row")] = array(duplicates, "group")
+    return group
+
+
+def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
+    """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""
+    first: dict[tuple[str, str], int] = {}
+    gone, reasons = [], []
+    paths = manifest.column("path")
+    for row, content, label in _files(manifest, duplicates):
+        kept = first.setdefault((content, label), row)
+        if kept != row:
+            gone.append(row)
+            reasons.append(f"same file as {paths[kept]}")
+    return _drops(manifest, gone, reasons, round=1)
+
+
+def conflicts(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
+    """VERDICTS that of equal files which are kept under different labels leave the one with the likeliest label.
+
+    Runs after the fine stage. A person's word outranks every score; where two people's words conflict both stay.
+    """
+    scores = np.nan_to_num(array(standing, "score").astype(np.float64), nan=-1.0)
+    personal = pc.starts_with(standing.column("by"), PERSON).to_numpy()
+    kept = array(standing, "action") == Action.KEEP
+    best: dict[str, int] = {}
+    copies = [(row, content) for row, content, _ in _files(manifest, duplicates) if kept[row]]
+    for row, content in copies:
+        rival = best.setdefault(content, row)
+        if (personal[row], scores[row]) > (personal[rival], scores[rival]):
+            best[content] = row
+    gone = [row for row, content in copies if best[content] != row and not personal[row]]
+    winners = [best[content] for row, content in copies if best[content] != row and not personal[row]]
+    paths, labels = manifest.column("path"), manifest.column("label")
+    reasons = [f"same file as {paths[row]}, whose label {labels[row]} is the likelier one" for row in winners]
+    return _drops(manifest, gone, reasons, round=2)
+
+
+def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:
+    """Row, content hash and label of each sample that has a duplicate, rows ascending."""
+    rows = duplicates.column("row")
+    columns = (manifest.column(name).take(rows).to_pylist() for name in ("content_hash", "label"))
+    return zip(rows.to_pylist(), *columns, strict=True)
+
+
+def _drops(manifest: pa.Table, rows: list[int], reasons: list[str], *, round: int) -> pa.Table:
+    n = len(rows)
+    table = pa.table(
+        {
+            "row": pa.array(rows, pa.int32()),
+            "sample_id": manifest.column("sample_id").take(pa.array(rows, pa.int32())),
+            "stage": pa.repeat("duplicates", n),
+            "round": pa.repeat(round, n),
+            "action": pa.repeat(Action.DROP.value, n),
+            "new_label": pa.nulls(n, pa.string()),
+            "score": pa.nulls(n, pa.float32()),
+            "by": pa.repeat(BY, n),
+            "reason": pa.array(reasons, pa.string()),
+        }
+    )
+    return check(table, VERDICTS, "verdicts on duplicates")

@@ -1,0 +1,181 @@
+"""Images that show nothing of any class: a binary classifier grows from what people have marked.
+
+The recipe's first stage: of the images that are not three-channel about one in ten was junk; people mark some, a
+classifier learns them, whatever it is surer of than a threshold joins them, until nothing new comes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.crossfit import Features, assign_folds
+from cleaner.features import ShardedFeatures
+from cleaner.ledger import PERSON
+from cleaner.stages.duplicates import groups
+from cleaner.tables import VERDICTS, Action, array, check
+
+STAGE = "image_noise"
+SEEDS = f"{PERSON}seeds"
+_MINORITY = 0.2
+_UNMARKED = 20_000
+_BLOCK = 8_192
+_DIRECTIONS = 64
+_STRENGTH = 0.01
+
+
+def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
+    """VERDICTS of people who marked images beforehand: junk is dropped; of an image that is none nothing is decided.
+
+    Args:
+        seeds: path -> is junk; a path that is no sample's is left out.
+    """
+    rows = pc.index_in(pa.array(seeds, pa.string()), value_set=manifest.column("path")).drop_null().to_numpy()
+    junk = np.array([seeds[path] for path in manifest.column("path").take(rows).to_pylist()], bool)
+    reasons = np.where(junk, "marked as junk", "marked as no junk")
+    actions = pa.array(np.full(len(rows), Action.DROP.value), pa.string(), mask=~junk)
+    return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
+
+
+def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -> pa.Table:
+    """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
+
+    A mode is rare when less than a fifth of the usable images have it; the farthest of them come first. How far an image
+    is, is its squared distance from the mean in the 64 principal directions, each scaled to variance 1 (Mahalanobis).
+
+    Args:
+        limit: how many at most.
+        seed: of the sample that the directions are taken from.
+
+    Returns:
+        `row` int32 and `asked_because`, one row a candidate.
+    """
+    features = ShardedFeatures(shards)
+    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    far = _distances(features, usable, seed)
+    order = usable[np.argsort(-far, kind="stable")]
+    modes = array(manifest, "mode")
+    names, counts = np.unique(modes[usable].astype(str), return_counts=True)
+    rare = set(names[counts < _MINORITY * len(usable)]) - {"RGB"}
+    odd = order[np.isin(modes[order].astype(str), list(rare))][: -(-limit // 2)]
+    outliers = order[~np.isin(order, odd)][: max(0, min(limit - len(odd), len(order) // 20))]
+    because = [f"candidate: mode {modes[row]}" for row in odd] + ["candidate: far from all others"] * len(outliers)
+    rows = np.concatenate([odd, outliers]).astype(np.int32)
+    return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
+
+
+def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
+    """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
+
+    What people say counts whichever stage asked them; what a model of this stage dropped is junk to the next.
+    """
+    known = np.full(len(manifest), -1, np.int8)
+    for part in parts:
+        personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
+        dropped = array(part, "action") == Action.DROP
+        found = dropped & (array(part, "stage") == STAGE)
+        rows = array(part, "row")
+        known[rows[personal]] = 0
+        known[rows[found | (personal & dropped)]] = 1
+    rows = np.flatnonzero(known >= 0).astype(np.int32)
+    return pa.table({"row": rows, "junk": known[rows] == 1})
+
+
+def verdicts(
+    manifest: pa.Table,
+    marks: pa.Table,
+    twins: pa.Table,
+    *shards: np.ndarray,
+    round: int,
+    threshold: float,
+    folds: int,
+    seed: int,
+) -> pa.Table:
+    """VERDICTS that drop every unmarked image which a classifier that did not see it holds for junk.
+
+    Args:
+        marks: as `marks` gives them; without junk among them nothing is dropped.
+        threshold: the probability of junk above which an image is dropped.
+    """
+    features = ShardedFeatures(shards)
+    usable = manifest.column("problem").is_null().to_numpy()
+    known = np.full(len(manifest), -1, np.int8)
+    known[array(marks, "row")] = array(marks, "junk")
+    fold = assign_folds(known.astype(np.int32), groups(twins, len(manifest)), folds=folds, seed=seed)
+    learning = _Learning(features, np.flatnonzero(usable), known, fold, seed)
+    prob = np.zeros(len(manifest), np.float32)
+    for number in range(folds):
+        rows = learning.rows[fold[learning.rows] == number]
+        prob[rows] = learning.probabilities(number, rows)
+    rows = np.flatnonzero(usable & (known < 0) & (prob > threshold))
+    reasons = [f"junk with probability {p:.2f}" for p in prob[rows]]
+    actions = pa.array([Action.DROP.value] * len(rows), pa.string())
+    return _verdicts(manifest, rows, round, actions, pa.array(1 - prob[rows]), "model:logistic_regression", reasons)
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """What a round learns from: `known` is 1 for junk, 0 for none, -1 where nobody has said, and so taken for none."""
+
+    features: Features
+    rows: np.ndarray
+    known: np.ndarray
+    fold: np.ndarray
+    seed: int
+
+    def probabilities(self, number: int, rows: np.ndarray) -> np.ndarray:
+        """The probability of junk of each of `rows`, by a model of the other folds; float32."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        learnt = self._sample(self.rows[self.fold[self.rows] != number])
+        junk = self.known[learnt] == 1
+        if junk.all() or not junk.any():
+            return np.zeros(len(rows), np.float32)
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=1_000)
+        )
+        model.fit(self.features[learnt].astype(np.float32), junk)
+        blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+        said = [model.predict_proba(self.features[block].astype(np.float32))[:, 1] for block in blocks]
+        return np.concatenate([np.zeros(0), *said]).astype(np.float32)
+
+    def _sample(self, rows: np.ndarray) -> np.ndarray:
+        """All that is marked, and of the rest at most 20,000; ascending."""
+        marked, rest = rows[self.known[rows] >= 0], rows[self.known[rows] < 0]
+        drawn = np.random.default_rng(self.seed).permutation(rest)[:_UNMARKED]
+        return np.sort(np.concatenate([marked, drawn]))
+
+
+def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
+    """float32: how far each of `rows` is from the mean, in principal directions of a sample of them."""
+    from sklearn.decomposition import PCA
+
+    sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_UNMARKED])
+    known = features[sample].astype(np.float32)
+    pca = PCA(min(_DIRECTIONS, *known.shape), whiten=True, svd_solver="randomized", random_state=seed).fit(known)
+    far = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        far[start : start + len(block)] = (pca.transform(features[block].astype(np.float32)) ** 2).sum(1)
+    return far
+
+
+def _verdicts(
+    manifest: pa.Table, rows: np.ndarray, round: int, actions: pa.Array, scores: pa.Array, by: str, reasons: list[str]
+) -> pa.Table:
+    count = len(rows)
+    columns = {
+        "row": pa.array(rows, pa.int32()),
+        "sample_id": manifest.column("sample_id").take(pa.array(rows)),
+        "stage": pa.repeat(STAGE, count),
+        "round": pa.repeat(round, count),
+        "action": actions,
+        "new_label": pa.nulls(count, pa.string()),
+        "score": scores,
+        "by": pa.repeat(by, count),
+        "reason": pa.array(reasons, pa.string()),
+    }
+    return check(pa.table(columns), VERDICTS, STAGE)

@@ -1,0 +1,37 @@
+"""The demo: the main job on the digits, and what it found of the noise that was planted."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cleaner.config import Config, ImageNoise
+from cleaner.demo import measure, write_demo
+from flows.runner import Order
+
+SEED = 0
+
+
+def demo_order(folder: Path) -> Order:
+    """Write the demo's images into `folder` unless they are there, and say how they are cleaned."""
+    images = folder / "images"
+    if not (folder / "seeds.csv").exists():
+        images = write_demo(folder, seed=SEED)
+    return Order(images, folder / "run", Config(image_noise=ImageNoise(seeds=folder / "seeds.csv")))
+
+
+def show_findings(folder: Path) -> None:
+    """Print what the run in `folder` found, beside what was planted."""
+    table = Table("planted", "", "found", "recall", "flagged in error", "precision", box=None, pad_edge=False)
+    for kind, (found, planted, wrong) in measure(folder, folder / "run").items():
+        recall, precision = _percent(found, planted), _percent(found, found + wrong)
+        table.add_row(kind, str(planted), str(found), recall, str(wrong), precision)
+    console = Console()
+    console.print(table)
+    console.print(f"\nthe clean data set  {folder / 'run' / 'clean.csv'}", soft_wrap=True)
+    console.print(f"every verdict       {folder / 'run' / 'verdicts.parquet'}", soft_wrap=True)
+    console.print(f"open the report     xdg-open {folder / 'run' / 'report.html'}", soft_wrap=True)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
