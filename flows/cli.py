@@ -191,7 +191,7 @@ def _carry_out(order: "Order", runner: Runner) -> None:
 def main() -> None:
     """Run the command line; every end is an exit status, and at most one line on stderr."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="cleaner", standalone_mode=False)
     except typer.TyperException as error:
         _end(2, f"{error.format_message()} (see cleaner --help)")
     except CleanerError as error:

@@ -59,7 +59,13 @@ class Bar:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         started = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True) as progress:
             shown = progress.add_task(name, total=None)
 
@@ -70,7 +76,8 @@ class Bar:
 
             with listening(hear):
                 yield
-        self.console.print(f"[green]✓[/] {name} [dim]{_span(time.monotonic() - started)}[/]", highlight=False)
+        took = _span(time.monotonic() - started)
+        self.console.print(Text.assemble(("✓ ", "green"), name, (f" {took}", "dim")))
 
 
 class _Rate(ProgressColumn):

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cleaner import parts
 from cleaner.asking import Ask
@@ -60,7 +61,10 @@ def show_status(folder: Path) -> None:
         names = ", ".join(step.name for step in missing if not done(run, step))
         _say(console, f"{folder}: next comes {names}; give the same `cleaner clean` command again")
     elif (folder / "summary.json").exists():
+        _say(console, f"{folder}: finished")
         show_summary(folder)
+    else:
+        _say(console, f"{folder}: only the results are to be written; give the same `cleaner clean` command again")
 
 
 def _first_missing(run: Run) -> Item | None:
@@ -152,7 +156,7 @@ def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -1,0 +1,224 @@
+"""The command line as a user meets it: every command is a process of its own."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "flows.cli"]
+REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
+SUBCOMMANDS = ("demo", "clean", "status", "why", "export", "doctor")
+
+
+def cleaner(*words, cwd=None):
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def complaint(result) -> str:
+    """The only line on stderr."""
+    (line,) = result.stderr.splitlines()
+    assert result.stdout == ""
+    return line
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes that differ in colour, a mislabelled image, and a file that is none."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    for name, colour in {"red [bold]": 0, "blue": 2}.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(30):
+            pixel = [number * 3, number * 3, number * 3]
+            pixel[colour] = 255
+            image = Image.new("RGB", (8, 8), tuple(pixel))
+            image.putpixel((number % 8, number // 8), (number * 7 % 256, 9, 9))
+            image.save(folder / name / f"{number}.png")
+    (folder / "blue" / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "run"
+    result = cleaner("clean", photos, "--run", run, "--runner", "local", "--set", "features.backbone=pixels")
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def test_the_reference_is_what_the_command_says(tmp_path):
+    page = tmp_path / "cli.md"
+    make = ["flows.cli", "utils", "docs", "--name", "cleaner", "--title", "The command line", "--output", str(page)]
+    subprocess.run([sys.executable, "-m", "typer", *make], check=True, capture_output=True)
+    assert REFERENCE.read_text() == page.read_text(), f"make it again: typer {' '.join(make[:-1])} docs/cli.md"
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+def test_every_command_has_help(command):
+    result = cleaner(command, "--help")
+    assert result.returncode == 0
+    assert f"Usage: cleaner {command}" in result.stdout
+
+
+@pytest.mark.parametrize("command", [("--help",), ("clean", "--help"), ("doctor",)])
+def test_nothing_heavy_is_imported_to_answer_a_question(command):
+    code = (
+        "import atexit, sys; from flows.cli import main\n"
+        "heavy = {'prefect', 'torch', 'timm', 'faiss', 'pyarrow', 'numpy'}\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & sys.modules.keys()))))\n"
+        "main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("question", [("status",), ("why", "blue/3.png")])
+def test_a_look_at_a_run_imports_neither_prefect_nor_torch(finished, question):
+    code = (
+        "import atexit, sys; from flows.cli import main\n"
+        "heavy = {'prefect', 'torch', 'timm', 'faiss', 'openvino'}\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & sys.modules.keys()))))\n"
+        "main()"
+    )
+    words = [question[0], str(finished), *question[1:]]
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
+def test_help_comes_at_once():
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        cleaner("--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1, "0.3 s on a quiet machine"
+
+
+def test_no_command_shows_the_help_and_is_wrong_usage():
+    result = cleaner()
+    assert result.returncode == 2
+    assert "cleaner clean photos --run runs/photos" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["clean"], "SOURCE"),
+        (["clean", "photos"], "--run"),
+        (["clean", "photos", "--run", "r", "--runner", "ray"], "'prefect', 'local'"),
+        (["clean", "photos", "--run", "r", "--reviewer", "shet"], "did you mean sheet?"),
+        (["clean", "photos", "--run", "r", "--set", "fine.kk=1"], "did you mean k?"),
+        (["clean", "photos", "--run", "r", "--set", "fine.k"], "wants a.b=value"),
+        (["clean", "photos", "--run", "r", "--config", "none.toml"], "none.toml"),
+        (["clean", "photos", "--run", "r", "--reviewer", "oracle"], "--truth FILE"),
+        (["clean", "nowhere", "--run", "r"], "nowhere"),
+        (["clean", "photos", "--run", "r", "--workers", "0"], "--workers"),
+        (["tidy"], "tidy"),
+        (["status", "r"], "no run lies here"),
+        (["why", "r", "a"], "no run lies here"),
+        (["export", "r", "--format", "cvs", "--out", "x"], "did you mean csv?"),
+    ],
+)
+def test_a_mistake_gets_one_line_status_two_and_writes_nothing(photos, tmp_path, words, said):
+    (tmp_path / "photos").symlink_to(photos)
+    result = cleaner(*words, cwd=tmp_path)
+    line = complaint(result)
+    assert line.startswith("cleaner: ")
+    assert said in line
+    assert result.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_finished_run_says_what_it_found_and_where_it_is(photos, finished):
+    again = cleaner("clean", photos, "--run", finished, "--runner", "local", "--set", "features.backbone=pixels")
+    assert again.returncode == 0
+    assert again.stderr == "", "nothing is done twice"
+    summary = json.loads((finished / "summary.json").read_text())
+    assert f"{summary['kept']} kept" in again.stdout
+    assert str(finished / "report.html") in again.stdout
+
+
+def test_progress_to_a_pipe_is_plain_lines(photos, tmp_path):
+    words = ("clean", photos, "--run", tmp_path / "run", "--runner", "local", "--set", "features.backbone=pixels")
+    result = cleaner(*words)
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "manifest: done in" in result.stderr
+    assert all(": done in " in line for line in result.stderr.splitlines())
+
+
+def test_status_tells_a_finished_run(finished):
+    result = cleaner("status", finished)
+    assert result.returncode == 0
+    assert "finished" in result.stdout
+
+
+def test_status_names_the_step_that_comes_next(photos, finished, tmp_path):
+    run = tmp_path / "run"
+    (run / "steps").mkdir(parents=True)
+    (run / "run.json").write_bytes((finished / "run.json").read_bytes())
+    for output in (finished / "steps").glob("listing-*"):
+        (run / "steps" / output.name).write_bytes(output.read_bytes())
+    result = cleaner("status", run)
+    assert result.returncode == 0
+    assert "next comes scan-0" in result.stdout
+
+
+def test_why_tells_every_verdict_on_a_sample_found_by_path_or_id(finished):
+    by_path = cleaner("why", finished, "red [bold]/3.png")
+    assert by_path.returncode == 0
+    assert "coarse" in by_path.stdout
+    assert "stands: " in by_path.stdout
+    assert "red [bold]/3.png" in by_path.stdout, "a data set's text is no markup"
+    sample_id = by_path.stdout.split("(")[1].split(")")[0]
+    assert cleaner("why", finished, sample_id).stdout == by_path.stdout
+
+
+def test_why_tells_what_is_wrong_with_an_unusable_file(finished):
+    result = cleaner("why", finished, "blue/broken.png")
+    assert "can't be used: " in result.stdout
+    assert "stands: drop" in result.stdout
+
+
+def test_why_names_near_matches_of_an_unknown_sample(finished):
+    result = cleaner("why", finished, "3.png")
+    assert result.returncode == 2
+    assert "blue/3.png" in complaint(result)
+
+
+def test_export_writes_every_form_with_its_settings(finished, tmp_path):
+    kept = json.loads((finished / "summary.json").read_text())["kept"]
+    assert f"{kept} samples" in cleaner("export", finished, "--format", "csv", "--out", tmp_path / "c.csv").stdout
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == kept + 1
+    words = ("--format", "image_folder", "--out", tmp_path / "images", "--set", "copy=true")
+    assert cleaner("export", finished, *words).returncode == 0
+    files = [path for path in (tmp_path / "images").rglob("*.png")]
+    assert len(files) == kept
+    assert not any(file.is_symlink() for file in files)
+
+
+def test_export_refuses_a_setting_it_does_not_know(finished, tmp_path):
+    result = cleaner("export", finished, "--format", "csv", "--out", tmp_path / "c.csv", "--set", "copy=true")
+    assert result.returncode == 2
+    assert "unknown setting exporters.csv.copy" in complaint(result)
+
+
+def test_doctor_finds_this_environment_in_order(monkeypatch, tmp_path):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    result = cleaner("doctor")
+    assert result.returncode == 0
+    assert "torch" in result.stdout
+    assert str(tmp_path / "home") in result.stdout.replace("\n", "").replace(" ", "")
+
+
+def test_ctrl_c_ends_with_one_line(photos, tmp_path):
+    words = ["clean", str(photos), "--run", str(tmp_path / "run"), "--runner", "local"]
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom flows.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) as process:
+        process.stderr.readline()
+        process.send_signal(2)
+        assert process.wait(30) == 130
+        assert process.stderr.read().splitlines()[-1].startswith("cleaner: interrupted")
