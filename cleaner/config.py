@@ -45,7 +45,7 @@ class Duplicates(Section):
     """What counts as the same picture."""
 
     similarity: float = Field(
-        default=0.985, gt=0, le=1, description="cosine of features from which two images may be near-duplicates"
+        default=0.8, gt=0, le=1, description="cosine of features from which the pixels of two images are compared"
     )
 
 
@@ -54,7 +54,7 @@ class ImageNoise(Section):
 
     seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
     threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
-    max_rounds: int = Field(default=5, ge=1, description="rounds at most")
+    max_rounds: int = Field(default=10, ge=1, description="rounds at most")
     candidates: int = Field(
         default=300, ge=1, description="images at most in the batch of candidates put before people"
     )

@@ -203,7 +203,7 @@ class Embedder(nn.Module):
     """A frozen network from pixels to features: uint8 n x side x side x 3 in, float32 n x width out.
 
     The features are the pooled last ones, followed by the pooled output of the stage before the last where the network
-    has stages: those help on classes ImageNet does not know (+1.6 points on CIFAR-10), and cost nothing. Each of the
+    has stages: a linear probe gains 1.3 points by it on CIFAR-10, at no cost. Each of the
     two is scaled to the length of the square root of its width, so that neither rules a cosine.
     """
 

@@ -1,0 +1,140 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageEnhance
+from sklearn.datasets import load_digits
+
+from cleaner.features import Backbone, embed
+from cleaner.ledger import fold
+from cleaner.scan import scan
+from cleaner.sources import open_source
+from cleaner.stages.duplicates import conflicts, duplicates, groups, verdicts
+from cleaner.tables import VERDICTS
+
+LIMITS = {"max_pixels": 10**7, "workers": 2}
+PIXELS = Backbone("pixels", 16, "")
+
+
+def photo(seed: int) -> Image.Image:
+    """A picture of blobs that no other seed resembles."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **settings) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **settings)
+    return out.getvalue()
+
+
+def described(folder: Path, files: dict[str, bytes]):
+    """Manifest, duplicates and source of a folder of these files."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    source = open_source(folder)
+    listing = source.listing()
+    manifest = scan(listing, source=source, start=0, stop=len(listing), **LIMITS)
+    features = embed(manifest, source=source, backbone=PIXELS, start=0, stop=len(manifest), **LIMITS)
+    return manifest, duplicates(manifest, features, similarity=0.8, source=source, **LIMITS)
+
+
+def by_path(manifest: pa.Table, table: pa.Table) -> dict[str, dict]:
+    paths = manifest.column("path")
+    return {paths[row["row"]].as_py(): row for row in table.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def strangers() -> dict[str, bytes]:
+    return {f"{'ab'[n % 2]}/{n:02d}.png": encoded(photo(n)) for n in range(30)}
+
+
+def test_copies_of_a_file_are_exact_duplicates_and_changed_pictures_near_ones(tmp_path, strangers):
+    changed = {
+        "a/z-smaller.png": encoded(photo(0).resize((48, 48))),
+        "a/z-recompressed.jpg": encoded(photo(2), "JPEG", quality=50),
+        "a/z-brighter.png": encoded(ImageEnhance.Brightness(photo(4)).enhance(1.15)),
+        "a/z-copy.png": strangers["a/06.png"],
+    }
+    manifest, found = described(tmp_path, strangers | changed)
+    rows = by_path(manifest, found)
+    kinds = {path: row["kind"] for path, row in rows.items()}
+    assert kinds == dict.fromkeys(["a/00.png", "a/02.png", "a/04.png", *list(changed)[:3]], "near") | {
+        "a/06.png": "exact",
+        "a/z-copy.png": "exact",
+    }
+    for path, original in zip(changed, ("a/00.png", "a/02.png", "a/04.png", "a/06.png"), strict=True):
+        assert rows[path]["original"] == rows[original]["row"] and rows[path]["group"] == rows[original]["group"]
+        assert rows[original]["similarity"] == 1 and rows[path]["similarity"] >= 0.8
+
+
+def test_a_group_number_is_given_to_duplicates_only(tmp_path, strangers):
+    manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
+    numbers = groups(found, len(manifest))
+    assert (numbers >= 0).sum() == 2 and numbers[0] == numbers[-1] == 0
+
+
+def test_an_unusable_file_is_nobodys_duplicate(tmp_path, strangers):
+    broken = {"a/y.png": b"no image", "a/z.png": b"no image"}
+    manifest, found = described(tmp_path, strangers | broken)
+    assert len(found) == 0 and manifest.column("problem").null_count == len(strangers)
+
+
+def test_an_extra_copy_under_the_same_label_is_dropped_and_one_under_another_is_not(tmp_path, strangers):
+    copies = dict.fromkeys(("a/y.png", "a/z.png", "b/z.png"), strangers["a/00.png"])
+    manifest, found = described(tmp_path, strangers | copies)
+    said = by_path(manifest, verdicts(manifest, found))
+    assert {path: row["reason"] for path, row in said.items()} == {
+        "a/y.png": "same file as a/00.png",
+        "a/z.png": "same file as a/00.png",
+    }
+    assert {row["action"] for row in said.values()} == {"drop"}
+
+
+def judged(manifest: pa.Table, scores: dict[str, float], by: str = "model:probe") -> pa.Table:
+    """What stands when these samples were kept with these scores."""
+    ids = dict(zip(manifest.column("path").to_pylist(), range(len(manifest)), strict=True))
+    rows = [
+        {
+            "row": ids[path],
+            "sample_id": manifest.column("sample_id")[ids[path]].as_py(),
+            "stage": "fine",
+            "round": 1,
+            "action": "keep",
+            "score": score,
+            "by": by,
+            "reason": "",
+        }
+        for path, score in scores.items()
+    ]
+    return fold(manifest, [pa.Table.from_pylist(rows, VERDICTS)])
+
+
+def test_of_equal_files_kept_under_two_labels_the_likelier_label_stays(tmp_path, strangers):
+    manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
+    said = conflicts(manifest, found, judged(manifest, {"a/00.png": 0.3, "b/z.png": 0.6}))
+    rows = by_path(manifest, said)
+    assert list(rows) == ["a/00.png"] and rows["a/00.png"]["round"] == 2
+    assert rows["a/00.png"]["reason"] == "same file as b/z.png, whose label b is the likelier one"
+
+
+def test_a_persons_word_outranks_the_score_of_a_copy(tmp_path, strangers):
+    manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
+    standing = judged(manifest, {"b/z.png": 0.1}, by="person:ana")
+    assert list(by_path(manifest, conflicts(manifest, found, standing))) == ["a/00.png"]
+
+
+def test_nothing_is_said_where_one_of_the_copies_was_dropped_already(tmp_path, strangers):
+    manifest, found = described(tmp_path, strangers | {"a/z.png": strangers["a/00.png"]})
+    standing = fold(manifest, [verdicts(manifest, found)])
+    assert len(conflicts(manifest, found, standing)) == 0
+
+
+def test_handwritten_digits_are_not_taken_for_copies_of_each_other(tmp_path):
+    digits = (load_digits().images[:900] * 255 / 16).astype(np.uint8)
+    files = {f"{'ab'[n % 2]}/{n:03d}.png": encoded(Image.fromarray(pixels)) for n, pixels in enumerate(digits)}
+    _, found = described(tmp_path, files)
+    assert len(found) <= 4
