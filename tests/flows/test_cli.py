@@ -195,7 +195,7 @@ def test_export_writes_every_form_with_its_settings(finished, tmp_path):
     assert len((tmp_path / "c.csv").read_text().splitlines()) == kept + 1
     words = ("--format", "image_folder", "--out", tmp_path / "images", "--set", "copy=true")
     assert cleaner("export", finished, *words).returncode == 0
-    files = [path for path in (tmp_path / "images").rglob("*.png")]
+    files = list((tmp_path / "images").rglob("*.png"))
     assert len(files) == kept
     assert not any(file.is_symlink() for file in files)
 
@@ -216,7 +216,7 @@ def test_doctor_finds_this_environment_in_order(monkeypatch, tmp_path):
 
 def test_ctrl_c_ends_with_one_line(photos, tmp_path):
     words = ["clean", str(photos), "--run", str(tmp_path / "run"), "--runner", "local"]
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom flows.cli import main; main()"
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom flows.cli import main; main()"
     with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) as process:
         process.stderr.readline()
         process.send_signal(2)

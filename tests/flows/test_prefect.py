@@ -1,0 +1,191 @@
+"""The run as a Prefect flow: on the embedded API, and on a server of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "flows.cli"]
+FAST = ("--set", "features.backbone=pixels", "--set", "coarse.max_rounds=2", "--set", "fine.max_rounds=1")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    for channel, name in enumerate(["red", "green", "blue"]):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            pixel = [number * 3] * 3
+            pixel[channel] = 255
+            image = Image.new("RGB", (8, 8), tuple(pixel))
+            image.putpixel((number % 8, number // 8), (number * 7 % 256, 9, 9))
+            image.save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home of Prefect's whose database is made once for all tests here."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def environment(home):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**kept, "PREFECT_HOME": str(home)}
+
+
+def clean(photos, run, environment, *words):
+    command = [*COMMAND, "clean", str(photos), "--run", str(run), *FAST, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def get(api, path, **body):
+    request = urllib.request.Request(f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return json.loads(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).read())
+
+
+def answers(api):
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{api}/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def server(home, environment):
+    """The address of a Prefect server as a user starts one, over the same database as the embedded ones."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    api = f"http://127.0.0.1:{port}/api"
+    wait_until(lambda: answers(api))
+    yield api
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+
+
+def runs_of(api, folder):
+    named = {"name": {"like_": str(folder)}}
+    return get(api, "/flow_runs/filter", flow_runs=named, sort="START_TIME_ASC")
+
+
+def test_the_embedded_runner_makes_the_bytes_that_the_local_one_makes_and_says_little(photos, tmp_path, environment):
+    local = clean(photos, tmp_path / "local", environment, "--runner", "local")
+    embedded = clean(photos, tmp_path / "embedded", environment)
+    assert (local.returncode, embedded.returncode) == (0, 0), embedded.stderr
+    for name in ("verdicts.parquet", "manifest.parquet", "clean.csv"):
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "embedded" / name).read_bytes()
+    steps = {file.name for file in (tmp_path / "local" / "steps").iterdir()}
+    assert steps == {file.name for file in (tmp_path / "embedded" / "steps").iterdir()}
+    first, *rest = embedded.stderr.splitlines()
+    assert first.startswith("starting Prefect's embedded server; the first time takes about half a minute")
+    assert all(": done in " in line for line in rest)
+    assert embedded.stdout == local.stdout.replace(str(tmp_path / "local"), str(tmp_path / "embedded"))
+
+
+def test_a_server_that_is_named_shows_every_step_as_a_task_run(photos, tmp_path, environment, server):
+    done = clean(photos, tmp_path / "run", {**environment, "PREFECT_API_URL": server})
+    assert done.returncode == 0, done.stderr
+    assert "embedded" not in done.stderr
+    (run,) = runs_of(server, tmp_path / "run")
+    assert run["state"]["type"] == "COMPLETED"
+    assert run["parameters"]["run_dir"] == str(tmp_path / "run")
+    told = {line.partition(":")[0] for line in done.stderr.splitlines()}
+    tasks = get(server, "/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+    assert {task["name"] for task in tasks} == told
+    assert {task["state_type"] for task in tasks} == {"COMPLETED"}
+
+
+def test_waiting_for_people_is_no_failure_of_the_flow(photos, tmp_path, environment, server):
+    words = ("--reviewer", "sheet", "--set", "review.random_share=1")
+    waits = clean(photos, tmp_path / "run", {**environment, "PREFECT_API_URL": server}, *words)
+    assert waits.returncode == 3
+    assert waits.stderr.splitlines()[-1].startswith("cleaner: ")
+    (run,) = runs_of(server, tmp_path / "run")
+    assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "WaitsForPeople")
+    assert "answers are missing" in run["state"]["message"]
+
+
+def test_a_killed_run_leaves_no_server_and_is_crashed_when_it_goes_on(photos, tmp_path, environment, server):
+    run = tmp_path / "run"
+    command = [*COMMAND, "clean", str(photos), "--run", str(run), *FAST]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process.stderr.readline()
+    assert ": done in" in process.stderr.readline()
+    (embedded,) = children(process.pid, "flows.embedded_server")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not is_alive(embedded), seconds=10)
+    assert [found["state"]["type"] for found in runs_of(server, run)] == ["RUNNING"]
+    again = clean(photos, run, {**environment, "PREFECT_API_URL": server})
+    assert again.returncode == 0, again.stderr
+    assert [found["state"]["type"] for found in runs_of(server, run)] == ["CRASHED", "COMPLETED"]
+
+
+def children(parent, module):
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(pid) for pid in re.findall(rf"^\s*(\d+)\s+{parent}\s.*{module}", listed, re.MULTILINE)]
+
+
+def is_alive(pid):
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+def test_what_fails_in_a_step_ends_the_command_in_one_line(photos, tmp_path, environment, server):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "steps").write_text("in the way")
+    failed = clean(photos, run, {**environment, "PREFECT_API_URL": server})
+    assert failed.returncode == 1
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"cleaner: {run / 'steps'}")
+    (told,) = runs_of(server, run)
+    assert told["state"]["type"] == "FAILED"
+
+
+def test_a_server_that_does_not_answer_is_named(photos, tmp_path, environment):
+    refused = clean(photos, tmp_path / "run", {**environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("cleaner: PREFECT_API_URL=http://127.0.0.1:9/api: no Prefect server answers there")
+
+
+def test_a_database_that_prefect_cannot_open_is_told_with_its_home(photos, tmp_path, environment):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "prefect.db").write_bytes(os.urandom(100_000))
+    failed = clean(photos, tmp_path / "run", {**environment, "PREFECT_HOME": str(tmp_path / "home")})
+    assert failed.returncode == 1
+    assert f"PREFECT_HOME={tmp_path / 'home'}" in failed.stderr.splitlines()[-1]
+    assert "file is not a database" in failed.stderr.splitlines()[-1]
