@@ -83,7 +83,8 @@ class Coarse(Split):
 
 
 class Fine(Split):
-    k: int = Field(default=1, ge=1, description="the recipe's k")
+    k: int = Field(default=1, ge=1, description="the recipe's k; the policy `belief` does without")
+    max_rounds: int = Field(default=2, ge=1, description="rounds at most; with more, models were measured to narrow")
 
 
 class SmallClasses(Section):

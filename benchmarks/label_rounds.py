@@ -1,0 +1,76 @@
+"""The rounds of coarse and fine as a run performs them, on features and labels that are already there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from cleaner.config import Config
+from cleaner.crossfit import Features, Task, assign_folds
+from cleaner.ledger import fold
+from cleaner.predictors.probe import Probe
+from cleaner.sources.folder import Folder
+from cleaner.stages import label_noise
+from cleaner.tables import MANIFEST, Action, Classes, array
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: its evidence and its verdicts on all samples, and how many came to be positive and ceased to be."""
+
+    stage: str
+    number: int
+    evidence: pa.Table
+    verdicts: pa.Table
+    new: int
+    lost: int
+
+    @property
+    def flagged(self) -> np.ndarray:
+        return array(self.verdicts, "action") != Action.KEEP
+
+
+def manifest_of(labels: np.ndarray) -> pa.Table:
+    """A manifest of samples of which only the label is known; names sort as the numbers do."""
+    names = [str(row) for row in range(len(labels))]
+    known = {"sample_id": names, "path": names, "label": [f"{label:05d}" for label in labels]}
+    return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
+
+
+def rounds(features: Features, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
+    """The rounds of both stages with the settings of a default run, but for `policy`."""
+    config = Config(seed=seed)
+    manifest, parts = manifest_of(labels), list[pa.Table]()
+    for stage in ("coarse", "fine"):
+        split = getattr(config, stage)
+        settings = split.model_dump(exclude={"max_rounds", "predictor"}) | {"policy": policy}
+        for number in range(1, split.max_rounds + 1):
+            standing = fold(manifest, parts)
+            evidence = _evidence(features, manifest, standing, number, config)
+            said = {"stage": stage, "round": number, "by": split.predictor}
+            parts.append(label_noise.verdicts(manifest, standing, evidence, **settings, **said))
+            new, lost = label_noise.changes(standing, parts[-1])
+            yield Round(stage, number, evidence, parts[-1], new, lost)
+            if number > 1 and new == 0:
+                break
+
+
+def _evidence(features: Features, manifest: pa.Table, standing: pa.Table, number: int, config: Config) -> pa.Table:
+    classes = Classes.of(manifest)
+    labels = classes.encode(manifest.column("label"))
+    alone = np.full(len(labels), -1, np.int32)
+    task = Task(
+        labels=labels,
+        train=array(standing, "action") == Action.KEEP,
+        predict=np.ones(len(labels), bool),
+        folds=assign_folds(labels, alone, folds=config.folds, seed=config.seed),
+        classes=len(classes.names),
+        round=number,
+        seed=config.seed,
+        features=features,
+        source=Folder(Path()),
+        manifest=manifest,
+    )
+    return Probe().evidence(task, tuple(range(config.folds)))

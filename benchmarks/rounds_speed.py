@@ -1,0 +1,77 @@
+"""Seconds and memory of all rounds of coarse and fine, beside one fold of scikit-learn's logistic regression.
+
+    python -m benchmarks.rounds_speed [--samples 50000] [--classes 100] [--width 1280]
+
+The features are made up: a direction for each class, noise, a rectifier; a fifth of the labels are drawn at random.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.label_rounds import rounds
+
+SEED = 0
+_BLOCK = 5000
+_STRENGTH = 0.35
+_PEER_SAMPLES = 5000
+
+
+def write_features(file: Path, labels: np.ndarray, classes: int, width: int) -> np.ndarray:
+    """Memory-mapped float16 len(labels) x width."""
+    random = np.random.default_rng(SEED)
+    directions = random.normal(size=(classes, width)).astype(np.float32) * _STRENGTH
+    features = np.lib.format.open_memmap(file, "w+", np.float16, (len(labels), width))
+    for start in range(0, len(labels), _BLOCK):
+        block = directions[labels[start : start + _BLOCK]]
+        features[start : start + _BLOCK] = np.maximum(block + random.normal(size=block.shape), 0)
+    features.flush()
+    return np.load(file, mmap_mode="r")
+
+
+def peak_gigabytes() -> float:
+    """The most memory this process ever had, memory-mapped pages included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def time_rounds(features: np.ndarray, labels: np.ndarray) -> float:
+    started = time.monotonic()
+    for done in rounds(features, labels, policy="belief", seed=SEED):
+        seconds = time.monotonic() - started
+        print(f"{done.stage} {done.number}: {seconds:.1f} s so far, {done.new} new positives, {done.lost} lost")
+    return seconds
+
+
+def time_peer(features: np.ndarray, labels: np.ndarray) -> float:
+    """Seconds of one fit on a part of the samples."""
+    some = np.asarray(features[:_PEER_SAMPLES], np.float32)
+    started = time.monotonic()
+    LogisticRegression().fit(some, labels[:_PEER_SAMPLES])
+    return time.monotonic() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in {"samples": 50_000, "classes": 100, "width": 1280}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    asked = parser.parse_args()
+    random = np.random.default_rng(SEED)
+    true = random.integers(0, asked.classes, asked.samples)
+    given = np.where(random.random(asked.samples) < 0.2, random.integers(0, asked.classes, asked.samples), true)
+    with tempfile.TemporaryDirectory() as folder:
+        features = write_features(Path(folder) / "features.npy", true, asked.classes, asked.width)
+        before = peak_gigabytes()
+        seconds = time_rounds(features, given)
+        print(f"all rounds: {seconds:.1f} s; peak memory {peak_gigabytes():.2f} GB, {before:.2f} GB of it before")
+        part = time_peer(features, given)
+        scale = 0.8 * asked.samples / _PEER_SAMPLES
+        print(f"scikit-learn, one fold of one round: {part * scale:.0f} s, extrapolated from {part:.0f} s for a part")
+
+
+if __name__ == "__main__":
+    main()

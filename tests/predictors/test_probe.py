@@ -1,0 +1,118 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+from cleaner.crossfit import Task, assign_folds
+from cleaner.predictors.probe import Probe
+from cleaner.sources.folder import Folder
+from cleaner.tables import MANIFEST, array, matrix
+
+FOLDS = (0, 1, 2, 3, 4)
+
+
+def ask(features, labels, classes, **changes):
+    labels = np.asarray(labels, np.int32)
+    n = len(labels)
+    return replace(
+        Task(
+            labels=labels,
+            train=np.ones(n, bool),
+            predict=np.ones(n, bool),
+            folds=assign_folds(labels, np.full(n, -1, np.int32), folds=5, seed=0),
+            classes=classes,
+            round=1,
+            seed=0,
+            features=np.asarray(features, np.float16),
+            source=Folder(Path()),
+            manifest=MANIFEST.empty_table(),
+        ),
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(return_X_y=True)
+
+
+def accuracy(evidence: pa.Table) -> float:
+    return float((array(evidence, "given_rank") == 0).mean())
+
+
+def test_digits_are_read_at_least_as_well_as_by_scikit_learn(digits):
+    task = ask(*digits, 10)
+    peer = cross_val_predict(LogisticRegression(max_iter=1000), *digits, cv=PredefinedSplit(task.folds))
+    assert accuracy(Probe().evidence(task, FOLDS)) >= (peer == digits[1]).mean() - 0.005
+
+
+def test_probabilities_mean_what_they_say(digits):
+    evidence = Probe().evidence(ask(*digits, 10), FOLDS)
+    assert matrix(evidence, "top_probs")[:, 0].mean() == pytest.approx(accuracy(evidence), abs=0.02)
+
+
+def test_random_labels_are_predicted_at_chance():
+    random = np.random.default_rng(0)
+    evidence = Probe().evidence(ask(random.normal(size=(500, 800)), random.integers(0, 5, 500), 5), FOLDS)
+    assert accuracy(evidence) < 0.2 + 0.08
+
+
+def test_a_label_changes_nothing_in_the_evidence_of_its_own_fold(digits):
+    features, labels = digits[0][:300], digits[1][:300].copy()
+    task = ask(features, labels, 10)
+    own = task.folds == 0
+    labels[own] = (labels[own] + 1) % 10
+    probe = Probe(penalties=(1e-5,), sharpnesses=(1.0,))
+    before, after = (
+        probe.evidence(replace(task, labels=np.asarray(given, np.int32)), (0,)) for given in (task.labels, labels)
+    )
+    assert (matrix(before, "top_probs") == matrix(after, "top_probs")).all()
+
+
+def test_the_same_task_gives_the_same_evidence_to_the_last_bit(digits):
+    task = ask(*digits, 10)
+    assert Probe().evidence(task, FOLDS).equals(Probe().evidence(task, FOLDS))
+
+
+def test_only_the_asked_rows_of_the_asked_folds_are_answered(digits):
+    task = ask(*digits, 10)
+    predict = np.arange(len(task.labels)) % 3 == 0
+    evidence = Probe().evidence(replace(task, predict=predict), (1, 3))
+    assert (array(evidence, "row") == np.flatnonzero(predict & np.isin(task.folds, [1, 3]))).all()
+
+
+def test_rows_held_out_of_training_and_rows_without_label_are_predicted_too(digits):
+    task = ask(*digits, 10)
+    unlabelled = np.where(np.arange(len(task.labels)) < 10, -1, task.labels).astype(np.int32)
+    evidence = Probe().evidence(replace(task, labels=unlabelled, train=np.arange(len(unlabelled)) > 200), FOLDS)
+    likely = matrix(evidence, "top_classes")[:200, 0]
+    assert (likely == task.labels[:200]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("n", "width", "classes"), [(300, 2000, 10), (12, 5, 6), (40, 3, 2), (60, 10, 60)], ids=lambda value: str(value)
+)
+def test_hard_shapes_give_finite_evidence(n, width, classes):
+    random = np.random.default_rng(0)
+    labels = np.sort(np.arange(n) % classes)
+    labels[: n // 2] = 0
+    evidence = Probe().evidence(ask(random.normal(size=(n, width)), labels, classes), FOLDS)
+    probs = matrix(evidence, "top_probs")
+    assert np.isfinite(probs).all() and (probs >= 0).all() and (probs.sum(1) <= 1 + 1e-5).all()
+
+
+def test_features_that_are_all_the_same_say_no_more_than_the_frequencies():
+    labels = np.arange(100) % 4 // 3
+    evidence = Probe().evidence(ask(np.ones((100, 8)), labels, 2), FOLDS)
+    assert matrix(evidence, "top_probs")[:, 0] == pytest.approx(0.75, abs=0.03)
+
+
+def test_nothing_to_learn_from_gives_evidence_all_the_same(digits):
+    task = ask(*digits, 10)
+    evidence = Probe().evidence(replace(task, train=np.zeros(len(task.labels), bool)), FOLDS)
+    assert matrix(evidence, "top_probs") == pytest.approx(0.1)

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_digits
+
+from cleaner.crossfit import Task, assign_folds, evidence_table
+from cleaner.ledger import fold
+from cleaner.predictors.probe import Probe
+from cleaner.sources.folder import Folder
+from cleaner.stages import label_noise
+from cleaner.tables import MANIFEST, VERDICTS, array
+
+NAMES = ["apple", "pear", "plum"]
+
+
+def manifest_of(labels):
+    names = [f"{row}.jpg" for row in range(len(labels))]
+    known = {"sample_id": names, "path": names, "label": [NAMES[label] for label in labels]}
+    return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
+
+
+def judge(labels, probs, parts=(), **settings):
+    manifest = manifest_of(labels)
+    labels, probs = np.asarray(labels, np.int32), np.asarray(probs, np.float32)
+    rows = np.arange(len(labels), dtype=np.int32)
+    evidence = evidence_table(rows, np.zeros(len(rows), np.int8), probs, labels)
+    defaults = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
+    return label_noise.verdicts(manifest, fold(manifest, list(parts)), evidence, **(defaults | settings))
+
+
+def noisy_world(n=3000, share=0.2, certainty=6.0, seed=0):
+    """True labels, given labels, and calibrated probabilities of the true labels."""
+    random = np.random.default_rng(seed)
+    logits = certainty * random.normal(size=(n, 3))
+    probs = np.exp(logits - logits.max(1, keepdims=True))
+    probs /= probs.sum(1, keepdims=True)
+    true = (probs.cumsum(1) > random.random((n, 1))).argmax(1)
+    wrong = random.random(n) < share
+    given = np.where(wrong, (true + random.integers(1, 3, n)) % 3, true)
+    return true, given, probs
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_the_score_is_the_probability_that_the_given_label_is_right(share):
+    true, given, probs = noisy_world(share=share)
+    score = array(judge(given, probs), "score")
+    for low, high in [(0, 0.2), (0.2, 0.8), (0.8, 1.01)]:
+        inside = (score >= low) & (score < high)
+        assert (given == true)[inside].mean() == pytest.approx(score[inside].mean(), abs=0.1)
+
+
+def test_wrong_labels_are_flagged_better_than_by_top_1():
+    true, given, probs = noisy_world(certainty=2.0)
+    flagged = array(judge(given, probs), "action") != "keep"
+    assert f1(flagged, given != true) > f1(probs.argmax(1) != given, given != true)
+
+
+def f1(flagged, wrong):
+    return 2 * (flagged & wrong).sum() / (flagged.sum() + wrong.sum())
+
+
+def test_hard_images_alone_are_no_noise():
+    _, given, probs = noisy_world(share=0.0, certainty=2.0)
+    assert (probs.argmax(1) != given).mean() > 0.15
+    assert (array(judge(given, probs), "action") != "keep").mean() < 0.01
+
+
+def test_the_reason_says_how_the_given_and_the_likeliest_class_rank():
+    reason = judge([0, 1, 2], [[0.07, 0.03, 0.9], [0.1, 0.6, 0.3], [0.0, 0.0, 1.0]]).column("reason").to_pylist()
+    assert reason[0] == "apple ranks 2nd of 3 (p 0.07); plum ranks 1st (p 0.90)"
+    assert reason[1] == "pear ranks 1st of 3 (p 0.60); plum ranks 2nd (p 0.30)"
+
+
+def test_a_label_is_replaced_only_by_a_class_that_is_probable_enough():
+    true, given, probs = noisy_world()
+    found = judge(given, probs, relabel=0.9)
+    becomes = array(found, "action") == "relabel"
+    assert becomes.any() and (array(found, "action") == "drop").any()
+    named = array(found, "new_label")
+    assert (named[becomes] == np.array(NAMES, object)[true[becomes]]).mean() > 0.9
+    assert all(name is None for name in named[~becomes])
+
+
+def test_the_recipe_flags_what_is_not_among_the_top_k_and_never_loses_a_positive():
+    _, given, probs = noisy_world()
+    first = judge(given, probs, policy="accv")
+    negative = array(first, "action") != "keep"
+    assert (negative == (probs.argmax(1) != given)).all()
+    second = judge(given, np.roll(probs, 1, axis=0), [first], policy="accv", round=2)
+    assert label_noise.changes(fold(manifest_of(given), [first]), second)[1] == 0
+    assert (array(second, "action") == "keep")[~negative].all()
+
+
+def test_belief_takes_positives_back_and_lets_negatives_return():
+    _, given, probs = noisy_world()
+    first = judge(given, probs)
+    standing = fold(manifest_of(given), [first])
+    new, lost = label_noise.changes(standing, judge(given, np.roll(probs, 1, axis=0), [first], round=2))
+    assert new > 0 and lost > 0
+    assert label_noise.changes(standing, judge(given, probs, [first], round=2)) == (0, 0)
+
+
+def test_what_a_person_decided_is_not_judged_again():
+    _, given, probs = noisy_world(n=50)
+    person = judge(given, probs).slice(0, 5)
+    person = person.set_column(VERDICTS.get_field_index("by"), "by", pa.array(["person:ann"] * 5))
+    assert array(judge(given, probs, [person]), "row").tolist() == list(range(5, 50))
+
+
+@pytest.mark.parametrize(("classes", "k"), [(2, 1), (39, 1), (40, 2), (81, 4), (100, 5), (5000, 5)])
+def test_k_follows_the_number_of_classes(classes, k):
+    assert label_noise.effective_k(5, classes) == k
+
+
+def test_no_evidence_gives_no_verdicts():
+    manifest = manifest_of([0, 1, 2])
+    none = np.zeros(0, np.int32)
+    evidence = evidence_table(none, none, np.zeros((0, 3), np.float32), none)
+    settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
+    assert label_noise.verdicts(manifest, fold(manifest, []), evidence, **settings).schema == VERDICTS
+
+
+def test_planted_errors_in_digits_are_found_in_one_round():
+    features, true = load_digits(n_class=3, return_X_y=True)
+    random = np.random.default_rng(0)
+    wrong = random.random(len(true)) < 0.2
+    given = np.where(wrong, (true + random.integers(1, 3, len(true))) % 3, true).astype(np.int32)
+    everything, manifest = np.ones(len(true), bool), manifest_of(given)
+    folds = assign_folds(given, np.full(len(given), -1, np.int32), folds=5, seed=0)
+    task = Task(given, everything, everything, folds, 3, 1, 0, features.astype(np.float16), Folder(Path()), manifest)
+    evidence = Probe().evidence(task, (0, 1, 2, 3, 4))
+    settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
+    found = label_noise.verdicts(manifest, fold(manifest, []), evidence, **settings)
+    assert f1(array(found, "action") != "keep", wrong) > 0.93
