@@ -80,6 +80,13 @@ class Bar:
         self.console.print(Text.assemble(("✓ ", "green"), name, (f" {took}", "dim")))
 
 
+class _Count(MofNCompleteColumn):
+    """Empty where nothing is counted, rather than `0/?`."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.1f}/s" if task.speed else "", style="progress.data.speed")

@@ -76,10 +76,10 @@ def test_nothing_heavy_is_imported_to_answer_a_question(command):
 
 
 @pytest.mark.parametrize("question", [("status",), ("why", "blue/3.png")])
-def test_a_look_at_a_run_imports_neither_prefect_nor_torch(finished, question):
+def test_a_look_at_a_run_imports_neither_prefect_nor_what_embeds_images(finished, question):
     code = (
         "import atexit, sys; from flows.cli import main\n"
-        "heavy = {'prefect', 'torch', 'timm', 'faiss', 'openvino'}\n"
+        "heavy = {'prefect', 'timm', 'faiss', 'openvino'}\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & sys.modules.keys()))))\n"
         "main()"
     )
