@@ -149,8 +149,8 @@ def _download(name: str) -> str:
 def _not_to_be_had(name: str, error: Exception) -> str:
     first = str(error).strip().partition("\n")[0]
     return (
-        f"features.backbone = {name}: no pretrained weights to be had ({first}); "
-        "give a safetensors file with features.weights=FILE, or take the default backbone"
+        f"{name}: no pretrained weights to be had ({first}); "
+        "give a safetensors file (features.weights=FILE), or take the default, whose weights are installed"
     )
 
 
@@ -165,7 +165,7 @@ def _read_safetensors(file: str) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"features.weights = {file}: no readable safetensors file ({error})") from error
+        raise WeightsError(f"{file}: no readable safetensors file with weights ({error})") from error
 
 
 def _with_state(name: str, state: dict[str, torch.Tensor], file: str, image_size: int, classes: int) -> nn.Module:
