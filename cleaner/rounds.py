@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from cleaner.asking import Ask, ask_people, unanswered
 from cleaner.config import Split
 from cleaner.crossfit import Predictor, Task, assign_folds
+from cleaner.errors import SourceError
 from cleaner.features import ShardedFeatures, choose, embed
 from cleaner.ledger import PERSON, fold
 from cleaner.review import batch, candidate_batch
@@ -122,7 +123,7 @@ def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
     count = run.store.rows(line.listing)
     shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
     yield list(shards)
-    line.manifest = yield from _one(Step("manifest", concatenate, tuple(shard.output for shard in shards)))
+    line.manifest = yield from _one(Step("manifest", gather, tuple(shard.output for shard in shards)))
 
 
 def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
@@ -136,9 +137,18 @@ def list_source(*, fingerprint: str, source: Source) -> pa.Table:
     return source.listing()
 
 
-def concatenate(*tables: pa.Table) -> pa.Table:
-    """The tables, one below the other."""
-    return pa.concat_tables(tables).combine_chunks()
+def gather(*shards: pa.Table) -> pa.Table:
+    """The manifest of all shards.
+
+    Raises:
+        SourceError: fewer than two classes have an image that can be used.
+    """
+    manifest = pa.concat_tables(shards).combine_chunks()
+    if len(Classes.of(manifest).names) < 2:
+        first = next((problem for problem in manifest.column("problem").to_pylist() if problem), "")
+        unusable = f"{manifest.column('problem').drop_null().length()} of {len(manifest)}"
+        raise SourceError(f"fewer than two classes have usable images: {unusable} can't be used, the first: {first}")
+    return manifest
 
 
 def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -278,8 +288,8 @@ def out_of_sample(
 ) -> pa.Table:
     """The EVIDENCE on the samples of the `asked` folds, by models of what stands that did not see them.
 
-    Models learn from what is kept, and from what people relabelled under its new label; they are asked about every sample
-    that is usable and no junk, whatever the rounds before said of it.
+    Models learn from what is kept, and from what people relabelled under its new label; they are asked about every
+    sample that is usable and no junk, whatever the rounds before said of it.
     """
     classes = Classes.of(manifest)
     action, by_person = array(standing, "action"), pc.starts_with(standing.column("by"), PERSON).to_numpy()
@@ -334,7 +344,7 @@ def _put_before_people(
 def _settle_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     standing = yield from _stand(line, "duplicates-2")
     inputs = (line.manifest, line.twins, standing)
-    yield from _judge(line, Judged("duplicates", 2), duplicates.conflicts, inputs, {})
+    yield from _judge(line, Judged("duplicates", 2), duplicates.settled, inputs, {})
 
 
 def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:

@@ -1,12 +1,15 @@
 """A small data set on disk, scanned, with what models and stages might have said of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from command import clean_locally
 from PIL import Image
 
+from cleaner.demo import write_demo
 from cleaner.ledger import fold
 from cleaner.scan import scan
 from cleaner.sources import Source, open_source
@@ -95,3 +98,19 @@ def _twins(*pairs: tuple[int, int]) -> pa.Table:
         for row in pair
     ]
     return pa.Table.from_pylist(rows, DUPLICATES)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """The demo's folder: images/, truth.csv, seeds.csv."""
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(demo, tmp_path_factory) -> Path:
+    """A finished run over the demo's images."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    clean_locally(demo / "images", run, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
+    return run

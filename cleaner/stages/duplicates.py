@@ -132,23 +132,39 @@ def groups(duplicates: pa.Table, n: int) -> np.ndarray:
 
 def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
     """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""
-    first: dict[tuple[str, str], int] = {}
-    gone, reasons = [], []
+    gone, kept = _extra_copies(manifest, duplicates)
     paths = manifest.column("path")
-    for row, content, label in _files(manifest, duplicates):
-        kept = first.setdefault((content, label), row)
-        if kept != row:
-            gone.append(row)
-            reasons.append(f"same file as {paths[kept]}")
-    return _drops(manifest, gone, reasons, round=1)
+    return _drops(manifest, gone, [f"same file as {paths[row]}" for row in kept], None, round=1)
 
 
-def conflicts(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
-    """VERDICTS that of equal files which are kept under different labels leave the one with the likeliest label.
+def _extra_copies(manifest: pa.Table, duplicates: pa.Table) -> tuple[list[int], list[int]]:
+    """The rows of extra copies under one label, and of each the row of the first."""
+    first: dict[tuple[str, str], int] = {}
+    found = [(row, first.setdefault((content, label), row)) for row, content, label in _files(manifest, duplicates)]
+    extra = [(row, kept) for row, kept in found if row != kept]
+    return [row for row, _ in extra], [kept for _, kept in extra]
 
-    Runs after the fine stage. A person's word outranks every score; where two people's words conflict both stay.
+
+def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
+    """VERDICTS that, after the fine stage, say of each extra copy what its file's label is worth, and of equal files
+    which are kept under different labels leave the one with the likeliest label.
+
+    A person's word outranks every score; where two people's words conflict both stay.
     """
     scores = np.nan_to_num(array(standing, "score").astype(np.float64), nan=-1.0)
+    paths, labels = manifest.column("path"), manifest.column("label")
+    gone, kept = _extra_copies(manifest, duplicates)
+    reasons = [f"same file as {paths[row]}" for row in kept]
+    losers, winners = _conflicts(manifest, duplicates, standing, scores)
+    reasons += [f"same file as {paths[row]}, whose label {labels[row]} is the likelier one" for row in winners]
+    beliefs = np.concatenate([scores[np.array(kept, int)], scores[np.array(losers, int)]])
+    return _drops(manifest, gone + losers, reasons, beliefs, round=2)
+
+
+def _conflicts(
+    manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, scores: np.ndarray
+) -> tuple[list[int], list[int]]:
+    """The rows that lose to an equal file under another label, and of each the row it loses to."""
     personal = pc.starts_with(standing.column("by"), PERSON).to_numpy()
     kept = array(standing, "action") == Action.KEEP
     best: dict[str, int] = {}
@@ -157,11 +173,8 @@ def conflicts(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> p
         rival = best.setdefault(content, row)
         if (personal[row], scores[row]) > (personal[rival], scores[rival]):
             best[content] = row
-    gone = [row for row, content in copies if best[content] != row and not personal[row]]
-    winners = [best[content] for row, content in copies if best[content] != row and not personal[row]]
-    paths, labels = manifest.column("path"), manifest.column("label")
-    reasons = [f"same file as {paths[row]}, whose label {labels[row]} is the likelier one" for row in winners]
-    return _drops(manifest, gone, reasons, round=2)
+    losers = [(row, best[content]) for row, content in copies if best[content] != row and not personal[row]]
+    return [row for row, _ in losers], [winner for _, winner in losers]
 
 
 def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:
@@ -171,7 +184,9 @@ def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str,
     return zip(rows.to_pylist(), *columns, strict=True)
 
 
-def _drops(manifest: pa.Table, rows: list[int], reasons: list[str], *, round: int) -> pa.Table:
+def _drops(
+    manifest: pa.Table, rows: list[int], reasons: list[str], scores: np.ndarray | None, *, round: int
+) -> pa.Table:
     n = len(rows)
     table = pa.table(
         {
@@ -181,7 +196,7 @@ def _drops(manifest: pa.Table, rows: list[int], reasons: list[str], *, round: in
             "round": pa.repeat(round, n),
             "action": pa.repeat(Action.DROP.value, n),
             "new_label": pa.nulls(n, pa.string()),
-            "score": pa.nulls(n, pa.float32()),
+            "score": pa.nulls(n, pa.float32()) if scores is None else pa.array(scores, mask=scores < 0),
             "by": pa.repeat(BY, n),
             "reason": pa.array(reasons, pa.string()),
         }

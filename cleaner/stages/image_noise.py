@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from cleaner.crossfit import Features, assign_folds
 from cleaner.features import ShardedFeatures
@@ -41,8 +42,9 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
 def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -> pa.Table:
     """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
 
-    A mode is rare when less than a fifth of the usable images have it; the farthest of them come first. How far an image
-    is, is its squared distance from the mean in the 64 principal directions, each scaled to variance 1 (Mahalanobis).
+    A mode is rare when less than a fifth of the usable images have it; the farthest of them come first. How far an
+    image is, is its squared distance from the mean in the 64 principal directions, each scaled to variance 1
+    (Mahalanobis).
 
     Args:
         limit: how many at most.
@@ -105,9 +107,11 @@ def verdicts(
     fold = assign_folds(known.astype(np.int32), groups(twins, len(manifest)), folds=folds, seed=seed)
     learning = _Learning(features, np.flatnonzero(usable), known, fold, seed)
     prob = np.zeros(len(manifest), np.float32)
-    for number in range(folds):
-        rows = learning.rows[fold[learning.rows] == number]
-        prob[rows] = learning.probabilities(number, rows)
+    # Small fits on many threads wait for each other most of the time.
+    with threadpool_limits(1):
+        for number in range(folds):
+            rows = learning.rows[fold[learning.rows] == number]
+            prob[rows] = learning.probabilities(number, rows)
     rows = np.flatnonzero(usable & (known < 0) & (prob > threshold))
     reasons = [f"junk with probability {p:.2f}" for p in prob[rows]]
     actions = pa.array([Action.DROP.value] * len(rows), pa.string())

@@ -11,7 +11,7 @@ from cleaner.features import Backbone, embed
 from cleaner.ledger import fold
 from cleaner.scan import scan
 from cleaner.sources import open_source
-from cleaner.stages.duplicates import conflicts, duplicates, groups, verdicts
+from cleaner.stages.duplicates import duplicates, groups, settled, verdicts
 from cleaner.tables import VERDICTS
 
 LIMITS = {"max_pixels": 10**7, "workers": 2}
@@ -115,7 +115,7 @@ def judged(manifest: pa.Table, scores: dict[str, float], by: str = "model:probe"
 
 def test_of_equal_files_kept_under_two_labels_the_likelier_label_stays(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
-    said = conflicts(manifest, found, judged(manifest, {"a/00.png": 0.3, "b/z.png": 0.6}))
+    said = settled(manifest, found, judged(manifest, {"a/00.png": 0.3, "b/z.png": 0.6}))
     rows = by_path(manifest, said)
     assert list(rows) == ["a/00.png"] and rows["a/00.png"]["round"] == 2
     assert rows["a/00.png"]["reason"] == "same file as b/z.png, whose label b is the likelier one"
@@ -124,13 +124,14 @@ def test_of_equal_files_kept_under_two_labels_the_likelier_label_stays(tmp_path,
 def test_a_persons_word_outranks_the_score_of_a_copy(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
     standing = judged(manifest, {"b/z.png": 0.1}, by="person:ana")
-    assert list(by_path(manifest, conflicts(manifest, found, standing))) == ["a/00.png"]
+    assert list(by_path(manifest, settled(manifest, found, standing))) == ["a/00.png"]
 
 
-def test_nothing_is_said_where_one_of_the_copies_was_dropped_already(tmp_path, strangers):
+def test_an_extra_copy_is_believed_as_much_as_the_file_it_copies(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"a/z.png": strangers["a/00.png"]})
-    standing = fold(manifest, [verdicts(manifest, found)])
-    assert len(conflicts(manifest, found, standing)) == 0
+    said = by_path(manifest, settled(manifest, found, judged(manifest, {"a/00.png": 0.25})))
+    assert said["a/z.png"]["score"] == 0.25
+    assert said["a/z.png"]["reason"] == "same file as a/00.png"
 
 
 def test_handwritten_digits_are_not_taken_for_copies_of_each_other(tmp_path):

@@ -1,0 +1,180 @@
+"""The whole command on real files, as a user gives it."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from command import CLEANER, clean_locally, cleaner
+
+from cleaner.demo import measure
+from cleaner.tables import CLEAN, MANIFEST, STANDING
+
+
+def verdicts(run: Path) -> bytes:
+    return (run / "verdicts.parquet").read_bytes()
+
+
+def test_the_result_files_are_the_contracts(finished):
+    manifest, standing = pq.read_table(finished / "manifest.parquet"), pq.read_table(finished / "verdicts.parquet")
+    assert manifest.schema.names[: len(MANIFEST)] == MANIFEST.names
+    assert standing.schema == STANDING
+    assert pq.read_table(finished / "clean.parquet").schema == CLEAN
+    assert pa_csv.read_csv(finished / "clean.csv").column_names == CLEAN.names
+    assert standing.column("sample_id").equals(manifest.column("sample_id"))
+    assert list((finished / "ledger").glob("*.parquet"))
+    assert (finished / "report.html").stat().st_size > 10_000
+
+
+def test_every_usable_sample_has_a_score_and_every_sample_a_reason(finished):
+    manifest, standing = pq.read_table(finished / "manifest.parquet"), pq.read_table(finished / "verdicts.parquet")
+    scores = standing.filter(manifest.column("problem").is_null()).column("score")
+    assert scores.null_count == 0
+    assert all(0 <= score <= 1 for score in scores.to_pylist())
+    assert standing.column("reason").null_count == 0
+
+
+def test_the_clean_set_is_what_the_verdicts_say(finished):
+    standing = pq.read_table(finished / "verdicts.parquet").to_pylist()
+    stands = {row["path"]: row["new_label"] or row["label"] for row in standing if row["action"] != "drop"}
+    clean = pq.read_table(finished / "clean.parquet").to_pylist()
+    assert {row["path"]: row["label"] for row in clean} == stands
+
+
+def test_most_of_the_planted_noise_is_found_and_little_else_flagged(demo, finished):
+    found, planted, wrong = measure(demo, finished)["wrong labels and junk"]
+    assert found / planted > 0.9
+    assert found / (found + wrong) > 0.9
+    assert measure(demo, finished)["exact duplicates"] == (12, 12, 0)
+    assert measure(demo, finished)["unreadable files"] == (2, 2, 0)
+
+
+def test_the_summary_tells_rounds_and_why_they_ended(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["kept"] + summary["relabelled"] + summary["dropped"] == summary["samples"]
+    assert {"image_noise", "coarse", "fine"} <= summary["convergence"].keys()
+    assert all(end["why"] for end in summary["convergence"].values())
+    assert {entry["stage"] for entry in summary["stages"]} >= {"duplicates", "image_noise", "coarse", "fine"}
+
+
+def test_a_finished_run_given_again_does_nothing_new(demo, finished):
+    before = verdicts(finished), len(list((finished / "steps").iterdir()))
+    again = clean_locally(demo / "images", finished, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
+    assert (verdicts(finished), len(list((finished / "steps").iterdir()))) == before
+    assert "features" not in again.stderr
+
+
+def test_a_changed_setting_runs_only_what_depends_on_it_again(demo, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    steps = {file.name for file in (run / "steps").iterdir()}
+    seeds = f"image_noise.seeds={demo / 'seeds.csv'}"
+    clean_locally(demo / "images", run, "--set", seeds, "--set", "small_classes.min_images=10")
+    new = {file.name for file in (run / "steps").iterdir()} - steps
+    assert new
+    assert not [name for name in new if name.startswith(("scan", "features", "coarse", "fine", "duplicates"))]
+
+
+def test_any_number_of_workers_gives_the_same_verdicts(demo, finished, tmp_path):
+    clean_locally(demo / "images", tmp_path / "run", "--workers", 1, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
+    assert verdicts(tmp_path / "run") == verdicts(finished)
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(demo, finished, tmp_path):
+    """Each process lives a few seconds, of which starting takes two: the kills fall all over the run."""
+    run, chance = tmp_path / "run", random.Random(1)
+    words = ["clean", demo / "images", "--run", run, "--runner", "local"]
+    words += ["--set", f"image_noise.seeds={demo / 'seeds.csv'}"]
+    for _ in range(10):
+        process = subprocess.Popen([CLEANER, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(2, 7))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (run / "verdicts.parquet").exists() or verdicts(run) == verdicts(finished)
+    cleaner(*words)
+    assert verdicts(run) == verdicts(finished)
+
+
+def test_a_kill_while_a_step_writes_leaves_nothing_half(demo, tmp_path):
+    run = tmp_path / "run"
+    words = ["clean", str(demo / "images"), "--run", str(run), "--runner", "local"]
+    process = subprocess.Popen([CLEANER, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list((run / "steps").glob("manifest-*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    for file in (run / "steps").glob("[!.]*.parquet"):
+        pq.read_metadata(file)
+
+
+def test_why_tells_the_story_of_a_sample(finished):
+    dropped = next(row for row in pq.read_table(finished / "verdicts.parquet").to_pylist() if row["stage"] == "fine")
+    by_path = cleaner("why", finished, dropped["path"], COLUMNS="200").stdout
+    assert "fine" in by_path
+    assert dropped["label"] in by_path
+    assert cleaner("why", finished, dropped["sample_id"], COLUMNS="200").stdout == by_path
+    assert "did you mean" in cleaner("why", finished, f"x/{Path(dropped['path']).name}", status=2).stderr
+
+
+def test_status_says_that_a_run_is_done(finished):
+    assert "kept" in cleaner("status", finished).stdout
+
+
+def test_an_oracle_answers_and_the_loop_goes_on(demo, tmp_path):
+    run = tmp_path / "run"
+    clean_locally(demo / "images", run, "--reviewer", "oracle", "--truth", demo / "truth.csv")
+    standing = pq.read_table(run / "verdicts.parquet").to_pylist()
+    people = [row for row in standing if row["by"].startswith("person:")]
+    truth = {row["path"]: row["label"] for row in csv.DictReader((demo / "truth.csv").open())}
+    assert people
+    for row in people:
+        said = {"keep": row["label"], "relabel": row["new_label"], "drop": ""}[row["action"]]
+        assert said == truth[row["path"]]
+    found, planted, wrong = measure(demo, run)["wrong labels and junk"]
+    assert found / planted > 0.9
+    assert found / (found + wrong) > 0.9
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_people_and_goes_on_with_their_answers(demo, tmp_path):
+    run = tmp_path / "run"
+    truth = {row["path"]: row["label"] for row in csv.DictReader((demo / "truth.csv").open())}
+    for _ in range(8):
+        done = clean_locally(demo / "images", run, "--reviewer", "sheet", status=None)
+        if done.returncode == 0:
+            break
+        assert done.returncode == 3
+        assert "answers are missing" in done.stderr
+        assert "waits for people" in cleaner("status", run).stdout
+        fill_sheets(run / "reviews", truth)
+    assert done.returncode == 0
+    people = [row for row in pq.read_table(run / "verdicts.parquet").to_pylist() if row["by"] == "person:ana"]
+    assert len(people) > 20
+
+
+def fill_sheets(folder: Path, truth: dict[str, str]) -> None:
+    """Answer every open line as a person would in a spreadsheet."""
+    for sheet in folder.glob("*.csv"):
+        rows = list(csv.DictReader(sheet.open(encoding="utf-8-sig")))
+        for row in rows:
+            if "path" not in row:
+                row["answer"] = row["answer"] or "keep"
+            elif not row["answer"]:
+                right = truth[row["path"]]
+                row["answer"] = "junk" if not right else "right" if right == row["label"] else "another"
+                row["new_label"] = right if row["answer"] == "another" else ""
+            row["reviewer"] = "ana"
+        with sheet.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
