@@ -165,7 +165,7 @@ def pixel_features(images: np.ndarray) -> np.ndarray:
         float32 n x (3 side² + 128); pixels in [-1, 1].
     """
     pixels = images.astype(np.float32) / 127.5 - 1
-    flat = pixels.reshape(len(images), -1)
+    flat = pixels.reshape(len(images), 3 * images.shape[1] ** 2)
     return np.concatenate([flat, _gradient_histograms(pixels.mean(3))], axis=1)
 
 
@@ -180,7 +180,7 @@ def _gradient_histograms(grey: np.ndarray) -> np.ndarray:
     for number in range(_DIRECTIONS):
         near = np.maximum(0, np.cos(direction - number * 2 * np.pi / _DIRECTIONS)) ** 4 * strength
         cells = np.add.reduceat(np.add.reduceat(near, edges, axis=1), edges, axis=2)
-        histograms.append(cells.reshape(n, -1) * (_CELLS / side) ** 2)
+        histograms.append(cells.reshape(n, _CELLS**2) * (_CELLS / side) ** 2)
     return np.concatenate(histograms, axis=1)
 
 

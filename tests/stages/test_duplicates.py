@@ -129,7 +129,11 @@ def test_a_persons_word_outranks_the_score_of_a_copy(tmp_path, strangers):
 
 def test_an_extra_copy_is_believed_as_much_as_the_file_it_copies(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"a/z.png": strangers["a/00.png"]})
-    said = by_path(manifest, settled(manifest, found, judged(manifest, {"a/00.png": 0.25})))
+    standing = fold(manifest, [verdicts(manifest, found)])
+    scores = [0.25 if path == "a/00.png" else None for path in standing.column("path").to_pylist()]
+    at = standing.schema.names.index("score")
+    standing = standing.set_column(at, "score", pa.array(scores, pa.float32()))
+    said = by_path(manifest, settled(manifest, found, standing))
     assert said["a/z.png"]["score"] == 0.25
     assert said["a/z.png"]["reason"] == "same file as a/00.png"
 
