@@ -7,6 +7,7 @@ import pyarrow as pa
 from cleaner.errors import WaitsForPeople
 from cleaner.files import digest
 from cleaner.review import answers_to_verdicts
+from cleaner.reviewers import Reviewer
 from cleaner.runs import Run
 from cleaner.stages.small_classes import removals
 from cleaner.tables import Classes
@@ -43,8 +44,12 @@ def ask_people(run: Run, ask: Ask) -> None:
         AnswerError: an answer can't be understood.
         WaitsForPeople: answers are missing; those that are there are stored.
     """
+    assert run.reviewer is not None, "a plan asks only where there is a reviewer"
     asked = run.store.read(ask.batch)
-    answers, verdicts = (_ask_about_samples if ask.standing is None else _ask_about_classes)(run, ask, asked)
+    if ask.standing is None:
+        answers, verdicts = _ask_about_samples(run, run.reviewer, ask, asked)
+    else:
+        answers, verdicts = _ask_about_classes(run, run.reviewer, ask, asked, run.store.read(ask.standing))
     _store(run, ask, answers, verdicts)
     if missing := len(asked) - len(answers):
         todo = run.reviewer.todo(ask.batch, run.store.reviews)
@@ -58,19 +63,21 @@ def unanswered(run: Run, ask: Ask) -> int:
     return run.store.rows(ask.batch) - answered
 
 
-def _ask_about_samples(run: Run, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _ask_about_samples(run: Run, reviewer: Reviewer, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
     manifest, folder = run.store.read(ask.manifest), run.store.reviews
     names = Classes.of(manifest).names
-    run.reviewer.push(asked, ask.batch, folder, source=run.source, manifest=manifest, classes=names)
-    answers = run.reviewer.pull(ask.batch, folder, asked, names)
+    reviewer.push(asked, ask.batch, folder, source=run.source, manifest=manifest, classes=names)
+    answers = reviewer.pull(ask.batch, folder, asked, names)
     return answers, answers_to_verdicts(answers, manifest, stage=ask.stage, round=ask.round)
 
 
-def _ask_about_classes(run: Run, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _ask_about_classes(
+    run: Run, reviewer: Reviewer, ask: Ask, asked: pa.Table, standing: pa.Table
+) -> tuple[pa.Table, pa.Table]:
     manifest, folder = run.store.read(ask.manifest), run.store.reviews
-    run.reviewer.push_classes(asked, ask.batch, folder, source=run.source, manifest=manifest)
-    answers = run.reviewer.pull_classes(ask.batch, folder, asked)
-    return answers, removals(asked, answers, manifest, run.store.read(ask.standing), round=ask.round)
+    reviewer.push_classes(asked, ask.batch, folder, source=run.source, manifest=manifest)
+    answers = reviewer.pull_classes(ask.batch, folder, asked)
+    return answers, removals(asked, answers, manifest, standing, round=ask.round)
 
 
 def _store(run: Run, ask: Ask, answers: pa.Table, verdicts: pa.Table) -> None:

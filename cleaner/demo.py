@@ -7,6 +7,7 @@ DIR/seeds.csv               path,junk: a few images that people have marked, the
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from cleaner.files import write_atomically, write_text
+from cleaner.files import write_bytes, write_text
 from cleaner.tables import Action
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -45,13 +46,13 @@ def write_demo(folder: Path, *, seed: int) -> Path:
     """
     files = _plant(np.random.default_rng(seed))
     for file in files:
-        write_atomically(folder / "images" / file.path, lambda out, data=file.data: out.write(data))
+        write_bytes(folder / "images" / file.path, file.data)
     write_text(folder / "truth.csv", _csv(("path", "label", "planted"), [(f.path, f.truth, f.planted) for f in files]))
     write_text(folder / "seeds.csv", _csv(("path", "junk"), _marked(files)))
     return folder / "images"
 
 
-def _csv(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _csv(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()

@@ -58,9 +58,14 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     )
 
 
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Atomically write `data`."""
+    return write_atomically(path, lambda file: file.write(data))
+
+
 def write_text(path: Path, text: str) -> Path:
     """Atomically write `text` as UTF-8."""
-    return write_atomically(path, lambda file: file.write(text.encode()))
+    return write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> Path:

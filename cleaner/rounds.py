@@ -13,18 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.asking import Ask, ask_people, unanswered
+from cleaner.asking import Ask, unanswered
 from cleaner.config import Split
 from cleaner.crossfit import Predictor, Task, assign_folds
 from cleaner.errors import SourceError
 from cleaner.features import ShardedFeatures, choose, embed
 from cleaner.ledger import PERSON, fold
+from cleaner.references import pictures
 from cleaner.review import batch, candidate_batch
 from cleaner.runs import Run
 from cleaner.scan import scan
 from cleaner.sources import Source
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
-from cleaner.steps import Step, perform, sayable
+from cleaner.steps import Step, sayable
 from cleaner.tables import Action, Classes, array
 
 STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
@@ -86,25 +87,14 @@ def plan(run: Run) -> Plan:
 
 def follow(run: Run) -> tuple[Line, list[Step]]:
     """The line of a plan whose every item is done, and the steps on the way."""
-    walk, steps = plan(run), []
+    walk = plan(run)
+    steps: list[Step] = []
     while True:
         try:
             item = next(walk)
         except StopIteration as end:
             return end.value, steps
         steps += item if isinstance(item, list) else []
-
-
-def act(run: Run, item: Step | Ask) -> None:
-    """Perform one item of a plan.
-
-    Raises:
-        WaitsForPeople: answers are missing.
-    """
-    if isinstance(item, Ask):
-        ask_people(run, item)
-    else:
-        perform(run.store, item)
 
 
 def done(run: Run, item: Step | Ask) -> bool:
@@ -300,7 +290,7 @@ def out_of_sample(
         labels=labels,
         train=(action == Action.KEEP) | relabelled,
         predict=~gone,
-        folds=assign_folds(labels, duplicates.groups(twins, len(manifest)), folds=folds, seed=seed),
+        folds=assign_folds(labels, pictures(len(manifest), twins), folds=folds, seed=seed),
         classes=len(classes.names),
         round=round,
         seed=seed,

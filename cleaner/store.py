@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ class Store:
     def has(self, name: str) -> bool:
         return any(self._file(name, kind).exists() for kind in ("parquet", "npy")) or self.ledger.has(name)
 
-    def read(self, name: str) -> pa.Table | np.ndarray:
+    def read(self, name: str) -> Any:
         """The table of this name, or the array, memory-mapped read-only.
 
         Raises:

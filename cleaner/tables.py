@@ -141,9 +141,6 @@ samples."""
 CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), by=pa.string())
 """People's answers to small classes."""
 
-COUNTS = _schema(stage=pa.string(), round=pa.int32(), what=pa.string(), count=pa.int64())
-"""Numbers that a step wants in the summary."""
-
 
 def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     """Return `table` with `schema`'s columns first, cast to its types.

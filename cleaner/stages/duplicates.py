@@ -123,13 +123,6 @@ def _table(manifest: pa.Table, original: np.ndarray, similarity: np.ndarray) -> 
     return check(table, DUPLICATES, "duplicates")
 
 
-def groups(duplicates: pa.Table, n: int) -> np.ndarray:
-    """int32[n]: the group of each row, -1 for one that has no duplicate."""
-    group = np.full(n, -1, np.int32)
-    group[array(duplicates, "row")] = array(duplicates, "group")
-    return group
-
-
 def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
     """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""
     gone, kept = _extra_copies(manifest, duplicates)

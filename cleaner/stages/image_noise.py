@@ -4,6 +4,7 @@ The recipe's first stage: of the images that are not three-channel about one in 
 classifier learns them, whatever it is surer of than a threshold joins them, until nothing new comes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from cleaner.crossfit import Features, assign_folds
 from cleaner.features import ShardedFeatures
 from cleaner.ledger import PERSON
-from cleaner.stages.duplicates import groups
+from cleaner.references import pictures
 from cleaner.tables import VERDICTS, Action, array, check
 
 STAGE = "image_noise"
@@ -104,7 +105,7 @@ def verdicts(
     usable = manifest.column("problem").is_null().to_numpy()
     known = np.full(len(manifest), -1, np.int8)
     known[array(marks, "row")] = array(marks, "junk")
-    fold = assign_folds(known.astype(np.int32), groups(twins, len(manifest)), folds=folds, seed=seed)
+    fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), folds=folds, seed=seed)
     learning = _Learning(features, np.flatnonzero(usable), known, fold, seed)
     prob = np.zeros(len(manifest), np.float32)
     # Small fits on many threads wait for each other most of the time.
@@ -159,16 +160,24 @@ def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
 
     sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_UNMARKED])
     known = features[sample].astype(np.float32)
-    pca = PCA(min(_DIRECTIONS, *known.shape), whiten=True, svd_solver="randomized", random_state=seed).fit(known)
+    pca = PCA(min(_DIRECTIONS, *known.shape), whiten=True, svd_solver="randomized", random_state=seed)
     far = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        far[start : start + len(block)] = (pca.transform(features[block].astype(np.float32)) ** 2).sum(1)
+    with threadpool_limits(1):
+        pca.fit(known)
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            far[start : start + len(block)] = (pca.transform(features[block].astype(np.float32)) ** 2).sum(1)
     return far
 
 
 def _verdicts(
-    manifest: pa.Table, rows: np.ndarray, round: int, actions: pa.Array, scores: pa.Array, by: str, reasons: list[str]
+    manifest: pa.Table,
+    rows: np.ndarray,
+    round: int,
+    actions: pa.Array,
+    scores: pa.Array,
+    by: str,
+    reasons: Iterable[str],
 ) -> pa.Table:
     count = len(rows)
     columns = {

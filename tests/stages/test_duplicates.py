@@ -9,9 +9,10 @@ from sklearn.datasets import load_digits
 
 from cleaner.features import Backbone, embed
 from cleaner.ledger import fold
+from cleaner.references import pictures
 from cleaner.scan import scan
 from cleaner.sources import open_source
-from cleaner.stages.duplicates import duplicates, groups, settled, verdicts
+from cleaner.stages.duplicates import duplicates, settled, verdicts
 from cleaner.tables import VERDICTS
 
 LIMITS = {"max_pixels": 10**7, "workers": 2}
@@ -73,7 +74,7 @@ def test_copies_of_a_file_are_exact_duplicates_and_changed_pictures_near_ones(tm
 
 def test_a_group_number_is_given_to_duplicates_only(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
-    numbers = groups(found, len(manifest))
+    numbers = pictures(len(manifest), found)
     assert (numbers >= 0).sum() == 2 and numbers[0] == numbers[-1] == 0
 
 
