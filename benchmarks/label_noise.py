@@ -184,7 +184,7 @@ def compare(data: Noisy) -> tuple[str, str]:
     peers = [found for each in theirs for found in each.values()]
     cells = [belief.f1, _best(peers, lambda f: f.f1).f1, _best(on_ours, lambda f: f.f1).f1, recipe.f1]
     cells += [belief.precision, _best(peers, lambda f: f.precision).precision, on_ours[0].precision, recipe.precision]
-    shown = " | ".join(f"{100 * cell:.1f}" for cell in cells)
+    shown = " | ".join("-" if np.isnan(cell) else f"{100 * cell:.1f}" for cell in cells)
     seconds = f"{belief.seconds:.0f} | {fits[0][1]:.0f}"
     line = f"| {data.name} | {100 * data.wrong.mean():.1f} | {shown} | {100 * belief.flagged:.1f} | {seconds} |"
     each = " | ".join(_cell([found[name] for found in theirs]) for name in FILTERS)
