@@ -13,7 +13,7 @@ from cleaner.ledger import PERSON
 from cleaner.tables import VERDICTS, Action, Classes, array, matrix
 
 COARSE = "coarse"
-BELIEF, ACCV = "belief", "accv"
+ACCV = "accv"
 
 
 def verdicts(
@@ -48,15 +48,19 @@ def verdicts(
     given = classes.encode(manifest.column("label").take(pa.array(rows)))
     beliefs = believe(_guesses(evidence, given, len(classes.names)))
     outranked = array(evidence, "given_rank") >= effective_k(k, len(classes.names))
+    kept = array(standing, "action")[rows] == Action.KEEP
     if policy == ACCV:
-        kept = array(standing, "action")[rows] == Action.KEEP
-        negative = outranked if round == 1 else outranked & ~kept
-    elif stage == COARSE:
-        negative = outranked & (beliefs.right < 0.5)
+        negative = outranked & ~kept if round > 1 else outranked
     else:
-        negative = beliefs.right < flag_below(beliefs)
+        negative = _disbelieved(beliefs, outranked, stage)
     becomes = negative & (beliefs.other_prob >= relabel)
     return _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"))
+
+
+def _disbelieved(beliefs: Beliefs, outranked: np.ndarray, stage: str) -> np.ndarray:
+    if stage == COARSE:
+        return outranked & (beliefs.right < 0.5)
+    return beliefs.right < flag_below(beliefs)
 
 
 def effective_k(k: int, classes: int) -> int:
