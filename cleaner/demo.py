@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from cleaner.files import write_bytes, write_text
+from cleaner.rounds import follow
+from cleaner.runs import reopen
+from cleaner.stages import duplicates
 from cleaner.tables import Action
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -171,7 +175,7 @@ def measure(folder: Path, run: Path) -> dict[str, tuple[int, int, int]]:
     """What a finished run over the demo found: kind of noise -> (found, planted, flagged in error).
 
     A wrong label and junk are found when they are not kept; of what was planted right, whatever is not kept (besides
-    extra copies of a file) is flagged in error.
+    extra copies of a file) is flagged in error. A near-duplicate is found when it is grouped with another picture.
     """
     truth = pa_csv.read_csv(folder / "truth.csv").to_pandas().set_index("path")
     verdicts = pq.read_table(run / "verdicts.parquet").to_pandas().set_index("path")
@@ -183,9 +187,18 @@ def measure(folder: Path, run: Path) -> dict[str, tuple[int, int, int]]:
     return {
         "wrong labels and junk": (int((flagged & wrong).sum()), int(wrong.sum()), false),
         "exact duplicates": _count(flagged & (by_stage == "duplicates"), planted == "exact duplicate"),
+        "near duplicates": _count(_grouped(run, verdicts.index), planted == "near duplicate"),
         "unreadable files": _count(flagged & (by_stage == "scan"), planted == "unreadable"),
     }
 
 
-def _count(found, planted) -> tuple[int, int, int]:
+def _grouped(run: Path, paths: pd.Index) -> pd.Series:
+    """Whether each sample is a near-duplicate of an earlier one."""
+    opened = reopen(run)
+    found = opened.store.read(follow(opened)[0].twins).to_pandas()
+    later = found[(found["kind"] == duplicates.NEAR) & (found["row"] != found["original"])]
+    return pd.Series(np.isin(np.arange(len(paths)), later["row"]), index=paths)
+
+
+def _count(found: pd.Series, planted: pd.Series) -> tuple[int, int, int]:
     return int((found & planted).sum()), int(planted.sum()), int((found & ~planted).sum())

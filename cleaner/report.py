@@ -91,11 +91,16 @@ def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "points": _points([e["positives"] for e in rounds if e["stage"] == name and not e["by_people"]]),
+            "points": _points([e["positives"] for e in _by_models(rounds, name)]),
             "end": summary["convergence"].get(name),
         }
         for name in names
     ]
+
+
+def _by_models(rounds: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
+    """The rounds of a stage in which models confirmed labels; image noise has none, it only finds junk."""
+    return [entry for entry in rounds if entry["stage"] == stage and entry["positives"] and not entry["by_people"]]
 
 
 def _points(values: list[int]) -> list[dict[str, float]]:
