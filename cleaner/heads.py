@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-_BLOCK_SIZE = 2**22
+_BLOCK_SIZE = 2**23
 _BIAS_CURVATURE = 0.5
 
 
@@ -32,7 +32,7 @@ class Samples:
 
     @property
     def rows_at_once(self) -> int:
-        """Rows of a block whose logits of all models fill 16 MiB."""
+        """Rows of a block whose logits of all models fill 32 MiB."""
         return max(16, _BLOCK_SIZE // (self.classes * self.learns.shape[1]))
 
 
