@@ -37,7 +37,7 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
         similarity: in (0, 1].
         neighbours: partners that each row looks for, the nearest; a picture with more of them may miss some pairs.
     """
-    middle = _mean(features, rows)
+    middle = mean_of(features, rows)
     small = _projected(features, rows, middle)
     keys = [np.zeros(0, np.int64)]
     if len(rows) > 1:
@@ -57,14 +57,16 @@ def _spans(n: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 
 
-def _mean(features: Features, rows: np.ndarray) -> np.ndarray:
+def mean_of(features: Features, rows: np.ndarray) -> np.ndarray:
+    """float32[width]: the mean of the features of the ascending `rows`."""
     total = np.zeros(features.shape[1])
     for start, stop in _spans(len(rows)):
         total += features[rows[start:stop]].sum(0, dtype=np.float64)
     return (total / max(1, len(rows))).astype(np.float32)
 
 
-def _centred(features: Features, rows: np.ndarray, middle: np.ndarray) -> np.ndarray:
+def directions(features: Features, rows: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """float32 len(rows) x width, each of length 1: where the ascending `rows` lie as seen from `middle`."""
     values = features[rows].astype(np.float32) - middle
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
@@ -73,10 +75,10 @@ def _projected(features: Features, rows: np.ndarray, middle: np.ndarray) -> np.n
     """float32 len(rows) x at most 256, rows of length 1."""
     width = features.shape[1]
     narrow = min(width, _WIDTH)
-    directions = np.random.default_rng(0).standard_normal((width, narrow)).astype(np.float32)
+    axes = np.random.default_rng(0).standard_normal((width, narrow)).astype(np.float32)
     small = np.empty((len(rows), narrow), np.float32)
     for start, stop in _spans(len(rows)):
-        values = _centred(features, rows[start:stop], middle) @ directions
+        values = directions(features, rows[start:stop], middle) @ axes
         small[start:stop] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
     return small
 
@@ -108,7 +110,7 @@ def _cosines(features: Features, middle: np.ndarray, first: np.ndarray, second: 
     cosines = np.empty(len(first), np.float32)
     for start, stop in _spans(len(first)):
         rows, place = np.unique(np.concatenate([first[start:stop], second[start:stop]]), return_inverse=True)
-        values = _centred(features, rows, middle)
+        values = directions(features, rows, middle)
         one, other = np.split(values[place], 2)
         cosines[start:stop] = (one * other).sum(1)
     return cosines

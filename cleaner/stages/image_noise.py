@@ -6,15 +6,18 @@ classifier learns them, whatever it is surer of than a threshold joins them, unt
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
+from cleaner.calibration import probabilities
 from cleaner.crossfit import Features, assign_folds
 from cleaner.features import ShardedFeatures
 from cleaner.ledger import PERSON
+from cleaner.neighbors import directions, mean_of
 from cleaner.references import pictures
 from cleaner.tables import VERDICTS, Action, array, check
 
@@ -24,7 +27,7 @@ _MINORITY = 0.2
 _UNMARKED = 20_000
 _BLOCK = 8_192
 _DIRECTIONS = 64
-_STRENGTH = 0.01
+_STRENGTH = 0.3
 
 
 def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
@@ -44,8 +47,7 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
     """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
 
     A mode is rare when less than a fifth of the usable images have it; the farthest of them come first. How far an
-    image is, is its squared distance from the mean in the 64 principal directions, each scaled to variance 1
-    (Mahalanobis).
+    image is, is what of its features the data set's 64 principal directions do not explain.
 
     Args:
         limit: how many at most.
@@ -99,24 +101,22 @@ def verdicts(
 
     Args:
         marks: as `marks` gives them; without junk among them nothing is dropped.
-        threshold: the probability of junk above which an image is dropped.
+        threshold: the probability of junk above which an image is dropped. With 30 shop photos and 30 junk photos
+            marked among 3,000, of which 200 were junk, 0.9 found 95 to 98 % of the rest, and 2 to 4 % of what it found
+            were shop photos; where the marks do not set junk apart from the rest it drops nothing.
     """
     features = ShardedFeatures(shards)
-    usable = manifest.column("problem").is_null().to_numpy()
+    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
     known = np.full(len(manifest), -1, np.int8)
     known[array(marks, "row")] = array(marks, "junk")
     fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), folds=folds, seed=seed)
-    learning = _Learning(features, np.flatnonzero(usable), known, fold, seed)
-    prob = np.zeros(len(manifest), np.float32)
-    # Small fits on many threads wait for each other most of the time.
-    with threadpool_limits(1):
-        for number in range(folds):
-            rows = learning.rows[fold[learning.rows] == number]
-            prob[rows] = learning.probabilities(number, rows)
-    rows = np.flatnonzero(usable & (known < 0) & (prob > threshold))
-    reasons = [f"junk with probability {p:.2f}" for p in prob[rows]]
-    actions = pa.array([Action.DROP.value] * len(rows), pa.string())
-    return _verdicts(manifest, rows, round, actions, pa.array(1 - prob[rows]), "model:logistic_regression", reasons)
+    scores = _Learning(features, rows, known, fold, seed).scores(folds)
+    prob = probabilities(scores, known[rows])
+    found = (known[rows] < 0) & (prob > threshold)
+    reasons = [f"junk with probability {p:.2f}" for p in prob[found]]
+    actions = pa.array([Action.DROP.value] * len(reasons), pa.string())
+    belief = pa.array((1 - prob[found]).astype(np.float32))
+    return _verdicts(manifest, rows[found], round, actions, belief, "model:logistic_regression", reasons)
 
 
 @dataclass(frozen=True)
@@ -129,23 +129,36 @@ class _Learning:
     fold: np.ndarray
     seed: int
 
-    def probabilities(self, number: int, rows: np.ndarray) -> np.ndarray:
-        """The probability of junk of each of `rows`, by a model of the other folds; float32."""
+    def scores(self, folds: int) -> np.ndarray:
+        """How like junk each of `rows` looks to a classifier that did not see its fold; float64, no probability."""
+        middle = mean_of(self.features, self.rows)
+        found = np.zeros(len(self.rows))
+        # Small fits on many threads wait for each other most of the time.
+        with threadpool_limits(1):
+            for number in range(folds):
+                asked = np.flatnonzero(self.fold[self.rows] == number)
+                model = self._model(number, middle)
+                for start in range(0, len(asked) if model else 0, _BLOCK):
+                    block = asked[start : start + _BLOCK]
+                    points = directions(self.features, self.rows[block], middle)
+                    found[block] = model.decision_function(points * points.shape[1] ** 0.5)
+        return found
+
+    def _model(self, number: int, middle: np.ndarray) -> Any:
+        """A logistic regression on all folds but `number`; None where they have one kind only.
+
+        Its penalty is so strong that it does little more than to compare with the mean of what is marked: with a few
+        tens of marks among thousands a weaker one learns the marked images by heart.
+        """
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
         learnt = self._sample(self.rows[self.fold[self.rows] != number])
         junk = self.known[learnt] == 1
         if junk.all() or not junk.any():
-            return np.zeros(len(rows), np.float32)
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=1_000)
-        )
-        model.fit(self.features[learnt].astype(np.float32), junk)
-        blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
-        said = [model.predict_proba(self.features[block].astype(np.float32))[:, 1] for block in blocks]
-        return np.concatenate([np.zeros(0), *said]).astype(np.float32)
+            return None
+        points = directions(self.features, learnt, middle)
+        model = LogisticRegression(C=_STRENGTH / len(learnt), class_weight="balanced", max_iter=1_000)
+        return model.fit(points * points.shape[1] ** 0.5, junk)
 
     def _sample(self, rows: np.ndarray) -> np.ndarray:
         """All that is marked, and of the rest at most 20,000; ascending."""
@@ -155,18 +168,20 @@ class _Learning:
 
 
 def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
-    """float32: how far each of `rows` is from the mean, in principal directions of a sample of them."""
+    """float32: what of each of `rows` is left, squared, when the principal directions of a sample are taken away."""
     from sklearn.decomposition import PCA
 
     sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_UNMARKED])
     known = features[sample].astype(np.float32)
-    pca = PCA(min(_DIRECTIONS, *known.shape), whiten=True, svd_solver="randomized", random_state=seed)
+    few = max(1, min(_DIRECTIONS, len(known) // 4, known.shape[1] // 4))
+    pca = PCA(few, svd_solver="randomized", random_state=seed)
     far = np.empty(len(rows), np.float32)
     with threadpool_limits(1):
         pca.fit(known)
         for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK]
-            far[start : start + len(block)] = (pca.transform(features[block].astype(np.float32)) ** 2).sum(1)
+            points = features[rows[start : start + _BLOCK]].astype(np.float32)
+            left = ((points - pca.mean_) ** 2).sum(1) - (pca.transform(points) ** 2).sum(1)
+            far[start : start + len(points)] = left
     return far
 
 

@@ -1,0 +1,105 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cleaner.stages.image_noise import candidates, marks, seed_verdicts, verdicts
+from cleaner.tables import DUPLICATES, VERDICTS, array
+
+FINE, JUNK, WIDTH = 600, 40, 48
+N = FINE + JUNK
+ALONE = DUPLICATES.empty_table()
+SETTINGS = {"round": 1, "threshold": 0.9, "folds": 5, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def features() -> np.ndarray:
+    """Fine images lie around eight places of a low-dimensional space, junk is all over the place; junk comes last."""
+    rng = np.random.default_rng(0)
+    places = np.zeros((8, WIDTH))
+    places[:, :8] = 3 * rng.standard_normal((8, 8))
+    fine = places[rng.integers(0, 8, FINE)] + 0.5 * rng.standard_normal((FINE, WIDTH))
+    elsewhere = np.zeros(WIDTH)
+    elsewhere[20:] = 1.2
+    return np.concatenate([fine, elsewhere + rng.standard_normal((JUNK, WIDTH))]).astype(np.float16)
+
+
+def manifest(modes: list[str] | None = None, unusable: tuple[int, ...] = ()) -> pa.Table:
+    problem = [None if row not in unusable else "no image" for row in range(N)]
+    columns = {"sample_id": [f"{row:016x}" for row in range(N)], "path": [f"{row}.png" for row in range(N)]}
+    return pa.table({**columns, "mode": modes or ["RGB"] * N, "problem": pa.array(problem, pa.string())})
+
+
+def marked(junk: range, fine: range) -> dict[str, bool]:
+    return {f"{row}.png": True for row in junk} | {f"{row}.png": False for row in fine}
+
+
+def one_round(features, seeds, **other) -> pa.Table:
+    images = manifest(**other)
+    known = marks(images, seed_verdicts(images, seeds=seeds))
+    return verdicts(images, known, ALONE, features[:400], features[400:], **SETTINGS)
+
+
+def test_far_images_are_candidates_and_they_come_the_farthest_first(features):
+    found = candidates(manifest(), features[:400], features[400:], limit=30, seed=0)
+    assert (array(found, "row") >= FINE).mean() > 0.9
+    assert set(found.column("asked_because").to_pylist()) == {"candidate: far from all others"}
+
+
+def test_a_rare_mode_makes_half_of_the_candidates(features):
+    found = candidates(manifest(["L"] * 50 + ["RGB"] * (N - 50)), features, limit=40, seed=0)
+    because = np.array(found.column("asked_because").to_pylist())
+    assert (because == "candidate: mode L").sum() == 20
+    assert (array(found, "row")[:20] < 50).all() and len(set(array(found, "row"))) == len(found)
+
+
+@pytest.mark.parametrize("modes", [["L"] * N, ["RGB", "L"] * (N // 2)])
+def test_a_mode_that_many_images_have_is_no_sign(features, modes):
+    found = candidates(manifest(modes), features, limit=40, seed=0)
+    assert set(found.column("asked_because").to_pylist()) == {"candidate: far from all others"}
+
+
+def test_an_unusable_image_is_no_candidate_and_no_junk(features):
+    broken = tuple(range(FINE, FINE + 10))
+    found = candidates(manifest(unusable=broken), features, limit=60, seed=0)
+    assert not set(array(found, "row")) & set(broken)
+    said = one_round(features, marked(range(N - 12, N), range(12)), unusable=broken)
+    assert len(said) and not set(array(said, "row")) & set(broken)
+
+
+def test_most_junk_is_found_from_a_dozen_marks_and_little_else(features):
+    said = one_round(features, marked(range(FINE, FINE + 12), range(12)))
+    rows = array(said, "row")
+    assert (rows >= FINE + 12).mean() > 0.9
+    assert (rows >= FINE + 12).sum() > 0.8 * (JUNK - 12)
+    assert set(said.column("action").to_pylist()) == {"drop"}
+    assert (array(said, "score") < 0.1).all()
+
+
+def test_what_people_have_marked_is_not_judged_again(features):
+    said = one_round(features, marked(range(FINE, N, 2), range(12)))
+    assert not set(array(said, "row")) & {*range(FINE, N, 2), *range(12)}
+
+
+@pytest.mark.parametrize("seeds", [{}, marked(range(0), range(20))], ids=["no marks", "no junk among the marks"])
+def test_without_marked_junk_nothing_is_dropped(features, seeds):
+    assert len(one_round(features, seeds)) == 0
+
+
+def test_marks_that_mean_nothing_drop_nothing(features):
+    drawn = np.random.default_rng(3).permutation(FINE)[:24]
+    seeds = {f"{row}.png": place % 2 == 0 for place, row in enumerate(drawn)}
+    assert len(one_round(features, seeds)) <= 5
+
+
+def test_what_one_round_drops_is_junk_to_the_next_and_a_person_outranks_it():
+    images = manifest()
+    model, person = [
+        {"row": row, "sample_id": "", "stage": "image_noise", "round": 1, "action": action, "by": by, "reason": ""}
+        for row, action, by in ((5, "drop", "model:logistic_regression"), (6, "keep", "person:ana"))
+    ]
+    other = model | {"row": 7, "stage": "fine"}
+    known = marks(images, pa.Table.from_pylist([model, person, other], VERDICTS))
+    assert known.to_pylist() == [{"row": 5, "junk": True}, {"row": 6, "junk": False}]
+    overruled = pa.Table.from_pylist([person | {"row": 5}], VERDICTS)
+    known = marks(images, pa.Table.from_pylist([model], VERDICTS), overruled)
+    assert known.to_pylist() == [{"row": 5, "junk": False}]
