@@ -71,10 +71,13 @@ def read_sheet(file: Path, needed: tuple[str, ...]) -> list[Line]:
     if missing:
         raise AnswerError(f"{file}: line 1: no column {', '.join(missing)}; give the columns back their names")
     lines, begins = [], reader.line_num + 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            lines.append(Line(begins, dict(zip(columns, cells, strict=False))))
-        begins = reader.line_num + 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                lines.append(Line(begins, dict(zip(columns, cells, strict=False))))
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise AnswerError(f"{file}: line {begins}: is no CSV ({error}); look for a quote too many") from error
     return lines
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cleaner.errors import WaitsForPeople
+from cleaner.errors import AnswerError, WaitsForPeople
 from cleaner.files import digest
+from cleaner.ledger import ANSWERS_PART
 from cleaner.review import answers_to_verdicts
 from cleaner.reviewers import Reviewer
 from cleaner.runs import Run
@@ -34,7 +35,7 @@ class Ask:
     @property
     def prefix(self) -> str:
         """What the names of the answers' parts in the ledger begin with."""
-        return f"{self.stage}-{self.round}-answers-{self.batch.rpartition('-')[2]}-"
+        return f"{self.stage}-{self.round}{ANSWERS_PART}{self.batch.rpartition('-')[2]}-"
 
 
 def ask_people(run: Run, ask: Ask) -> None:
@@ -83,5 +84,14 @@ def _ask_about_classes(
 def _store(run: Run, ask: Ask, answers: pa.Table, verdicts: pa.Table) -> None:
     content = digest(answers.to_pylist())
     parts = run.store.ledger.names(ask.prefix)
+    if parts and ask.standing is None:
+        _refuse_lost(run.store.ledger.read(parts[-1]), answers)
     if not parts or not parts[-1].endswith(content):
         run.store.ledger.append(f"{ask.prefix}{len(parts) + 1}-{len(answers)}-{content}", verdicts)
+
+
+def _refuse_lost(stored: pa.Table, answers: pa.Table) -> None:
+    lost = set(stored.column("sample_id").to_pylist()) - set(answers.column("sample_id").to_pylist())
+    if lost:
+        what = f"{len(lost)} answers that were given before are gone, of sample {min(lost)} for one"
+        raise AnswerError(f"{what}; put them back, or answer unsure where you no longer know")

@@ -18,6 +18,8 @@ from cleaner.files import write_table
 from cleaner.tables import STANDING, VERDICTS, Action, array, check
 
 PERSON = "person:"
+ANSWERS_PART = "-answers-"
+"""What the name of a part has in it whose verdicts are people's answers to a batch."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ import pyarrow.csv as pa_csv
 
 from cleaner.exporters import clean
 from cleaner.files import write_atomically, write_json, write_table
+from cleaner.ledger import ANSWERS_PART
 from cleaner.report import write_report
 from cleaner.rounds import Judged, Line, follow
 from cleaner.runs import Run
 from cleaner.steps import Step
 from cleaner.tables import CLEAN, EVIDENCE, Action, Classes, array
 
+SUMMARY = "summary.json"
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
@@ -33,7 +35,6 @@ def conclude(run: Run) -> dict[str, Any]:
     write_table(folder / "verdicts.parquet", standing)
     write_table(folder / "clean.parquet", kept)
     write_atomically(folder / "clean.csv", lambda file: pa_csv.write_csv(kept, file))
-    write_json(folder / "summary.json", summary)
     evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
     write_report(
         folder / "report.html",
@@ -45,7 +46,13 @@ def conclude(run: Run) -> dict[str, Any]:
         run.source,
         Classes.of(manifest).names,
     )
+    write_json(folder / SUMMARY, summary)
     return summary
+
+
+def retract(run: Run) -> None:
+    """Say that the results no longer follow from the run: whoever reads `summary.json`, written last, finds none."""
+    (run.store.folder / SUMMARY).unlink(missing_ok=True)
 
 
 def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
@@ -86,6 +93,7 @@ def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> d
         before = array(run.store.read(judged.before), "action")
     was_kept = before[array(verdicts, "row")] == Action.KEEP
     is_kept = array(verdicts, "action") == Action.KEEP
+    is_negative = verdicts.column("action").is_valid().to_numpy() & ~is_kept
     mine = f"{judged.stage}-{judged.round}-"
     return {
         "stage": judged.stage,
@@ -93,9 +101,9 @@ def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> d
         "judged": len(verdicts),
         "positives": actions[Action.KEEP],
         "new_positives": int((is_kept & ~was_kept).sum()),
-        "lost_positives": int((was_kept & ~is_kept).sum()),
+        "lost_positives": int((was_kept & is_negative).sum()),
         "dropped": actions[Action.DROP],
         "relabelled": actions[Action.RELABEL],
-        "by_people": "-answers-" in judged.verdicts,
+        "by_people": ANSWERS_PART in judged.verdicts,
         "seconds": round(sum(spent for name, spent in seconds.items() if name.startswith(mine)), 2),
     }

@@ -18,7 +18,7 @@ from cleaner.config import Split
 from cleaner.crossfit import Predictor, Task, assign_folds
 from cleaner.errors import SourceError
 from cleaner.features import ShardedFeatures, choose, embed
-from cleaner.ledger import PERSON, fold
+from cleaner.ledger import ANSWERS_PART, PERSON, fold
 from cleaner.references import pictures
 from cleaner.review import batch, candidate_batch
 from cleaner.runs import Run
@@ -81,8 +81,21 @@ def plan(run: Run) -> Plan:
     yield from _label_noise(run, line, "fine", run.config.fine)
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
-    line.final = yield from _stand(line, "final")
+    parts = (*_answers_to_other_batches(run, line), *line.parts)
+    line.final = yield from _one(Step("final-standing", stand, (line.manifest, *parts)))
     return line
+
+
+def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
+    """The parts of people who answered batches that, after a changed setting or answer, this plan no longer asks: what
+    they said of a sample holds all the same."""
+    answers = [name for name in run.store.ledger.names("") if ANSWERS_PART in name]
+    mine = tuple(_question(name) for name in line.parts if ANSWERS_PART in name)
+    return [name for name in answers if _question(name) not in mine]
+
+
+def _question(part: str) -> str:
+    return part.rsplit("-", 3)[0]
 
 
 def follow(run: Run) -> tuple[Line, list[Step]]:
@@ -185,7 +198,7 @@ def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
         standing = yield from _stand(line, "image_noise-batch")
         inputs = (line.manifest, standing, line.candidates, line.twins, *line.parts)
         asked = Step("image_noise-batch", candidate_batch, inputs, {"seed": run.config.seed})
-        yield from _put_before_people(run, line, asked, "image_noise", 0)
+        yield from _put_before_people(run, line, asked, "image_noise", 0, standing)
     yield from _noise_rounds(run, line)
 
 
@@ -310,24 +323,24 @@ def _review(run: Run, line: Line, stage: str, number: int) -> Generator[Item, No
     """Put a batch of the stage before people; returns how many have answered."""
     standing = yield from _stand(line, f"{stage}-{number}-batch")
     evidence = line.judged[-1].evidence
-    people = [part for part in line.parts if "-answers-" in part]
+    people = [part for part in line.parts if ANSWERS_PART in part]
     inputs = (line.manifest, standing, evidence, line.twins, *people)
     settings = {**run.config.review.model_dump(exclude={"batches"}), "stage": stage, "seed": run.config.seed}
     asked = Step(f"{stage}-{number}-batch", batch, inputs, settings)
-    return (yield from _put_before_people(run, line, asked, stage, number))
+    return (yield from _put_before_people(run, line, asked, stage, number, standing))
 
 
 def _put_before_people(
-    run: Run, line: Line, asked: Step, stage: str, number: int, classes: str | None = None
+    run: Run, line: Line, asked: Step, stage: str, number: int, before: str, *, about_classes: bool = False
 ) -> Generator[Item, None, int]:
     yield [asked]
     count = run.store.rows(asked.output)
     if count == 0:
         return 0
-    ask = Ask(asked.output, line.manifest, stage, number, classes)
+    ask = Ask(asked.output, line.manifest, stage, number, before if about_classes else None)
     yield ask
     line.parts.append(run.store.ledger.names(ask.prefix)[-1])
-    line.judged.append(Judged(stage, number, verdicts=line.parts[-1]))
+    line.judged.append(Judged(stage, number, verdicts=line.parts[-1], before=before))
     return count
 
 
@@ -343,7 +356,7 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
     if run.reviewer is not None:
-        yield from _put_before_people(run, line, asked, "small_classes", 1, classes=standing)
+        yield from _put_before_people(run, line, asked, "small_classes", 1, standing, about_classes=True)
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:

@@ -13,6 +13,7 @@ from cleaner.config import Config
 from cleaner.crossfit import Predictor
 from cleaner.errors import ConfigError, RunError
 from cleaner.files import write_json
+from cleaner.ledger import ANSWERS_PART
 from cleaner.reviewers import Reviewer
 from cleaner.sources import Source, open_source
 from cleaner.store import Store
@@ -66,6 +67,8 @@ def open_run(
         InputError: the source, a setting, the reviewer or the directory can't be what it is.
     """
     _check_folder(folder)
+    _check_apart(folder, source)
+    _check_same_reviewer(folder, reviewer)
     opened = open_source(source)
     _check_same_data(folder, source, opened.fingerprint())
     run = _run(folder, config, source, opened.fingerprint(), reviewer, truth, workers)
@@ -117,14 +120,24 @@ def remember(run: Run, source: Path, *, reviewer: str, truth: Path | None) -> No
         "fingerprint": run.fingerprint,
         "reviewer": reviewer,
         "truth": str(truth.resolve()) if truth else None,
-        "config": run.config.model_dump(mode="json"),
+        "config": _with_absolute_paths(run.config.model_dump()),
     }
     write_json(run.store.folder / "run.json", said)
 
 
+def _with_absolute_paths(settings: Any) -> Any:
+    """Settings as JSON can say them, that mean the same in every working directory."""
+    if isinstance(settings, dict):
+        return {name: _with_absolute_paths(value) for name, value in settings.items()}
+    return str(settings.resolve()) if isinstance(settings, Path) else settings
+
+
 def _read_run_file(folder: Path) -> dict[str, Any] | None:
     file = folder / "run.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError as error:
+        raise RunError(f"{file}: is damaged ({error}); restore it, or give --run a new directory") from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -134,6 +147,25 @@ def _check_folder(folder: Path) -> None:
         return
     if any(entry.name not in {".lock", "steps"} for entry in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
+
+
+def _check_apart(folder: Path, source: Path) -> None:
+    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
+        raise RunError(
+            f"{folder}: lies in the data set {source}, and would be read as a part of it; give --run another"
+        )
+
+
+def _check_same_reviewer(folder: Path, reviewer: str) -> None:
+    said = _read_run_file(folder)
+    if said is None or said["reviewer"] == reviewer or not _has_answers(folder):
+        return
+    before = said["reviewer"]
+    raise RunError(f"{folder}: people have answered by --reviewer {before}; give that again, or --run a new directory")
+
+
+def _has_answers(folder: Path) -> bool:
+    return any(ANSWERS_PART in name for name in Store(folder).ledger.names(""))
 
 
 def _check_same_data(folder: Path, source: Path, fingerprint: str) -> None:
@@ -194,7 +226,7 @@ def _read_seeds(file: Path | None) -> dict[str, bool]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"image_noise.seeds = {file}: can't be read as a CSV ({error})") from error
     if not rows or not {"path", "junk"} <= rows[0].keys():
         raise ConfigError(f"image_noise.seeds = {file}: wants the columns path,junk and at least one row")

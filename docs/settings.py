@@ -19,7 +19,8 @@ def page() -> Iterator[str]:
     for name, field in Config.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
-            yield f"## [{name}]\n\n{section.__doc__ or 'One stage of label noise: how a round decides, and until when.'}"
+            said = section.__doc__ or section.__mro__[1].__doc__
+            yield f"## [{name}]\n\n{said}"
             yield table(rows(section))
     for kind in ("predictors", "reviewers"):
         for name in parts.names(kind):

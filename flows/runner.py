@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cleaner.asking import Ask, ask_people
 from cleaner.config import Config
-from cleaner.results import conclude
+from cleaner.results import conclude, retract
 from cleaner.rounds import done, plan
 from cleaner.runs import NO_REVIEWER, Run, open_run, remember
 from cleaner.steps import Step, perform
@@ -48,6 +48,8 @@ def carry_out(
         begin()
         remember(run, order.source, reviewer=order.reviewer, truth=order.truth)
         for item in plan(run):
+            if not (done(run, item) if isinstance(item, Ask) else all(done(run, step) for step in item)):
+                retract(run)
             if isinstance(item, Ask):
                 ask_people(run, item)
             else:

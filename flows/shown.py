@@ -17,6 +17,7 @@ from cleaner import parts
 from cleaner.asking import Ask
 from cleaner.config import assign
 from cleaner.errors import InputError, RunError, RunLocked, nearest
+from cleaner.results import SUMMARY
 from cleaner.rounds import Item, done, plan
 from cleaner.runs import Run, reopen
 
@@ -60,7 +61,7 @@ def show_status(folder: Path) -> None:
     elif missing is not None:
         names = ", ".join(step.name for step in missing if not done(run, step))
         _say(console, f"{folder}: next comes {names}; give the same `cleaner clean` command again")
-    elif (folder / "summary.json").exists():
+    elif (folder / SUMMARY).exists():
         _say(console, f"{folder}: finished")
         show_summary(folder)
     else:
@@ -101,7 +102,7 @@ def show_sample(folder: Path, sample: str) -> None:
     verdicts = run.store.ledger.explain(said["sample_id"]).to_pylist()
     columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
     console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in verdicts]))
-    if (folder / "verdicts.parquet").exists():
+    if (folder / SUMMARY).exists():
         _say(console, _standing(folder, said["sample_id"]))
     else:
         _say(console, "the run is not finished; see: cleaner status")
@@ -145,7 +146,7 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str]) -> N
     exporter = parts.make("exporters", form, settings)
     run = reopen(folder)
     files = [folder / name for name in ("verdicts.parquet", "manifest.parquet")]
-    if not all(file.exists() for file in files):
+    if not (folder / SUMMARY).exists():
         raise RunError(f"{folder}: the run is not finished; see: cleaner status {folder}")
     count = exporter.export(*(pq.read_table(file) for file in files), run.source, out)
     _say(Console(), f"{count:,} samples: {out}")

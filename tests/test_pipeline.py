@@ -178,3 +178,29 @@ def fill_sheets(folder: Path, truth: dict[str, str]) -> None:
             writer = csv.DictWriter(out, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
+
+
+def test_a_run_directory_within_the_data_set_is_refused(demo):
+    run = demo / "images" / "run"
+    assert "lies in the data set" in clean_locally(demo / "images", run, status=2).stderr
+    assert not run.exists()
+
+
+def test_answers_are_never_left_out_by_forgetting_the_reviewer(demo, tmp_path):
+    run = tmp_path / "run"
+    clean_locally(demo / "images", run, "--reviewer", "oracle", "--truth", demo / "truth.csv")
+    assert "people have answered by --reviewer oracle" in clean_locally(demo / "images", run, status=2).stderr
+
+
+def test_answers_hold_after_a_changed_setting(demo, tmp_path):
+    run = tmp_path / "run"
+    words = ("--reviewer", "oracle", "--truth", demo / "truth.csv")
+    clean_locally(demo / "images", run, *words)
+    people = {path for path, by in decided(run) if by.startswith("person:")}
+    clean_locally(demo / "images", run, *words, "--set", "coarse.relabel=0.99", "--set", "review.share=0.01")
+    assert people <= {path for path, by in decided(run) if by.startswith("person:")}
+
+
+def decided(run: Path) -> list[tuple[str, str]]:
+    rows = pq.read_table(run / "verdicts.parquet", columns=["path", "by"]).to_pylist()
+    return [(row["path"], row["by"]) for row in rows]
