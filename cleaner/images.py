@@ -151,7 +151,7 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise ImageProblem("damaged: its header can't be read" if known else "no image") from error
     except Image.DecompressionBombError as error:
         raise _too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))) from error
-    except Exception as error:  # on damaged bytes Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
         raise ImageProblem(_reason(error)) from error
 
 
