@@ -12,7 +12,7 @@ from cleaner.config import Config, Section
 
 def page() -> Iterator[str]:
     yield "# Every setting"
-    yield "In a TOML file for `--config`, or one by one: `--set fine.k=1`. The defaults are the recipe's values where it has one."
+    yield "In a TOML file for `--config`, or one by one: `--set fine.k=1`. Where the recipe has a value, it is the default."
     yield "```toml\nseed = 7\n\n[fine]\nmax_rounds = 5\n\n[predictors.probe]\ndimensions = 256\n```"
     yield "## The run"
     yield table(rows(Config, skip=True))
