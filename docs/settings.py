@@ -12,7 +12,7 @@ from cleaner.config import Config, Section
 
 def page() -> Iterator[str]:
     yield "# Every setting"
-    yield "In a TOML file for `--config`, or one by one: `--set fine.k=1`. Where the recipe has a value, it is the default."
+    yield "In a TOML file for `--config`, or one by one: `--set fine.k=1`. The recipe's values are the defaults."
     yield "```toml\nseed = 7\n\n[fine]\nmax_rounds = 5\n\n[predictors.probe]\ndimensions = 256\n```"
     yield "## The run"
     yield table(rows(Config, skip=True))
