@@ -3,11 +3,8 @@
     python -m benchmarks.features [--images N]
 
 600 photos made on the spot (scikit-learn's two sample images, cut at random to 256 x 256 JPEGs) go through
-EfficientNet-Lite0 at 224 pixels: by `cleaner.features.embed`, and by torch eager in channels_last with the same
-decoder. The second is timed twice, before and after the first, so that a machine with other work is seen as one.
-
-Seen on 2 cores without a GPU, torch 2.13, OpenVINO 2026.4: ours 251, torch 72 images/s, ratio 3.5; largest difference
-4e-4 of the largest feature, which is the rounding to float16.
+EfficientNet-Lite0 at 224 pixels: by `cleaner.evidence.features.embed`, and by torch eager in channels_last with the
+same decoder. The second is timed twice, before and after the first, so that a machine with other work is seen as one.
 """
 
 import argparse
@@ -23,11 +20,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from cleaner.features import choose, embed
-from cleaner.inference import TorchRunner
-from cleaner.networks import embedder
-from cleaner.scan import load, scan
-from cleaner.sources import Source, open_source
+from cleaner.data.scan import load, scan
+from cleaner.data.sources import Source, open_source
+from cleaner.evidence.features import choose, embed
+from cleaner.evidence.inference import TorchRunner
+from cleaner.evidence.networks import embedder
 
 MAX_PIXELS = 10**8
 

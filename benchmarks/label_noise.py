@@ -28,9 +28,9 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import noise
 from benchmarks.label_rounds import Round, rounds
-from cleaner.features import choose, embed
-from cleaner.scan import scan
-from cleaner.sources.parquet_images import ParquetImages
+from cleaner.data.scan import scan
+from cleaner.data.sources.parquet_images import ParquetImages
+from cleaner.evidence.features import choose, embed
 from cleaner.tables import array, matrix
 
 SEED = 0

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from cleaner.config import Config
-from cleaner.crossfit import Features, Task, assign_folds
-from cleaner.ledger import fold
-from cleaner.predictors.probe import Probe
-from cleaner.sources.folder import Folder
+from cleaner.data.sources.folder import Folder
+from cleaner.evidence.crossfit import Features, Task, assign_folds
+from cleaner.evidence.predictors.probe import Probe
+from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
 from cleaner.tables import MANIFEST, Action, Classes, array
 

@@ -73,7 +73,7 @@ class Split(Section):
         default=0.8, gt=0, le=1, description="probability of another class from which it becomes the label"
     )
     max_rounds: int = Field(default=3, ge=1, description="rounds at most")
-    predictor: str = Field(default="probe", description="the part of cleaner/predictors that gives the evidence")
+    predictor: str = Field(default="probe", description="the part of evidence/predictors that gives the evidence")
 
 
 class Coarse(Split):

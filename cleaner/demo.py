@@ -17,9 +17,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from cleaner.files import write_bytes, write_text
-from cleaner.rounds import follow
-from cleaner.runs import reopen
+from cleaner.loop.rounds import follow
+from cleaner.loop.runs import reopen
+from cleaner.run.files import write_bytes, write_text
 from cleaner.stages import duplicates
 from cleaner.tables import Action
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from cleaner.errors import ConfigError, nearest
 
+ROOMS = {"sources": "data", "exporters": "data", "predictors": "evidence", "reviewers": "people"}
+"""The room of each kind."""
+
 
 def names(kind: str) -> list[str]:
     """The names of all parts of `kind` (`sources`, `predictors`, ...), sorted; none of them is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name(kind))]))
+    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / ROOMS[kind] / kind)]))
 
 
 def find(kind: str, name: str) -> type[Any]:
@@ -23,7 +26,7 @@ def find(kind: str, name: str) -> type[Any]:
     known = names(kind)
     if name not in known:
         raise ConfigError(f"no {kind.removesuffix('s')} {name}{nearest(name, known)}")
-    module = importlib.import_module(f"cleaner.{kind}.{name}")
+    module = importlib.import_module(f"cleaner.{ROOMS[kind]}.{kind}.{name}")
     return getattr(module, "".join(word.capitalize() for word in name.split("_")))
 
 

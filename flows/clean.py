@@ -21,9 +21,9 @@ from prefect.states import Completed, Crashed
 
 from cleaner.config import Config
 from cleaner.errors import WaitsForPeople
-from cleaner.runs import NO_REVIEWER, Run
-from cleaner.steps import Step, perform
-from cleaner.store import Store
+from cleaner.loop.runs import NO_REVIEWER, Run
+from cleaner.run.steps import Step, perform
+from cleaner.run.store import Store
 from flows.progress_bar import Display, Lines
 from flows.runner import Order, carry_out
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.asking import Ask, ask_people
 from cleaner.config import Config
-from cleaner.results import conclude, retract
-from cleaner.rounds import done, plan
-from cleaner.runs import NO_REVIEWER, Run, open_run, remember
-from cleaner.steps import Step, perform
+from cleaner.loop.asking import Ask, ask_people
+from cleaner.loop.results import conclude, retract
+from cleaner.loop.rounds import done, plan
+from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
+from cleaner.run.steps import Step, perform
 from flows.progress_bar import Display
 
 

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cleaner import parts
-from cleaner.asking import Ask
 from cleaner.config import assign
 from cleaner.errors import InputError, RunError, RunLocked, nearest
-from cleaner.results import SUMMARY
-from cleaner.rounds import Item, done, plan
-from cleaner.runs import Run, reopen
+from cleaner.loop.asking import Ask
+from cleaner.loop.results import SUMMARY
+from cleaner.loop.rounds import Item, done, plan
+from cleaner.loop.runs import Run, reopen
 
 
 def show_summary(folder: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from command import clean_locally
 from PIL import Image
 
+from cleaner.data.scan import scan
+from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
-from cleaner.ledger import fold
-from cleaner.scan import scan
-from cleaner.sources import Source, open_source
+from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, VERDICTS, Classes, array, check, lists
 
 NASTY = "<img src=x onerror=alert(1)>"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cleaner.calibration import probabilities
+from cleaner.stages.calibration import probabilities
 
 
 def mixture(junk: int, fine: int, *, apart: float, marks: int, seed: int = 0):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleaner.crossfit import assign_folds, evidence_table
+from cleaner.evidence.crossfit import assign_folds, evidence_table
 from cleaner.tables import EVIDENCE, array, matrix
 
 

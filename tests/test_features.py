@@ -15,11 +15,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cleaner.data.scan import scan
+from cleaner.data.sources import open_source
 from cleaner.errors import WeightsError
-from cleaner.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features
+from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features
 from cleaner.progress import listening
-from cleaner.scan import scan
-from cleaner.sources import open_source
 
 LITE = "tf_efficientnet_lite0"
 LIMITS = {"max_pixels": 10**7, "workers": 2}
@@ -104,7 +104,7 @@ def test_an_unusable_image_has_no_features_and_a_shard_of_them_is_as_wide_as_oth
 
 
 def test_a_local_network_embeds_too(few, tmp_path):
-    from cleaner.networks import untrained
+    from cleaner.evidence.networks import untrained
 
     save_file(untrained("test_resnet", image_size=64, classes=4).state_dict(), tmp_path / "w.safetensors")
     source, manifest = few

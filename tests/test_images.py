@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
+from cleaner.data.images import decode, facts, read, resized, thumbnail
 from cleaner.errors import ImageProblem
-from cleaner.images import decode, facts, read, resized, thumbnail
 
 LIMIT = 10_000_000
 PHOTO = Image.fromarray(load_sample_image("china.jpg"))  # 640 x 427
@@ -188,7 +188,7 @@ def test_an_image_above_pillows_own_limit_is_refused():
     assert facts(bytes(header), max_pixels=10**12).problem == "more than 178956970 pixels"
 
 
-@pytest.mark.filterwarnings("ignore")  # pytest puts the filters back that cleaner.images adds.
+@pytest.mark.filterwarnings("ignore")  # pytest puts the filters back that cleaner.data.images adds.
 @given(st.binary(max_size=300), st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"]), st.integers(0, 800))
 @settings(max_examples=300, deadline=None)
 def test_facts_raise_on_no_bytes_and_agree_with_decode(junk, form, start):

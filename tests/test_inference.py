@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from cleaner.inference import OpenvinoRunner, TorchRunner, runner
-from cleaner.networks import embedder
+from cleaner.evidence.inference import OpenvinoRunner, TorchRunner, runner
+from cleaner.evidence.networks import embedder
 
 SIDE = 64
 
@@ -56,7 +56,7 @@ def test_no_images_give_no_features_of_the_right_width(make, network):
 def test_openvino_s_telemetry_neither_writes_nor_speaks(tmp_path):
     code = """
 import sys, numpy, torch
-from cleaner.inference import runner
+from cleaner.evidence.inference import runner
 
 class Means(torch.nn.Module):
     def forward(self, images):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleaner.errors import CleanerError, RunError
-from cleaner.ledger import Ledger, fold
+from cleaner.run.ledger import Ledger, fold
 from cleaner.tables import MANIFEST, VERDICTS, check
 
 N = 5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cleaner.neighbors import near_pairs
+from cleaner.evidence.neighbors import near_pairs
 
 
 def vectors(n: int, width: int = 300) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from cleaner.errors import WeightsError
-from cleaner.networks import Embedder, network, normalisation, packaged_file, timm, untrained
+from cleaner.evidence.networks import Embedder, network, normalisation, packaged_file, timm, untrained
 
 SMALL = "test_resnet"
 
@@ -23,7 +23,7 @@ def state():
 
 
 def test_torchvision_s_transforms_work_beside_the_torch_there_is():
-    code = "import cleaner.networks; from torchvision.transforms import v2; import timm.data; v2.RandAugment()"
+    code = "import cleaner.evidence.networks; from torchvision.transforms import v2; import timm.data; v2.RandAugment()"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

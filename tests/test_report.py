@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from cleaner.ledger import fold
-from cleaner.report import write_report
+from cleaner.pages.report import write_report
+from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE
 
 ROUND = {"judged": 80, "new_positives": 1, "lost_positives": 0, "dropped": 8, "relabelled": 8, "seconds": 0.5}

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.ledger import fold
-from cleaner.review import DOUBTFUL, NEAR, RANDOM, answers_to_verdicts, batch, candidate_batch
+from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, answers_to_verdicts, batch, candidate_batch
+from cleaner.run.ledger import fold
 from cleaner.tables import ANSWERS, BATCH, array
 
 SHARES = {"share": 0.5, "random_share": 0.25, "doubtful_share": 0.1, "max_samples": 100}

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cleaner.data.scan import load, sample_id, scan
+from cleaner.data.sources import open_source
 from cleaner.errors import SourceError
 from cleaner.progress import listening
-from cleaner.scan import load, sample_id, scan
-from cleaner.sources import open_source
 from cleaner.tables import MANIFEST
 
 LIMIT = 10_000

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from cleaner.errors import RunError, RunLocked, StorageError
-from cleaner.files import digest, write_atomically, write_text
-from cleaner.steps import Step, perform
-from cleaner.store import Store
+from cleaner.run.files import digest, write_atomically, write_text
+from cleaner.run.steps import Step, perform
+from cleaner.run.store import Store
 
 
 def test_tables_and_arrays_come_back_as_they_were_written(tmp_path):
@@ -51,7 +51,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
 def test_a_full_disk_is_told_in_one_line(tmp_path):
     """The kernel itself refuses: the process may not write files over 1,000 bytes."""
     program = (
-        "import resource, signal, sys; from pathlib import Path; from cleaner.files import write_text\n"
+        "import resource, signal, sys; from pathlib import Path; from cleaner.run.files import write_text\n"
         "from cleaner.errors import StorageError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "try: write_text(Path(sys.argv[1]), 'x' * 5000)\n"
@@ -71,7 +71,7 @@ def test_two_holders_of_one_run_are_not_possible(tmp_path):
 
 def test_the_lock_goes_with_a_killed_holder(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from cleaner.store import Store\n"
+        "import sys, time; from pathlib import Path; from cleaner.run.store import Store\n"
         "with Store(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)

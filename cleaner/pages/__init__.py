@@ -10,10 +10,10 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
+from cleaner.data.images import thumbnail
+from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem
-from cleaner.images import thumbnail
 from cleaner.progress import track
-from cleaner.sources import Source
 from cleaner.tables import array
 from cleaner.threads import threaded
 

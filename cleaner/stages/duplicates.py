@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.features import ShardedFeatures
-from cleaner.ledger import PERSON
-from cleaner.neighbors import near_pairs
+from cleaner.data.scan import load
+from cleaner.data.sources import Source
+from cleaner.evidence.features import ShardedFeatures
+from cleaner.evidence.neighbors import near_pairs
 from cleaner.progress import track
-from cleaner.scan import load
-from cleaner.sources import Source
+from cleaner.run.ledger import PERSON
 from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check
 
 BY = "rule:duplicates"

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from cleaner.calibration import probabilities
-from cleaner.crossfit import Features, assign_folds
-from cleaner.features import ShardedFeatures
-from cleaner.ledger import PERSON
-from cleaner.neighbors import directions, mean_of
-from cleaner.references import pictures
+from cleaner.evidence.crossfit import Features, assign_folds
+from cleaner.evidence.features import ShardedFeatures
+from cleaner.evidence.neighbors import directions, mean_of
+from cleaner.run.ledger import PERSON
+from cleaner.stages.calibration import probabilities
+from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS, Action, array, check
 
 STAGE = "image_noise"

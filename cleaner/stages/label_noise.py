@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.belief import Beliefs, Guesses, believe, flag_below
-from cleaner.ledger import PERSON
+from cleaner.run.ledger import PERSON
+from cleaner.stages.belief import Beliefs, Guesses, believe, flag_below
 from cleaner.tables import VERDICTS, Action, Classes, array, matrix
 
 COARSE = "coarse"

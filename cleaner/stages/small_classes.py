@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.ledger import PERSON
-from cleaner.references import fitness, fittest
+from cleaner.run.ledger import PERSON
+from cleaner.stages.references import fitness, fittest
 from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
 
 STAGE = "small_classes"

@@ -6,13 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cleaner.data.exporters.csv import Csv
+from cleaner.data.exporters.image_folder import ImageFolder
+from cleaner.data.exporters.parquet import Parquet
+from cleaner.data.scan import scan
+from cleaner.data.sources import open_source
 from cleaner.errors import InputError
-from cleaner.exporters.csv import Csv
-from cleaner.exporters.image_folder import ImageFolder
-from cleaner.exporters.parquet import Parquet
-from cleaner.ledger import fold
-from cleaner.scan import scan
-from cleaner.sources import open_source
+from cleaner.run.ledger import fold
 
 
 def export(exporter, judged, out):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cleaner.crossfit import Task
+from cleaner.data.scan import scan
+from cleaner.data.sources import open_source
 from cleaner.errors import WeightsError
-from cleaner.predictors.finetune import Finetune
-from cleaner.scan import scan
-from cleaner.sources import open_source
+from cleaner.evidence.crossfit import Task
+from cleaner.evidence.predictors.finetune import Finetune
 from cleaner.tables import EVIDENCE, array
 
 CLASSES, EACH, SIDE = 3, 90, 32

@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-from cleaner.crossfit import Task, assign_folds
-from cleaner.predictors.probe import Probe
-from cleaner.sources.folder import Folder
+from cleaner.data.sources.folder import Folder
+from cleaner.evidence.crossfit import Task, assign_folds
+from cleaner.evidence.predictors.probe import Probe
 from cleaner.tables import MANIFEST, array, matrix
 
 FOLDS = (0, 1, 2, 3, 4)

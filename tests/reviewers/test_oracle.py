@@ -3,8 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cleaner.errors import InputError
-from cleaner.review import batch
-from cleaner.reviewers.oracle import Oracle
+from cleaner.people.review import batch
+from cleaner.people.reviewers.oracle import Oracle
 from cleaner.stages.small_classes import small_classes
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleaner.answer_sheet import guarded, read_sheet, sheet_text, unguarded
 from cleaner.errors import AnswerError
-from cleaner.review import batch
-from cleaner.reviewers.sheet import Sheet
+from cleaner.people.answer_sheet import guarded, read_sheet, sheet_text, unguarded
+from cleaner.people.review import batch
+from cleaner.people.reviewers.sheet import Sheet
 from cleaner.stages.small_classes import small_classes
 
 SHARES = {"share": 0.5, "random_share": 0.1, "doubtful_share": 0.1, "max_samples": 100}

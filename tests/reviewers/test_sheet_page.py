@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from cleaner.review import batch
-from cleaner.reviewers.sheet import Sheet
+from cleaner.people.review import batch
+from cleaner.people.reviewers.sheet import Sheet
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from cleaner.data.sources import open_source
+from cleaner.data.sources.folder import Folder
 from cleaner.errors import SourceError
-from cleaner.sources import open_source
-from cleaner.sources.folder import Folder
 
 
 def put(root, *paths, data=b"bytes"):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cleaner.data.sources import open_source
 from cleaner.errors import SourceError
-from cleaner.sources import open_source
 
 IMAGES = [f"image {number}".encode() for number in range(100)]
 NAMES = ["red apple", "梨", "milk/oat"]

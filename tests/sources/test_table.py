@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cleaner.data.sources import open_source
 from cleaner.errors import SourceError
-from cleaner.sources import open_source
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
-from cleaner.features import Backbone, embed
-from cleaner.ledger import fold
-from cleaner.references import pictures
-from cleaner.scan import scan
-from cleaner.sources import open_source
+from cleaner.data.scan import scan
+from cleaner.data.sources import open_source
+from cleaner.evidence.features import Backbone, embed
+from cleaner.run.ledger import fold
 from cleaner.stages.duplicates import duplicates, settled, verdicts
+from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS
 
 LIMITS = {"max_pixels": 10**7, "workers": 2}

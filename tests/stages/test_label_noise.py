@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 from sklearn.datasets import load_digits
 
-from cleaner.crossfit import Task, assign_folds, evidence_table
-from cleaner.ledger import fold
-from cleaner.predictors.probe import Probe
-from cleaner.sources.folder import Folder
+from cleaner.data.sources.folder import Folder
+from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
+from cleaner.evidence.predictors.probe import Probe
+from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
 from cleaner.tables import MANIFEST, VERDICTS, array
 

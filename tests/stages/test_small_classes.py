@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from cleaner.ledger import fold
+from cleaner.run.ledger import fold
 from cleaner.stages.small_classes import class_counts, removals, small_classes
 from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES
 

@@ -1,0 +1,96 @@
+"""Reading images: facts of every sample for the manifest, pixels of some samples for a model.
+
+A source gives encoded images one after the other; threads decode them (the decoders leave Python's lock).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cleaner.data.images import Facts, facts, resized
+from cleaner.data.sources import Source
+from cleaner.errors import ImageProblem, SourceError
+from cleaner.progress import track
+from cleaner.tables import MANIFEST, check
+from cleaner.threads import threaded
+
+_FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
+
+
+def scan(listing: pa.Table, *, source: Source, start: int, stop: int, max_pixels: int, workers: int) -> pa.Table:
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns.
+
+    A column of the listing that has a manifest column's name gets `source_` before it.
+    """
+    part = listing.slice(start, stop - start)
+    paths = part.column("path").to_pylist()
+    images = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
+    described = threaded(partial(_described, max_pixels=max_pixels), images, workers=workers)
+    found = pa.Table.from_pylist(list(track(described, len(part), "images scanned")), _FACTS)
+    table = pa.table(
+        {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
+        | {name: found.column(name) for name in found.column_names}
+        | _other_columns(part)
+    )
+    return check(table, MANIFEST, "manifest")
+
+
+def sample_id(path: str) -> str:
+    """The BLAKE2b of the path in the data set, 16 hex digits."""
+    return hashlib.blake2b(path.encode(), digest_size=8).hexdigest()
+
+
+def load(
+    source: Source, manifest: pa.Table, rows: np.ndarray, *, side: int, max_pixels: int, workers: int
+) -> Iterator[np.ndarray]:
+    """A model's inputs, uint8 side x side x 3, RGB, of the ascending `rows`, in order.
+
+    Args:
+        source: where the images are.
+        manifest: of the whole data set.
+        rows: row numbers of usable samples.
+        side: in pixels.
+        max_pixels: a larger image is refused.
+        workers: threads that decode.
+
+    Raises:
+        SourceError: an image that was usable when the data set was scanned is not any more.
+    """
+    paths = manifest.column("path").take(pa.array(rows)).to_pylist()
+    images = zip(paths, source.read(rows, paths), strict=True)
+    return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
+
+
+def _described(data: bytes | OSError, *, max_pixels: int) -> dict[str, Any]:
+    if isinstance(data, OSError):
+        return {"problem": f"can't be read: {data.strerror or data}"}
+    return vars(facts(data, max_pixels=max_pixels))
+
+
+def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
+    taken = {*MANIFEST.names, *listing.column_names}
+    columns = {}
+    for name in listing.column_names:
+        if name in ("path", "label"):
+            continue
+        free = name
+        while free in MANIFEST.names or (free != name and free in taken):
+            free = f"source_{free}"
+        columns[free] = listing.column(name)
+    return columns
+
+
+def _resized(image: tuple[str, bytes | OSError], *, side: int, max_pixels: int) -> np.ndarray:
+    path, data = image
+    try:
+        if isinstance(data, OSError):
+            raise data
+        return resized(data, side=side, max_pixels=max_pixels)
+    except (OSError, ImageProblem) as error:
+        message = f"{path}: could be read when the data set was scanned, and can't be any more ({error})"
+        raise SourceError(f"{message}; put the image back, or start a new run") from error

@@ -1,0 +1,149 @@
+"""Parquet files that hold the encoded images themselves."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleaner.data.listings import (
+    as_text,
+    blank_rows,
+    fingerprint,
+    refuse,
+    repeated_rows,
+    require_columns,
+    require_labels,
+    unreadable,
+)
+from cleaner.data.parquet import bytes_columns, footer, parquet_files, read_parquet
+from cleaner.errors import SourceError
+
+_BATCH = 32
+
+
+class _Group(NamedTuple):
+    """A row group, and which of the data set's rows are in it."""
+
+    file: Path
+    number: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class ParquetImages:
+    """One Parquet file, or a folder of them taken in the order of their names; each row is a sample.
+
+    The images are in the column of bytes, or of the Hugging Face `struct<bytes, path>`; of several such columns in
+    `image`. A sample's path is its `path` column, without one its row number, from 0.
+    """
+
+    path: Path
+    form: ClassVar[str] = "a Parquet, or a folder of Parquet files, with image bytes and the column label"
+
+    @classmethod
+    def accepts(cls, path: Path) -> bool:
+        return any(bytes_columns(file) for file in parquet_files(path))
+
+    @classmethod
+    def open(cls, path: Path) -> "ParquetImages":
+        source = cls(path)
+        for file in parquet_files(path):
+            _images_in(file)
+        listing = source.listing()
+        paths = listing.column("path")
+        refuse(path, "empty path", _places(blank_rows(paths)), "give each row a path, or drop the column")
+        refuse(path, "the same path again", _places(repeated_rows(paths.to_pylist())), "give each row another path")
+        require_labels(path, listing.column("label"), _place)
+        return source
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.listing(), *map(footer, parquet_files(self.path)))
+
+    def listing(self) -> pa.Table:
+        try:
+            table = pa.concat_tables([_listing(file) for file in parquet_files(self.path)])
+        except pa.ArrowInvalid as error:
+            message = f"{self.path}: its Parquet files differ in their columns ({error})"
+            raise SourceError(f"{message}; give one file, or files of the same columns") from error
+        if "path" in table.column_names:
+            return table
+        return table.add_column(0, "path", pa.array(map(str, range(len(table))), pa.string()))
+
+    def file(self, path: str) -> None:
+        return None
+
+    def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
+        for group in _groups(parquet_files(self.path)):
+            first, last = np.searchsorted(rows, (group.start, group.stop))
+            if first < last:
+                yield from _read_group(group, rows[first:last] - group.start)
+
+
+def _place(row: int) -> str:
+    return f"row {row + 1}"
+
+
+def _places(rows: Iterable[int]) -> list[str]:
+    return [_place(row) for row in rows]
+
+
+def _images_in(file: Path) -> str:
+    """Where in a file's columns the encoded images are.
+
+    Raises:
+        SourceError: there is no such column, or more than one might be it.
+    """
+    columns = bytes_columns(file)
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    if "image" not in columns:
+        found = f"columns of bytes: {', '.join(columns) or 'none'}"
+        raise SourceError(f"{file}: it is not clear which column holds the images ({found}); name it image")
+    return columns["image"]
+
+
+def _listing(file: Path) -> pa.Table:
+    names, hidden = pq.read_schema(file).names, bytes_columns(file)
+    require_columns(file, names, ["label"])
+    table = read_parquet(file, [name for name in names if name not in hidden])
+    texts = {name: as_text(file, table, name) for name in ("path", "label") if name in names}
+    return pa.table(texts | {name: table.column(name) for name in table.column_names if name not in texts})
+
+
+def _groups(files: list[Path]) -> Iterator[_Group]:
+    start = 0
+    for file in files:
+        metadata = pq.read_metadata(file)
+        for number in range(metadata.num_row_groups):
+            stop = start + metadata.row_group(number).num_rows
+            yield _Group(file, number, start, stop)
+            start = stop
+
+
+def _read_group(group: _Group, rows: np.ndarray) -> Iterator[bytes]:
+    """The images of the ascending `rows`, counted from the group's first; a null is an empty image."""
+    start = 0
+    try:
+        for images in _batches(group):
+            stop = start + len(images)
+            first, last = np.searchsorted(rows, (start, stop))
+            for row in rows[first:last]:
+                yield images[int(row) - start].as_py() or b""
+            if last == len(rows):
+                return
+            start = stop
+    except (OSError, pa.ArrowInvalid) as error:
+        raise unreadable(group.file, error) from error
+
+
+def _batches(group: _Group) -> Iterator[pa.Array]:
+    column = _images_in(group.file)
+    with pq.ParquetFile(group.file, memory_map=True) as parquet:
+        for batch in parquet.iter_batches(_BATCH, row_groups=[group.number], columns=[column]):
+            values = batch.column(0)
+            yield values.field("bytes") if pa.types.is_struct(values.type) else values

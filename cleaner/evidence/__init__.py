@@ -1,0 +1,1 @@
+"""What models that did not see a sample say of it."""

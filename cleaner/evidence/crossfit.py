@@ -1,0 +1,142 @@
+"""Folds, and what a predictor is asked.
+
+Evidence on a sample comes only from models that trained on no sample of its fold.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from cleaner.data.sources import Source
+from cleaner.tables import EVIDENCE, lists
+
+SHOWN_CLASSES = 10
+"""Classes at most that evidence names of each sample."""
+
+
+class Features(Protocol):
+    """An n x d matrix of float16 that need not fit in memory."""
+
+    shape: tuple[int, int]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """The rows as float16; an array of row numbers must be ascending."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a predictor is asked in one round. Arrays are of length n, one entry a manifest row.
+
+    Attributes:
+        labels: int32 class number to learn and to judge; -1 where there is none (unusable, junk).
+        train: bool, the rows a model may learn from (the positives).
+        predict: bool, the rows evidence is wanted of.
+        folds: int8 fold number of each row, in [0, fold count).
+        classes: how many classes there are.
+        round: 1, 2, ...: which of the predictor's schemes trains the models.
+        seed: of all randomness.
+        features: n x d.
+        source, manifest: where the images are.
+    """
+
+    labels: np.ndarray
+    train: np.ndarray
+    predict: np.ndarray
+    folds: np.ndarray
+    classes: int
+    round: int
+    seed: int
+    features: Features
+    source: Source
+    manifest: pa.Table
+
+
+class Predictor(Protocol):
+    """Gives out-of-sample evidence. A predictor is a frozen dataclass of settings."""
+
+    folds_together: bool
+    """Whether all folds are one computation; if not, each fold is a step of its own."""
+
+    def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
+        """An EVIDENCE table of the rows with `task.predict` in these `folds`, by models that learnt from the rows with
+        `task.train` of all other folds."""
+        ...
+
+
+def assign_folds(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+    """Fold numbers, int8[n], that spread every class over the folds and never separate a group.
+
+    Args:
+        labels: int32[n] class numbers, -1 for none.
+        groups: int32[n], equal for samples that are one picture; -1 for a sample in no group.
+        folds: how many, in [2, 127].
+        seed: of who comes into which fold.
+
+    A class of c pictures has between floor(c / folds) and ceil(c / folds) of them in a fold, and so have all together.
+    """
+    n = len(labels)
+    alone = np.arange(n, dtype=np.int64)
+    keys = np.where(groups < 0, alone, groups.astype(np.int64) + n)
+    _, first, unit = np.unique(keys, return_index=True, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(first))
+    order = shuffled[np.argsort(labels[first[shuffled]], kind="stable")]
+    fold = np.empty(len(first), np.int8)
+    fold[order] = np.arange(len(first)) % folds
+    return fold[unit]
+
+
+def evidence_table(
+    rows: np.ndarray, folds: np.ndarray, probs: np.ndarray | Iterable[np.ndarray], labels: np.ndarray
+) -> pa.Table:
+    """The EVIDENCE of `rows`, at most 10 classes each; of equally probable classes the lower number comes first.
+
+    Args:
+        rows: int32[m] ascending row numbers.
+        folds: int8[m] fold of each of them.
+        probs: float32 m x classes, or its row blocks one after the other, so that it never need be held whole.
+        labels: int32[m] given class numbers; without one (-1) a sample's `given_prob` is 0 and its rank the last.
+    """
+    blocks = [probs] if isinstance(probs, np.ndarray) else probs
+    parts, start = [EVIDENCE.empty_table()], 0
+    for block in blocks:
+        part = slice(start, start + len(block))
+        parts.append(_evidence_block(rows[part], folds[part], block, labels[part]))
+        start = part.stop
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _evidence_block(rows: np.ndarray, folds: np.ndarray, probs: np.ndarray, labels: np.ndarray) -> pa.Table:
+    classes = probs.shape[1]
+    keys = _tie_free(probs)
+    top = _largest(keys, min(SHOWN_CLASSES, classes))
+    top_probs = np.take_along_axis(probs, top, 1)
+    known = labels >= 0
+    at = np.where(known, labels, 0)[:, None]
+    given = np.where(known, np.take_along_axis(probs, at, 1)[:, 0], 0)
+    above = (keys > np.take_along_axis(keys, at, 1)).sum(1)
+    rank = np.where(known, above, classes - 1)
+    rival = top_probs[:, min(1, classes - 1)]
+    other = np.where(top[:, 0] == labels, rival if classes > 1 else 0, top_probs[:, 0])
+    columns = [rows, folds, lists(top, pa.int32()), lists(top_probs, pa.float32()), given, rank, given - other]
+    return pa.table([_column(values, field.type) for values, field in zip(columns, EVIDENCE, strict=True)], EVIDENCE)
+
+
+def _column(values: np.ndarray | pa.Array, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values).cast(kind, safe=False)
+
+
+def _tie_free(probs: np.ndarray) -> np.ndarray:
+    """int64 keys in the order of the probabilities, no two equal: the bits of floats from 0 up are ordered."""
+    bits = np.ascontiguousarray(probs, np.float32).view(np.int32).astype(np.int64)
+    return (bits << 32) - np.arange(probs.shape[1])
+
+
+def _largest(keys: np.ndarray, k: int) -> np.ndarray:
+    """m x k column numbers of the largest keys, the largest first."""
+    top = np.argpartition(keys, -k, axis=1)[:, -k:]
+    order = np.argsort(-np.take_along_axis(keys, top, 1), axis=1)
+    return np.take_along_axis(top, order, 1).astype(np.int32)

@@ -1,0 +1,239 @@
+"""A timm network trained end to end for each fold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from cleaner.data.scan import load
+from cleaner.evidence.crossfit import Task, evidence_table
+from cleaner.evidence.networks import network, normalisation, untrained
+from cleaner.progress import track
+from cleaner.tables import array
+
+_MEGABYTE = 2**20
+_BATCHES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one round's networks are trained.
+
+    Attributes:
+        optimiser: `adamw`, or `sgd` with Nesterov's momentum at 20 times the learning rate.
+        smoothing: of the labels.
+        flip: whether images are mirrored at random.
+        zoom: by how much at most an image is magnified or shrunk, and moved; a share of its side.
+        light: by how much at most its contrast and brightness change; a share.
+    """
+
+    optimiser: Literal["adamw", "sgd"]
+    smoothing: float
+    flip: bool
+    zoom: float
+    light: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """A network trained end to end on the other folds; small by default, so that it runs without a GPU.
+
+    A round's scheme is one of `schemes`, in turn.
+
+    Attributes:
+        model: a network as timm calls it.
+        weights: a safetensors file to start from; None: the packaged, else the published weights.
+        pretrained: whether to start from weights at all.
+        image_size: side in pixels the images are resized to.
+        epochs: passes over the samples.
+        batch_size: samples in one step.
+        learning_rate: the highest; it rises over the first fifth of the steps, and falls to nothing as a cosine.
+        cache_megabytes: decoded images up to this size stay in memory; of more than that each epoch decodes anew.
+        workers: threads that decode images.
+    """
+
+    folds_together: ClassVar[bool] = False
+
+    model: str = "tf_efficientnet_lite0"
+    weights: str | None = None
+    pretrained: bool = True
+    image_size: int = 128
+    epochs: int = 8
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    cache_megabytes: int = field(default=2_000, compare=False)
+    workers: int = field(default=2, compare=False)
+    schemes: tuple[Scheme, ...] = (
+        Scheme(optimiser="adamw", smoothing=0.1, flip=True, zoom=0.15, light=0.2),
+        Scheme(optimiser="sgd", smoothing=0.0, flip=False, zoom=0.15, light=0.0),
+        Scheme(optimiser="adamw", smoothing=0.2, flip=True, zoom=0.3, light=0.4),
+    )
+
+    def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
+        """One network a fold.
+
+        Raises:
+            WeightsError: the network or its weights can't be had.
+            SourceError: an image can't be read any more.
+        """
+        found = [_Fold(self, task, fold).evidence() for fold in folds]
+        return pa.concat_tables(found).sort_by("row").combine_chunks()
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One network, and the samples of all other folds that it learns from."""
+
+    settings: Finetune
+    task: Task
+    fold: int
+
+    def evidence(self) -> pa.Table:
+        task = self.task
+        asked = np.flatnonzero(task.predict & (task.folds == self.fold)).astype(np.int32)
+        learnt = np.flatnonzero(task.train & (task.labels >= 0) & (task.folds != self.fold)).astype(np.int32)
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with torch.random.fork_rng(devices), exact:
+            torch.manual_seed(np.random.SeedSequence([task.seed, task.round, self.fold]).generate_state(1)[0])
+            model = _Classifier.made(self.settings, task.classes)
+            if len(learnt) > 1:
+                self._train(model, learnt)
+            probs = self._predict(model, asked)
+            return evidence_table(asked, task.folds[asked], probs, task.labels[asked])
+
+    def _train(self, model: "_Classifier", rows: np.ndarray) -> None:
+        settings, scheme = self.settings, self._scheme()
+        size = min(settings.batch_size, len(rows))
+        steps = settings.epochs * (len(rows) // size)
+        optimiser, schedule = _optimiser(model, scheme, settings.learning_rate, steps)
+        loss = nn.CrossEntropyLoss(label_smoothing=scheme.smoothing)
+        model.train()
+        for images, labels in track(self._batches(rows, size), steps, f"fold {self.fold}: batches learnt"):
+            with _precision(model.device):
+                missed = loss(model(_augmented(model.prepared(images), scheme)), labels.to(model.device))
+            optimiser.zero_grad()
+            missed.backward()
+            optimiser.step()
+            schedule.step()
+
+    def _scheme(self) -> Scheme:
+        return self.settings.schemes[(self.task.round - 1) % len(self.settings.schemes)]
+
+    def _batches(self, rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Whole batches of all epochs, each in a new order; what is left over of an epoch is left out."""
+        images = _Images(self.settings, self.task, rows)
+        for epoch in range(self.settings.epochs):
+            rng = np.random.default_rng([self.task.seed, self.task.round, self.fold, epoch])
+            order = rng.permutation(rows)[: len(rows) // size * size]
+            for start in range(0, len(order), _BATCHES_AT_ONCE * size):
+                some = np.sort(order[start : start + _BATCHES_AT_ONCE * size])
+                pixels = images.of(some)
+                for batch in np.split(rng.permutation(len(some)), len(some) // size):
+                    yield pixels[batch], torch.from_numpy(self.task.labels[some[batch]].astype(np.int64))
+
+    @torch.inference_mode()
+    def _predict(self, model: "_Classifier", rows: np.ndarray) -> Iterator[np.ndarray]:
+        model.eval()
+        size = self.settings.batch_size
+        spans = range(0, len(rows), size)
+        for start in track(spans, len(spans), f"fold {self.fold}: batches predicted"):
+            pixels = _decoded(self.settings, self.task, rows[start : start + size])
+            with _precision(model.device):
+                logits = model(model.prepared(pixels))
+            yield torch.softmax(logits.float(), 1).cpu().numpy()
+
+
+class _Images:
+    """Decoded images: kept in memory where all of them fit, else decoded each time."""
+
+    def __init__(self, settings: Finetune, task: Task, rows: np.ndarray) -> None:
+        self.settings, self.task, self.rows = settings, task, rows
+        fits = len(rows) * settings.image_size**2 * 3 <= settings.cache_megabytes * _MEGABYTE
+        self.kept = _decoded(settings, task, rows) if fits else None
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """uint8 len(rows) x side x side x 3 of the ascending `rows`."""
+        if self.kept is None:
+            return _decoded(self.settings, self.task, rows)
+        return self.kept[np.searchsorted(self.rows, rows)]
+
+
+def _decoded(settings: Finetune, task: Task, rows: np.ndarray) -> np.ndarray:
+    side = settings.image_size
+    sizes = array(task.manifest, "width")[rows].astype(np.int64) * array(task.manifest, "height")[rows]
+    limit = int(sizes.max())  # the scan has refused what is too large; what it took is no larger now
+    pixels = np.empty((len(rows), side, side, 3), np.uint8)
+    images = load(task.source, task.manifest, rows, side=side, max_pixels=limit, workers=settings.workers)
+    for place, image in enumerate(images):
+        pixels[place] = image
+    return pixels
+
+
+class _Classifier(nn.Module):
+    """A network on the device there is, with the normalisation its weights want."""
+
+    def __init__(self, inner: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.inner: Any = inner
+        self.mean = nn.Buffer(255 * torch.tensor(mean).view(1, 3, 1, 1))
+        self.std = nn.Buffer(255 * torch.tensor(std).view(1, 3, 1, 1))
+        self.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def made(cls, settings: Finetune, classes: int) -> "_Classifier":
+        shape = {"image_size": settings.image_size, "classes": classes}
+        if settings.pretrained:
+            inner = network(settings.model, weights=settings.weights, **shape)
+        else:
+            inner = untrained(settings.model, **shape)
+        mean, std = normalisation(settings.model, weights=settings.weights)
+        return cls(inner, mean=mean, std=std)
+
+    def prepared(self, pixels: np.ndarray) -> torch.Tensor:
+        """float32 n x 3 x side x side on the device, normalised."""
+        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float()
+        return (images - self.mean) / self.std
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner(images)
+
+
+def _precision(device: str) -> torch.autocast:
+    """Half precision on a GPU only: on most CPUs it is several times slower."""
+    return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+
+
+def _optimiser(
+    model: nn.Module, scheme: Scheme, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    optimiser: torch.optim.Optimizer
+    if scheme.optimiser == "sgd":
+        rate *= 20
+        optimiser = torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    else:
+        optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rate, total_steps=max(2, steps), pct_start=0.2, cycle_momentum=False
+    )
+    return optimiser, schedule
+
+
+def _augmented(images: torch.Tensor, scheme: Scheme) -> torch.Tensor:
+    """Each image magnified, moved, mirrored and relit at random, by torch's generator of the CPU."""
+    n = len(images)
+    spread = torch.rand(5, n) * 2 - 1
+    zoom = 1 + scheme.zoom * spread[0]
+    turn = torch.sign(spread[1]) if scheme.flip else torch.ones(n)
+    zero = torch.zeros(n)
+    across = torch.stack([zoom * turn, zero, scheme.zoom * spread[2]], 1)
+    down = torch.stack([zero, zoom, scheme.zoom * spread[3]], 1)
+    grid = nn.functional.affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
+    moved = nn.functional.grid_sample(images, grid.to(images.device), padding_mode="reflection", align_corners=False)
+    light = (scheme.light * spread[4]).view(n, 1, 1, 1).to(images.device)
+    return moved * (1 + light) + light / 2

@@ -1,0 +1,65 @@
+"""Features brought into the few dimensions in which heads are fitted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cleaner.evidence.crossfit import Features
+
+_BLOCK = 4096
+_SEEN = 20_000
+_SMALLEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Signed power and length 1 (Perronnin et al. 2010, section 3), then the principal directions.
+
+    Attributes:
+        power: of each feature; 1 leaves it as it is.
+        mean: float32[d] of the features so normalised.
+        directions: float32 d x m, scaled so that the projected features' variances sum to 1.
+        variances: float32[m], of the projected features, the largest first.
+    """
+
+    power: float
+    mean: np.ndarray
+    directions: np.ndarray
+    variances: np.ndarray
+
+    def __call__(self, features: Features, rows: np.ndarray) -> np.ndarray:
+        """float32 len(rows) x m; `rows` ascending."""
+        found = np.empty((len(rows), len(self.variances)), np.float32)
+        for start, block in _blocks(features, rows, self.power):
+            found[start : start + len(block)] = (block - self.mean) @ self.directions
+        return found
+
+
+def principal(features: Features, rows: np.ndarray, *, power: float, dimensions: int, seed: int) -> Projection:
+    """The projection on the directions in which the features of `rows` (ascending; a sample of 20,000) vary most."""
+    if len(rows) > _SEEN:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, _SEEN, replace=False))
+    width = features.shape[1]
+    total, products = np.zeros(width, np.float64), np.zeros((width, width), np.float64)
+    for _, block in _blocks(features, rows, power):
+        total += block.sum(0, dtype=np.float64)
+        products += block.T @ block
+    count = max(1, len(rows))
+    mean = total / count
+    variances, directions = np.linalg.eigh(products / count - np.outer(mean, mean))
+    kept = np.argsort(-variances)[:dimensions]
+    kept = kept[variances[kept] > _SMALLEST * max(variances.max(), np.finfo(np.float32).tiny)]
+    sum_kept = variances[kept].sum() or 1.0
+    scaled = directions[:, kept] / np.sqrt(sum_kept)
+    return Projection(
+        power, mean.astype(np.float32), scaled.astype(np.float32), (variances[kept] / sum_kept).astype(np.float32)
+    )
+
+
+def _blocks(features: Features, rows: np.ndarray, power: float) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(rows), _BLOCK):
+        block = features[rows[start : start + _BLOCK]].astype(np.float32)
+        block = np.sign(block) * np.abs(block) ** np.float32(power) if power != 1 else block
+        length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
+        yield start, block / np.maximum(length, np.finfo(np.float32).tiny)

@@ -1,0 +1,109 @@
+"""What a finished run leaves for its users: the files of the contract (docs/design.md, "The face")."""
+
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow.csv as pa_csv
+
+from cleaner.data.exporters import clean
+from cleaner.loop.rounds import Judged, Line, follow
+from cleaner.loop.runs import Run
+from cleaner.pages.report import write_report
+from cleaner.run.files import write_atomically, write_json, write_table
+from cleaner.run.ledger import ANSWERS_PART
+from cleaner.run.steps import Step
+from cleaner.tables import CLEAN, EVIDENCE, Action, Classes, array
+
+SUMMARY = "summary.json"
+LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
+
+
+def conclude(run: Run) -> dict[str, Any]:
+    """Write the results of a run whose plan has ended; returns what `summary.json` says.
+
+    Raises:
+        StorageError: the disk refused a write.
+    """
+    line, steps = follow(run)
+    manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
+    summary = _summary(run, line, steps)
+    folder = run.store.folder
+    kept = clean(standing, manifest).select(CLEAN.names)
+    write_table(folder / "manifest.parquet", manifest)
+    write_table(folder / "verdicts.parquet", standing)
+    write_table(folder / "clean.parquet", kept)
+    write_atomically(folder / "clean.csv", lambda file: pa_csv.write_csv(kept, file))
+    evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
+    write_report(
+        folder / "report.html",
+        summary,
+        manifest,
+        standing,
+        run.store.read(evidence) if evidence else EVIDENCE.empty_table(),
+        run.store.read(line.twins),
+        run.source,
+        Classes.of(manifest).names,
+    )
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def retract(run: Run) -> None:
+    """Say that the results no longer follow from the run: whoever reads `summary.json`, written last, finds none."""
+    (run.store.folder / SUMMARY).unlink(missing_ok=True)
+
+
+def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
+    manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
+    usable = manifest.column("problem").is_null().to_numpy()
+    actions = Counter(array(standing, "action"))
+    problems = Counter(problem for problem in array(manifest, "problem") if problem is not None)
+    seconds = {step.output: run.store.seconds(step.output) for step in steps}
+    return {
+        "cleaner": version("cleaner"),
+        "seed": run.config.seed,
+        "samples": len(manifest),
+        "usable": int(usable.sum()),
+        "classes": len(Classes.of(manifest).names),
+        "kept": actions[Action.KEEP],
+        "relabelled": actions[Action.RELABEL],
+        "dropped": actions[Action.DROP],
+        "stages": [_round(run, line, judged, seconds) for judged in line.judged],
+        "convergence": line.ended,
+        "small_classes": run.store.read(line.small).column("label").to_pylist(),
+        "problems": dict(sorted(problems.items())),
+        "versions": {
+            "data": run.fingerprint,
+            "weights": line.backbone,
+            "ledger": line.parts,
+            "libraries": {name: version(name) for name in LIBRARIES},
+        },
+        "seconds": round(sum(seconds.values()), 2),
+    }
+
+
+def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> dict[str, Any]:
+    """What one round of one stage did: how many it judged, kept, took back, gave up."""
+    verdicts = run.store.read(judged.verdicts)
+    actions = Counter(array(verdicts, "action"))
+    before = np.full(run.store.rows(line.manifest), Action.KEEP, object)
+    if judged.before:
+        before = array(run.store.read(judged.before), "action")
+    was_kept = before[array(verdicts, "row")] == Action.KEEP
+    is_kept = array(verdicts, "action") == Action.KEEP
+    is_negative = verdicts.column("action").is_valid().to_numpy() & ~is_kept
+    mine = f"{judged.stage}-{judged.round}-"
+    return {
+        "stage": judged.stage,
+        "round": judged.round,
+        "judged": len(verdicts),
+        "positives": actions[Action.KEEP],
+        "new_positives": int((is_kept & ~was_kept).sum()),
+        "lost_positives": int((was_kept & is_negative).sum()),
+        "dropped": actions[Action.DROP],
+        "relabelled": actions[Action.RELABEL],
+        "by_people": ANSWERS_PART in judged.verdicts,
+        "seconds": round(sum(spent for name, spent in seconds.items() if name.startswith(mine)), 2),
+    }

@@ -1,0 +1,368 @@
+"""The loop as data: which steps, reading and writing which tables, until when.
+
+A plan yields what is to be done next, a batch of independent steps or one question to people, and looks at what came of
+it before it yields more. Who performs them, and where, is the runner's business. A plan that is walked again over the
+same directory yields the same steps, so it goes on where it was.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.config import Split
+from cleaner.data.scan import scan
+from cleaner.data.sources import Source
+from cleaner.errors import SourceError
+from cleaner.evidence.crossfit import Predictor, Task, assign_folds
+from cleaner.evidence.features import ShardedFeatures, choose, embed
+from cleaner.loop.asking import Ask, unanswered
+from cleaner.loop.runs import Run
+from cleaner.people.review import batch, candidate_batch
+from cleaner.run.ledger import ANSWERS_PART, PERSON, fold
+from cleaner.run.steps import Step, sayable
+from cleaner.stages import duplicates, image_noise, label_noise, small_classes
+from cleaner.stages.references import pictures
+from cleaner.tables import Action, Classes, array
+
+STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One round of one stage: the names of its verdicts, of its evidence, and of what stood before it."""
+
+    stage: str
+    round: int
+    verdicts: str = ""
+    before: str = ""
+    evidence: str = ""
+
+
+@dataclass
+class Line:
+    """What a plan has come to: the names of the outputs that this state of the data set follows from.
+
+    Attributes:
+        parts: the parts of the ledger that count, the oldest first.
+        judged: the rounds so far.
+        ended: of each stage with rounds whether it converged, after how many, and why it stopped.
+        final: what stands in the end.
+    """
+
+    listing: str = ""
+    manifest: str = ""
+    shards: tuple[str, ...] = ()
+    twins: str = ""
+    candidates: str = ""
+    small: str = ""
+    backbone: dict[str, Any] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    final: str = ""
+
+
+Item = list[Step] | Ask
+Plan = Generator[Item, None, Line]
+
+
+def plan(run: Run) -> Plan:
+    """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line."""
+    line = Line()
+    yield from _scan(run, line)
+    yield from _embed(run, line)
+    yield from _find_duplicates(run, line)
+    yield from _image_noise(run, line)
+    yield from _label_noise(run, line, "coarse", run.config.coarse)
+    yield from _label_noise(run, line, "fine", run.config.fine)
+    yield from _settle_duplicates(run, line)
+    yield from _small_classes(run, line)
+    parts = (*_answers_to_other_batches(run, line), *line.parts)
+    line.final = yield from _one(Step("final-standing", stand, (line.manifest, *parts)))
+    return line
+
+
+def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
+    """The parts of people who answered batches that, after a changed setting or answer, this plan no longer asks: what
+    they said of a sample holds all the same."""
+    answers = [name for name in run.store.ledger.names("") if ANSWERS_PART in name]
+    mine = tuple(_question(name) for name in line.parts if ANSWERS_PART in name)
+    return [name for name in answers if _question(name) not in mine]
+
+
+def _question(part: str) -> str:
+    return part.rsplit("-", 3)[0]
+
+
+def follow(run: Run) -> tuple[Line, list[Step]]:
+    """The line of a plan whose every item is done, and the steps on the way."""
+    walk = plan(run)
+    steps: list[Step] = []
+    while True:
+        try:
+            item = next(walk)
+        except StopIteration as end:
+            return end.value, steps
+        steps += item if isinstance(item, list) else []
+
+
+def done(run: Run, item: Step | Ask) -> bool:
+    """Whether an item needs no more work."""
+    return run.store.has(item.output) if isinstance(item, Step) else unanswered(run, item) == 0
+
+
+def _one(step: Step) -> Generator[Item, None, str]:
+    yield [step]
+    return step.output
+
+
+def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
+    settings = {"fingerprint": run.fingerprint}
+    line.listing = yield from _one(Step("listing", list_source, (), settings, {"source": run.source}))
+    count = run.store.rows(line.listing)
+    shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
+    yield list(shards)
+    line.manifest = yield from _one(Step("manifest", gather, tuple(shard.output for shard in shards)))
+
+
+def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
+    stop = min(start + run.config.scan.shard, count)
+    settings = {"start": start, "stop": stop, "max_pixels": run.config.scan.max_pixels}
+    return Step(f"scan-{start}", scan, (line.listing,), settings, {"source": run.source, "workers": run.workers})
+
+
+def list_source(*, fingerprint: str, source: Source) -> pa.Table:
+    """The source's listing; `fingerprint` makes the output's name follow the data."""
+    return source.listing()
+
+
+def gather(*shards: pa.Table) -> pa.Table:
+    """The manifest of all shards.
+
+    Raises:
+        SourceError: fewer than two classes have an image that can be used.
+    """
+    manifest = pa.concat_tables(shards).combine_chunks()
+    if len(Classes.of(manifest).names) < 2:
+        first = next((problem for problem in manifest.column("problem").to_pylist() if problem), "")
+        unusable = f"{manifest.column('problem').drop_null().length()} of {len(manifest)}"
+        raise SourceError(f"fewer than two classes have usable images: {unusable} can't be used, the first: {first}")
+    return manifest
+
+
+def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
+    wanted = run.config.features
+    manifest = run.store.read(line.manifest)
+    backbone = choose(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, manifest=manifest)
+    line.backbone = sayable(backbone)
+    steps = []
+    for start in range(0, len(manifest), wanted.shard):
+        span = {"start": start, "stop": min(start + wanted.shard, len(manifest))}
+        settings = {"backbone": backbone, **span, "max_pixels": run.config.scan.max_pixels}
+        surroundings = {"source": run.source, "workers": run.workers}
+        steps.append(Step(f"features-{start}", embed, (line.manifest,), settings, surroundings))
+    yield list(steps)
+    line.shards = tuple(step.output for step in steps)
+
+
+def _find_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
+    settings = {"similarity": run.config.duplicates.similarity, "max_pixels": run.config.scan.max_pixels}
+    surroundings = {"source": run.source, "workers": run.workers}
+    inputs = (line.manifest, *line.shards)
+    line.twins = yield from _one(Step("duplicates", duplicates.duplicates, inputs, settings, surroundings))
+    yield from _judge(line, Judged("duplicates", 1), duplicates.verdicts, (line.manifest, line.twins), {})
+
+
+def _judge(
+    line: Line, judged: Judged, function: Callable[..., pa.Table], inputs: tuple[str, ...], settings: dict[str, Any]
+) -> Generator[Item, None, str]:
+    name = f"{judged.stage}-{judged.round}-verdicts"
+    part = yield from _one(Step(name, function, inputs, settings, judges=True))
+    line.parts.append(part)
+    line.judged.append(replace(judged, verdicts=part))
+    return part
+
+
+def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
+    wanted = run.config.image_noise
+    seeds = Judged("image_noise", 0)
+    yield from _judge(line, seeds, image_noise.seed_verdicts, (line.manifest,), {"seeds": run.seeds})
+    settings = {"limit": wanted.candidates, "seed": run.config.seed}
+    inputs = (line.manifest, *line.shards)
+    line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, settings))
+    if run.reviewer is not None:
+        standing = yield from _stand(line, "image_noise-batch")
+        inputs = (line.manifest, standing, line.candidates, line.twins, *line.parts)
+        asked = Step("image_noise-batch", candidate_batch, inputs, {"seed": run.config.seed})
+        yield from _put_before_people(run, line, asked, "image_noise", 0, standing)
+    yield from _noise_rounds(run, line)
+
+
+def _noise_rounds(run: Run, line: Line) -> Generator[Item, None, None]:
+    wanted = run.config.image_noise
+    settings = {"threshold": wanted.threshold, "folds": run.config.folds, "seed": run.config.seed}
+    for number in range(1, wanted.max_rounds + 1):
+        step = Step(f"image_noise-{number}-marks", image_noise.marks, (line.manifest, *line.parts))
+        marks = yield from _one(step)
+        if not pc.any(run.store.read(marks).column("junk")).as_py():
+            line.ended["image_noise"] = _end(True, 0, "nobody has marked junk yet; candidates are proposed for review")
+            return
+        inputs = (line.manifest, marks, line.twins, *line.shards)
+        judged = Judged("image_noise", number)
+        part = yield from _judge(line, judged, image_noise.verdicts, inputs, {"round": number, **settings})
+        found = count_dropped(run.store.read(part))
+        if found == 0:
+            line.ended["image_noise"] = _end(True, number, "no new junk")
+            return
+    line.ended["image_noise"] = _end(False, number, f"the cap on rounds; {found} new junk images in the last")
+
+
+def _end(converged: bool, rounds: int, why: str) -> dict[str, Any]:
+    return {"converged": converged, "rounds": rounds, "why": why}
+
+
+def count_dropped(verdicts: pa.Table) -> int:
+    return pc.sum(pc.equal(verdicts.column("action"), Action.DROP.value)).as_py() or 0
+
+
+def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
+    number = yield from _until_no_new_positives(run, line, stage, split, 0)
+    if run.reviewer is None:
+        return
+    for _ in range(run.config.review.batches):
+        answers = yield from _review(run, line, stage, number)
+        if answers == 0:
+            return
+        number = yield from _until_no_new_positives(run, line, stage, split, number)
+
+
+def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split, number: int) -> Generator[Item, None, int]:
+    """Rounds of one stage, counted on from `number`; returns the last one's number."""
+    first = number + 1
+    for number in range(first, first + split.max_rounds):
+        before = yield from _stand(line, f"{stage}-{number}")
+        evidence = yield from _out_of_sample(run, line, stage, number, before)
+        inputs = (line.manifest, before, evidence)
+        settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
+        judged = Judged(stage, number, before=before, evidence=evidence)
+        part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
+        new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
+        if number > 1 and new == 0:
+            line.ended[stage] = _end(True, number, "no new positives")
+            return number
+    line.ended[stage] = _end(False, number, f"the cap on rounds; {new} new positives in the last")
+    return number
+
+
+def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -> Generator[Item, None, str]:
+    predictor = run.predictors[stage]
+    together = tuple(range(run.config.folds))
+    fold_sets = [together] if predictor.folds_together else [(fold,) for fold in together]
+    settings = {"predictor": predictor, "round": number, "seed": run.config.seed, "folds": run.config.folds}
+    surroundings = {"source": run.source, "workers": run.workers}
+    inputs = (line.manifest, before, line.twins, *line.shards)
+    name = f"{stage}-{number}-evidence"
+    steps = [
+        Step(name + "-fold" * (len(asked) == 1), out_of_sample, inputs, {**settings, "asked": asked}, surroundings)
+        for asked in fold_sets
+    ]
+    yield list(steps)
+    if len(steps) == 1:
+        return steps[0].output
+    return (yield from _one(Step(name, concatenate_by_row, tuple(step.output for step in steps))))
+
+
+def out_of_sample(
+    manifest: pa.Table,
+    standing: pa.Table,
+    twins: pa.Table,
+    *shards: np.ndarray,
+    predictor: Predictor,
+    round: int,
+    seed: int,
+    folds: int,
+    asked: tuple[int, ...],
+    source: Source,
+    workers: int,
+) -> pa.Table:
+    """The EVIDENCE on the samples of the `asked` folds, by models of what stands that did not see them.
+
+    Models learn from what is kept, and from what people relabelled under its new label; they are asked about every
+    sample that is usable and no junk, whatever the rounds before said of it.
+    """
+    classes = Classes.of(manifest)
+    action, by_person = array(standing, "action"), pc.starts_with(standing.column("by"), PERSON).to_numpy()
+    relabelled = (action == Action.RELABEL) & by_person
+    labels = classes.encode(pc.if_else(pa.array(relabelled), standing.column("new_label"), standing.column("label")))
+    gone = (action == Action.DROP) & (by_person | np.isin(array(standing, "stage"), STAGES_BEFORE_LABELS))
+    task = Task(
+        labels=labels,
+        train=(action == Action.KEEP) | relabelled,
+        predict=~gone,
+        folds=assign_folds(labels, pictures(len(manifest), twins), folds=folds, seed=seed),
+        classes=len(classes.names),
+        round=round,
+        seed=seed,
+        features=ShardedFeatures(shards),
+        source=source,
+        manifest=manifest,
+    )
+    return predictor.evidence(task, asked)
+
+
+def concatenate_by_row(*tables: pa.Table) -> pa.Table:
+    """The tables as one, rows ascending."""
+    return pa.concat_tables(tables).sort_by("row").combine_chunks()
+
+
+def _review(run: Run, line: Line, stage: str, number: int) -> Generator[Item, None, int]:
+    """Put a batch of the stage before people; returns how many have answered."""
+    standing = yield from _stand(line, f"{stage}-{number}-batch")
+    evidence = line.judged[-1].evidence
+    people = [part for part in line.parts if ANSWERS_PART in part]
+    inputs = (line.manifest, standing, evidence, line.twins, *people)
+    settings = {**run.config.review.model_dump(exclude={"batches"}), "stage": stage, "seed": run.config.seed}
+    asked = Step(f"{stage}-{number}-batch", batch, inputs, settings)
+    return (yield from _put_before_people(run, line, asked, stage, number, standing))
+
+
+def _put_before_people(
+    run: Run, line: Line, asked: Step, stage: str, number: int, before: str, *, about_classes: bool = False
+) -> Generator[Item, None, int]:
+    yield [asked]
+    count = run.store.rows(asked.output)
+    if count == 0:
+        return 0
+    ask = Ask(asked.output, line.manifest, stage, number, before if about_classes else None)
+    yield ask
+    line.parts.append(run.store.ledger.names(ask.prefix)[-1])
+    line.judged.append(Judged(stage, number, verdicts=line.parts[-1], before=before))
+    return count
+
+
+def _settle_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
+    standing = yield from _stand(line, "duplicates-2")
+    inputs = (line.manifest, line.twins, standing)
+    yield from _judge(line, Judged("duplicates", 2), duplicates.settled, inputs, {})
+
+
+def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
+    standing = yield from _stand(line, "small_classes")
+    settings = {"min_images": run.config.small_classes.min_images}
+    asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
+    line.small = yield from _one(asked)
+    if run.reviewer is not None:
+        yield from _put_before_people(run, line, asked, "small_classes", 1, standing, about_classes=True)
+
+
+def _stand(line: Line, before: str) -> Generator[Item, None, str]:
+    return (yield from _one(Step(f"{before}-standing", stand, (line.manifest, *line.parts))))
+
+
+def stand(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
+    """What stands after `parts`: a step's form of `ledger.fold`."""
+    return fold(manifest, list(parts))

@@ -1,0 +1,237 @@
+"""A run: one directory, the data set it cleans, and the settings it goes by."""
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cleaner import parts
+from cleaner.config import Config
+from cleaner.data.sources import Source, open_source
+from cleaner.errors import ConfigError, RunError
+from cleaner.evidence import features
+from cleaner.evidence.crossfit import Predictor
+from cleaner.people.reviewers import Reviewer
+from cleaner.run.files import write_json
+from cleaner.run.ledger import ANSWERS_PART
+from cleaner.run.store import Store
+
+NO_REVIEWER = "none"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a plan needs.
+
+    Attributes:
+        data: where the data set lies; `fingerprint` is its.
+        reviewer: who is asked; None: nobody.
+        predictors: of the coarse and the fine stage.
+        seeds: the marked images of `image_noise.seeds`, path -> is junk.
+        workers: threads that decode images; no result depends on it.
+    """
+
+    store: Store
+    config: Config
+    data: Path
+    fingerprint: str
+    reviewer: Reviewer | None
+    predictors: dict[str, Predictor]
+    seeds: dict[str, bool]
+    workers: int
+
+    @cached_property
+    def source(self) -> Source:
+        """The data set. Opening a large one takes long, and what only looks at the run does without.
+
+        Raises:
+            SourceError: it can't be read any more.
+        """
+        return open_source(self.data)
+
+
+def open_run(
+    source: Path,
+    folder: Path,
+    config: Config,
+    *,
+    reviewer: str = NO_REVIEWER,
+    truth: Path | None = None,
+    workers: int | None = None,
+) -> Run:
+    """Check everything a person can get wrong; nothing is written.
+
+    Raises:
+        InputError: the source, a setting, the reviewer or the directory can't be what it is.
+    """
+    _check_folder(folder)
+    _check_apart(folder, source)
+    _check_same_reviewer(folder, reviewer)
+    opened = open_source(source)
+    _check_same_data(folder, source, opened.fingerprint())
+    run = _run(folder, config, source, opened.fingerprint(), reviewer, truth, workers)
+    _check_unused_settings(config)
+    _check_backbone(config)
+    _check_seeds_are_samples(run)
+    return run
+
+
+def reopen(folder: Path) -> Run:
+    """The run that lies in `folder`, as it was last opened, to look at; its data set may be gone.
+
+    Raises:
+        RunError: there is none.
+    """
+    said = _read_run_file(folder)
+    if said is None:
+        raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
+    truth = said["truth"] and Path(said["truth"])
+    config = Config.model_validate(said["config"])
+    return _run(folder, config, Path(said["source"]), said["fingerprint"], said["reviewer"], truth, None)
+
+
+def _run(
+    folder: Path,
+    config: Config,
+    data: Path,
+    fingerprint: str,
+    reviewer: str,
+    truth: Path | None,
+    workers: int | None,
+) -> Run:
+    return Run(
+        store=Store(folder),
+        config=config,
+        data=data,
+        fingerprint=fingerprint,
+        reviewer=_reviewer(reviewer, config, truth),
+        predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
+        seeds=_read_seeds(config.image_noise.seeds),
+        workers=workers or os.cpu_count() or 1,
+    )
+
+
+def remember(run: Run, source: Path, *, reviewer: str, truth: Path | None) -> None:
+    """Write down what this is a run of, so that `reopen` finds it and another data set is refused."""
+    said = {
+        "source": str(source.resolve()),
+        "fingerprint": run.fingerprint,
+        "reviewer": reviewer,
+        "truth": str(truth.resolve()) if truth else None,
+        "config": _with_absolute_paths(run.config.model_dump()),
+    }
+    write_json(run.store.folder / "run.json", said)
+
+
+def _with_absolute_paths(settings: Any) -> Any:
+    """Settings as JSON can say them, that mean the same in every working directory."""
+    if isinstance(settings, dict):
+        return {name: _with_absolute_paths(value) for name, value in settings.items()}
+    return str(settings.resolve()) if isinstance(settings, Path) else settings
+
+
+def _read_run_file(folder: Path) -> dict[str, Any] | None:
+    file = folder / "run.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError as error:
+        raise RunError(f"{file}: is damaged ({error}); restore it, or give --run a new directory") from error
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; --run wants a directory")
+    if not folder.is_dir() or _read_run_file(folder) is not None:
+        return
+    if any(entry.name not in {".lock", "steps"} for entry in folder.iterdir()):
+        raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
+
+
+def _check_apart(folder: Path, source: Path) -> None:
+    if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
+        raise RunError(
+            f"{folder}: lies in the data set {source}, and would be read as a part of it; give --run another"
+        )
+
+
+def _check_same_reviewer(folder: Path, reviewer: str) -> None:
+    said = _read_run_file(folder)
+    if said is None or said["reviewer"] == reviewer or not _has_answers(folder):
+        return
+    before = said["reviewer"]
+    raise RunError(f"{folder}: people have answered by --reviewer {before}; give that again, or --run a new directory")
+
+
+def _has_answers(folder: Path) -> bool:
+    return any(ANSWERS_PART in name for name in Store(folder).ledger.names(""))
+
+
+def _check_same_data(folder: Path, source: Path, fingerprint: str) -> None:
+    said = _read_run_file(folder)
+    if said is None or said["fingerprint"] == fingerprint:
+        return
+    if Path(said["source"]) == source.resolve():
+        what = f"{source} has changed since this run read it"
+    else:
+        what = f"it is a run of {said['source']}, not of {source}"
+    raise RunError(f"{folder}: {what}; give --run a new directory")
+
+
+def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:
+    if truth is not None and name != "oracle":
+        raise ConfigError("--truth is read by --reviewer oracle only; give both or neither")
+    if name == NO_REVIEWER:
+        return None
+    settings = dict(config.reviewers.get(name, {}))
+    if name == "oracle":
+        if truth is None:
+            raise ConfigError("--reviewer oracle answers from a table of true labels; give it with --truth FILE")
+        settings["truth"] = truth
+    return parts.make("reviewers", name, settings)
+
+
+def _predictor(stage: str, config: Config) -> Predictor:
+    name = getattr(config, stage).predictor
+    return parts.make("predictors", name, config.predictors.get(name, {}))
+
+
+def _check_unused_settings(config: Config) -> None:
+    """Settings of a part that this run does not use must be right all the same."""
+    for name, settings in config.predictors.items():
+        parts.make("predictors", name, settings)
+    for name in config.reviewers:
+        parts.find("reviewers", name)
+
+
+def _check_backbone(config: Config) -> None:
+    name, weights = config.features.backbone, config.features.weights
+    if name not in (features.AUTO, features.PIXELS) or weights is not None:
+        features.check(name, weights=weights)
+
+
+def _check_seeds_are_samples(run: Run) -> None:
+    if not run.seeds:
+        return
+    unknown = sorted(run.seeds.keys() - set(run.source.listing().column("path").to_pylist()))
+    if unknown:
+        where = f"image_noise.seeds = {run.config.image_noise.seeds}"
+        raise ConfigError(f"{where}: {len(unknown)} paths are no samples of the data set, the first: {unknown[0]}")
+
+
+def _read_seeds(file: Path | None) -> dict[str, bool]:
+    if file is None:
+        return {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"image_noise.seeds = {file}: can't be read as a CSV ({error})") from error
+    if not rows or not {"path", "junk"} <= rows[0].keys():
+        raise ConfigError(f"image_noise.seeds = {file}: wants the columns path,junk and at least one row")
+    wrong = [str(number) for number, row in enumerate(rows, 2) if row["junk"] not in {"0", "1"}]
+    if wrong:
+        raise ConfigError(f"image_noise.seeds = {file}: junk is 1 or 0, in line {', '.join(wrong[:5])} it is neither")
+    return {row["path"]: row["junk"] == "1" for row in rows}

@@ -1,0 +1,49 @@
+"""Reviewers: each puts doubtful samples and small classes before people. A reviewer is a frozen dataclass of settings;
+its file's name is its name.
+
+A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and pulled until nothing is missing.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from cleaner.data.sources import Source
+
+
+class Reviewer(Protocol):
+    def push(
+        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+    ) -> None:
+        """Put a BATCH before people. A batch that is there already keeps what people have answered; a push that was
+        killed is completed by the next.
+
+        Raises:
+            StorageError: the disk refused a write.
+        """
+        ...
+
+    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+        """The ANSWERS so far, in the batch's order; a sample without an answer has no row.
+
+        Raises:
+            AnswerError: an answer that can't be understood.
+        """
+        ...
+
+    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+        """Put SMALL_CLASSES before people, each as a class: keep or remove. As idempotent as `push`."""
+        ...
+
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
+        """The CLASS_ANSWERS so far, in the order of `asked`.
+
+        Raises:
+            AnswerError: an answer that can't be understood.
+        """
+        ...
+
+    def todo(self, name: str, folder: Path) -> str:
+        """What people have to do so that the next pull of this batch finds more answers: one line."""
+        ...

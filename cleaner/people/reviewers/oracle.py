@@ -1,0 +1,107 @@
+"""Answers from a table of true labels, at once: for benchmarks, where people are known to be right."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleaner.data.sources import Source
+from cleaner.errors import InputError
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, check
+
+BY = "oracle"
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The truth for some samples; what it doesn't hold the oracle can't tell.
+
+    Attributes:
+        truth: a CSV or Parquet file with `path` or `sample_id`, and `label`. An image with an empty label is junk, and
+            so is one whose label is no class of the data set.
+
+    Raises:
+        InputError: there is no such file, it has other columns, or it says two things of one sample.
+    """
+
+    truth: Path
+
+    def __post_init__(self) -> None:
+        self._labels()
+
+    def push(
+        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+    ) -> None:
+        """Nothing has to be put anywhere."""
+
+    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+        """Nothing has to be put anywhere."""
+
+    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+        truth = self._labels()
+        true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
+        given, known = batch.column("label").to_pylist(), set(classes)
+        said = [_answer(label, true_label, known) for label, true_label in zip(given, true, strict=True)]
+        columns = {
+            "sample_id": batch.column("sample_id"),
+            "answer": pa.array([answer.value for answer in said], pa.string()),
+            "new_label": pa.array(
+                [label if answer is Answer.ANOTHER else None for answer, label in zip(said, true, strict=True)],
+                pa.string(),
+            ),
+            "by": pa.repeat(BY, len(batch)),
+        }
+        return check(pa.table(columns), ANSWERS, "answers")
+
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
+        """A class is kept that any image truly shows."""
+        shown = set(self._labels())
+        answers = [
+            (ClassAnswer.KEEP if label in shown else ClassAnswer.REMOVE).value
+            for label in asked.column("label").to_pylist()
+        ]
+        columns = {
+            "label": asked.column("label"),
+            "answer": pa.array(answers, pa.string()),
+            "by": pa.repeat(BY, len(asked)),
+        }
+        return check(pa.table(columns), CLASS_ANSWERS, "answers on classes")
+
+    def todo(self, name: str, folder: Path) -> str:
+        return f"nothing: {self.truth} answers"
+
+    def _labels(self) -> "pd.Series[str]":
+        """The true labels as text, by `path` or `sample_id`."""
+        table = _read(self.truth)
+        key = next((column for column in ("path", "sample_id") if column in table), None)
+        if key is None or "label" not in table:
+            found = ", ".join(map(str, table.columns))
+            raise InputError(f"{self.truth}: wants the columns path (or sample_id) and label; it has {found}")
+        labels = table.drop_duplicates([key, "label"]).set_index(key)["label"]
+        twice = labels.index[labels.index.duplicated()]
+        if len(twice):
+            raise InputError(f"{self.truth}: {key} {twice[0]} has two different labels; leave one")
+        return labels
+
+
+def _answer(given: str, true: object, classes: set[str]) -> Answer:
+    if not isinstance(true, str):
+        return Answer.UNSURE
+    if true == given:
+        return Answer.RIGHT
+    return Answer.ANOTHER if true in classes else Answer.JUNK
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """All columns as text, and what is missing as empty text."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; --truth wants a CSV or Parquet with path,label")
+    try:
+        if file.suffix.lower() == ".parquet":
+            columns = [name for name in pq.read_schema(file).names if name in ("path", "sample_id", "label")]
+            return pd.read_parquet(file, columns=columns).convert_dtypes().astype("string").fillna("")
+        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{file}: can't be read as a table ({error}); --truth wants a CSV or Parquet") from error

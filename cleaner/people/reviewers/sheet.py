@@ -1,0 +1,184 @@
+"""A CSV file and a page with the pictures, for people without any server."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cleaner.data.sources import Source
+from cleaner.pages import pictures, render
+from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, unguarded, word
+from cleaner.run.files import digest, write_text
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, check
+
+NOBODY = "someone"
+SAMPLE_COLUMNS = (
+    *("number", "sample_id", "path", "label", "guess_1", "guess_2", "guess_3", "asked_because"),
+    *("answer", "new_label", "reviewer"),
+)
+CLASS_COLUMNS = ("label", "images", "given", "kept", "gained", "relabelled", "dropped", "answer", "reviewer")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """FOLDER/NAME.csv to fill in, and FOLDER/NAME.html that shows the pictures and makes the filled CSV.
+
+    Attributes:
+        picture: side in pixels of the samples' thumbnails in the page.
+        reference: side in pixels of the references' thumbnails.
+    """
+
+    picture: int = 192
+    reference: int = 112
+
+    def push(
+        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+    ) -> None:
+        samples = batch.to_pylist()
+        items = [_sample_item(number, sample) for number, sample in enumerate(samples, 1)]
+        sides = dict.fromkeys(_references(samples), self.reference) | {s["row"]: self.picture for s in samples}
+        self._write(name, folder, SAMPLE_COLUMNS, items, sides, source, manifest, classes)
+
+    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+        items = [_class_item(entry) for entry in asked.to_pylist()]
+        sides = dict.fromkeys(chain.from_iterable(asked.column("examples").to_pylist()), self.reference)
+        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, ())
+
+    def _write(
+        self,
+        name: str,
+        folder: Path,
+        columns: tuple[str, ...],
+        items: list[dict[str, Any]],
+        sides: dict[int, int],
+        source: Source,
+        manifest: pa.Table,
+        classes: tuple[str, ...],
+    ) -> None:
+        if not _csv(name, folder).exists():
+            write_text(_csv(name, folder), sheet_text(columns, [item["cells"] for item in items]))
+        if _page(name, folder).exists():
+            return
+        review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
+        review["asked"] = "given label" if columns == SAMPLE_COLUMNS else "class"
+        review["key"] = f"cleaner {name} {digest([item['cells'] for item in items])}"
+        review["pictures"] = pictures(source, manifest, sides)
+        write_text(_page(name, folder), render("sheet", review=review))
+
+    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+        file = _csv(name, folder)
+        samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
+        numbered = list(samples.values())
+
+        def read(line: Line) -> tuple[str, tuple[str, str | None, str]] | None:
+            sample = samples.get(line["sample_id"]) or _by_number(line, numbered)
+            answer = _sample_answer(line, sample["label"], classes)
+            return None if answer is None else (sample["sample_id"], (*answer, unguarded(line["reviewer"]) or NOBODY))
+
+        found = understand(file, read_sheet(file, ("sample_id", "answer")), read)
+        rows = [(sample, *found[sample]) for sample in samples if sample in found]
+        return check(pa.table(_columns(rows, ANSWERS)), ANSWERS, "answers")
+
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
+        file = _csv(name, folder)
+        labels = asked.column("label").to_pylist()
+
+        def read(line: Line) -> tuple[str, tuple[str, str]] | None:
+            label = class_name(line["label"], tuple(labels), "label")
+            answer = word(line["answer"], [answer.value for answer in ClassAnswer], "answer")
+            return (label, (answer, unguarded(line["reviewer"]) or NOBODY)) if answer else None
+
+        found = understand(file, read_sheet(file, ("label", "answer")), read)
+        rows = [(label, *found[label]) for label in labels if label in found]
+        return check(pa.table(_columns(rows, CLASS_ANSWERS)), CLASS_ANSWERS, "answers on classes")
+
+    def todo(self, name: str, folder: Path) -> str:
+        page, file = _page(name, folder), _csv(name, folder)
+        return f"open {page} in a browser, answer, and save the file it gives you over {file} (or fill in that CSV)"
+
+
+def _csv(name: str, folder: Path) -> Path:
+    return folder / f"{name}.csv"
+
+
+def _page(name: str, folder: Path) -> Path:
+    return folder / f"{name}.html"
+
+
+def _columns(rows: Sequence[tuple[str | None, ...]], schema: pa.Schema) -> dict[str, pa.Array]:
+    return {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(schema.names)}
+
+
+def _by_number(line: Line, samples: list[dict[str, str]]) -> dict[str, str]:
+    """The sample of a line whose `sample_id` is none: spreadsheets turn an id like 12e45678 into a number."""
+    if line["number"].isdecimal() and 0 < int(line["number"]) <= len(samples):
+        sample = samples[int(line["number"]) - 1]
+        if unguarded(line["path"]) == sample["path"].strip():
+            return sample
+    raise Complaint(f"sample_id {line['sample_id']!r} is not in this batch; give it back its own or remove the line")
+
+
+def _sample_answer(line: Line, label: str, classes: tuple[str, ...]) -> tuple[str, str | None] | None:
+    """The answer and the new label; None where nothing is answered yet. A typed new label alone is an answer."""
+    answer = word(line["answer"], [answer.value for answer in Answer], "answer")
+    wanted = class_name(line["new_label"], classes, "new_label") if line["new_label"] else None
+    if wanted is None and answer == Answer.ANOTHER:
+        raise Complaint("answer 'another' without a new_label; write the right class there")
+    if wanted not in (None, label) and answer not in ("", Answer.ANOTHER):
+        raise Complaint(f"answer {answer!r} and new_label {wanted!r} contradict each other; leave one of the two")
+    if wanted is None or answer in (Answer.JUNK, Answer.UNSURE):
+        return (answer, None) if answer else None
+    return (Answer.RIGHT.value, None) if wanted == label else (Answer.ANOTHER.value, wanted)
+
+
+def _references(samples: list[dict[str, Any]]) -> Iterable[int]:
+    return chain.from_iterable(sample["given_references"] + sample["guess_references"] for sample in samples)
+
+
+def _sample_item(number: int, sample: dict[str, Any]) -> dict[str, Any]:
+    """One question of the page: its cells of the CSV, its pictures, and what may be answered by which key."""
+    guesses = list(zip(sample["guesses"], sample["guess_probs"], strict=True))
+    cells = {"number": str(number), "sample_id": sample["sample_id"], "path": sample["path"], "label": sample["label"]}
+    cells |= {f"guess_{i}": guess for i, guess in enumerate(sample["guesses"], 1)}
+    groups = [{"title": sample["label"], "note": "given", "rows": sample["given_references"]}]
+    if guesses:
+        groups.append({"title": guesses[0][0], "note": "first guess", "rows": sample["guess_references"]})
+    choices = [_choice("1", Answer.RIGHT, f"right: {sample['label']}", _percent(sample["given_prob"]))]
+    choices += [
+        _choice(str(key), Answer.ANOTHER, guess, _percent(prob), guess) for key, (guess, prob) in enumerate(guesses, 2)
+    ]
+    choices += [_choice("j", Answer.JUNK, "junk: shows no class"), _choice("u", Answer.UNSURE, "can't tell")]
+    return {
+        "cells": cells | {"asked_because": sample["asked_because"]},
+        "title": sample["label"],
+        "note": f"{sample['asked_because']} · {sample['path']}",
+        "picture": sample["row"],
+        "groups": groups,
+        "choices": choices,
+    }
+
+
+def _class_item(entry: dict[str, Any]) -> dict[str, Any]:
+    counts = f"{entry['images']} images are left of {entry['given']} given"
+    return {
+        "cells": {column: str(entry[column]) for column in CLASS_COLUMNS[:-2]},
+        "title": entry["label"],
+        "note": counts,
+        "picture": None,
+        "groups": [{"title": entry["label"], "note": "the surest of its images", "rows": entry["examples"]}],
+        "choices": [
+            _choice("1", ClassAnswer.KEEP, "keep the class"),
+            _choice("2", ClassAnswer.REMOVE, "remove the class and its images"),
+        ],
+    }
+
+
+def _choice(key: str, answer: str, text: str, note: str = "", new_label: str = "") -> dict[str, str]:
+    return {"key": key, "answer": str(answer), "text": text, "note": note, "new_label": new_label}
+
+
+def _percent(probability: float | None) -> str:
+    return "" if probability is None else f"{100 * probability:.0f} %"

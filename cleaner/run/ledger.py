@@ -1,0 +1,114 @@
+"""The ledger: every verdict ever, append-only; what stands is a fold over it.
+
+One part is one step's verdicts, all by people or none, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`; the number
+says in which order parts came. A part is never changed and never removed, so every earlier state of the data set can be
+folded again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cleaner.errors import RunError
+from cleaner.run.files import write_table
+from cleaner.tables import STANDING, VERDICTS, Action, array, check
+
+PERSON = "person:"
+ANSWERS_PART = "-answers-"
+"""What the name of a part has in it whose verdicts are people's answers to a batch."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The parts under `folder`."""
+
+    folder: Path
+
+    def parts(self) -> list[Path]:
+        """All parts, the oldest first."""
+        return sorted(self.folder.glob("*.parquet"))
+
+    def _part(self, name: str) -> Path | None:
+        return next((part for part in self.parts() if part.stem.partition("-")[2] == name), None)
+
+    def has(self, name: str) -> bool:
+        return self._part(name) is not None
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of the parts that begin with `prefix`, the oldest first."""
+        names = [part.stem.partition("-")[2] for part in self.parts()]
+        return [name for name in names if name.startswith(prefix)]
+
+    def append(self, name: str, verdicts: pa.Table) -> Path:
+        """Add `verdicts` as the part `name`; a name that is there already is left as it is."""
+        there = self._part(name)
+        if there is not None:
+            return there
+        table = check(verdicts, VERDICTS, f"verdicts {name}")
+        parts = self.parts()
+        number = int(parts[-1].name.partition("-")[0]) + 1 if parts else 1
+        return write_table(self.folder / f"{number:06d}-{name}.parquet", table)
+
+    def read(self, name: str) -> pa.Table:
+        """The verdicts of one part.
+
+        Raises:
+            RunError: there is no such part.
+        """
+        part = self._part(name)
+        if part is None:
+            raise RunError(f"{self.folder}: no part {name}; the ledger was changed from outside, restore it")
+        return pq.read_table(part)
+
+    def explain(self, sample_id: str) -> pa.Table:
+        """Every verdict on one sample in the order they came, with the `part` each stands in."""
+        found = [pq.read_table(part, filters=[("sample_id", "=", sample_id)]) for part in self.parts()]
+        named = [
+            table.append_column("part", pa.array([part.stem] * len(table), pa.string()))
+            for table, part in zip(found, self.parts(), strict=True)
+            if len(table)
+        ]
+        return pa.concat_tables(named) if named else VERDICTS.append(pa.field("part", pa.string())).empty_table()
+
+
+def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:
+    """What stands after `parts` (oldest first): a STANDING table, one row a sample.
+
+    The last verdict counts, save that no model's verdict outranks a person's. A sample without verdicts is kept; one
+    with a problem is dropped for it; a verdict without an action (a person who can't tell) changes nothing.
+    """
+    n = len(manifest)
+    problems = array(manifest, "problem")
+    usable = manifest.column("problem").is_null().to_numpy()
+    stands = {
+        "action": np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
+        "new_label": np.full(n, None, object),
+        "by": np.full(n, "rule:scan", object),
+        "stage": np.full(n, "scan", object),
+        "round": np.zeros(n, np.int32),
+        "reason": np.where(usable, "no stage has judged it", problems).astype(object),
+    }
+    score = np.full(n, np.nan, np.float32)
+    by_person = np.zeros(n, bool)
+    for part in parts:
+        personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
+        counts = part.column("action").is_valid().to_numpy() & (personal | ~by_person[array(part, "row")])
+        _apply(part.filter(pa.array(counts)), stands, score)
+        by_person[array(part, "row")[personal & counts]] = True
+    columns = {name: manifest.column(name) for name in ("sample_id", "path", "label")}
+    columns |= {name: pa.array(values, STANDING.field(name).type) for name, values in stands.items()}
+    columns["score"] = pa.array(score, pa.float32(), mask=np.isnan(score))
+    return check(pa.table(columns), STANDING, "standing")
+
+
+def _apply(verdicts: pa.Table, stands: dict[str, np.ndarray], score: np.ndarray) -> None:
+    rows = array(verdicts, "row")
+    given = verdicts.column("score").to_numpy()
+    scored = ~np.isnan(given)
+    score[rows[scored]] = given[scored]
+    for name, values in stands.items():
+        values[rows] = array(verdicts, name)

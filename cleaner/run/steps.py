@@ -1,0 +1,64 @@
+"""A step: a pure function from named tables to one named table. A step whose output is there is not run again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cleaner.run.files import digest
+from cleaner.run.store import Store
+
+
+@dataclass(frozen=True)
+class Step:
+    """`function(*inputs, **settings, **surroundings)`, and the name of what it gives.
+
+    Attributes:
+        name: what the step is, `fine-2-evidence`.
+        function: a function of a module, so that the step can travel to another process.
+        inputs: the names of the outputs it reads.
+        settings: what its output depends on besides its inputs: values that JSON can say, and frozen dataclasses.
+        surroundings: what it needs but its output does not depend on: the source (its listing is an input), workers.
+        judges: its output is VERDICTS, a part of the ledger.
+    """
+
+    name: str
+    function: Callable[..., pa.Table | np.ndarray]
+    inputs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    surroundings: Mapping[str, Any] = field(default_factory=dict)
+    judges: bool = False
+
+    @property
+    def output(self) -> str:
+        """The step's name and a hash of all that its output depends on."""
+        function = f"{self.function.__module__}.{self.function.__qualname__}"
+        said = {key: sayable(value) for key, value in self.settings.items()}
+        return f"{self.name}-{digest(function, self.inputs, said)}"
+
+
+def sayable(value: Any) -> Any:
+    """`value` as JSON can say it; of a dataclass the fields that make two of them equal, and its type."""
+    if is_dataclass(value) and not isinstance(value, type):
+        values = asdict(value)
+        kept = {part.name: values[part.name] for part in fields(value) if part.compare}
+        return {"type": type(value).__qualname__, **kept}
+    return value
+
+
+def perform(store: Store, step: Step) -> str:
+    """Run `step` unless its output is there; return the output's name."""
+    if store.has(step.output):
+        return step.output
+    started = time.monotonic()
+    inputs = [store.read(name) for name in step.inputs]
+    value = step.function(*inputs, **step.settings, **step.surroundings)
+    store.write_seconds(step.output, time.monotonic() - started)
+    if step.judges:
+        store.ledger.append(step.output, value)
+    else:
+        store.write(step.output, value)
+    return step.output

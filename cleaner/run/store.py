@@ -1,0 +1,109 @@
+"""One run's directory: named tables and arrays, the ledger, the lock.
+
+DIR/run.json        what this is a run of
+DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
+DIR/ledger/         the outputs that are verdicts (cleaner/run/ledger.py)
+DIR/reviews/        batches put before people
+DIR/*               the results
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from cleaner.errors import RunError, RunLocked
+from cleaner.run.files import storage_error, write_atomically, write_table, write_text
+from cleaner.run.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Store:
+    """The directory of one run.
+
+    A name is a step's output, `fine-2-evidence-1f0c9ab3d2e4`; whether it is a table or an array is the step's affair,
+    and a name that is there is whole.
+    """
+
+    folder: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / "ledger")
+
+    @property
+    def reviews(self) -> Path:
+        return self.folder / "reviews"
+
+    def _file(self, name: str, kind: str) -> Path:
+        return self.folder / "steps" / f"{name}.{kind}"
+
+    def has(self, name: str) -> bool:
+        return any(self._file(name, kind).exists() for kind in ("parquet", "npy")) or self.ledger.has(name)
+
+    def read(self, name: str) -> Any:
+        """The table of this name, or the array, memory-mapped read-only.
+
+        Raises:
+            RunError: there is no such output.
+        """
+        if self._file(name, "npy").exists():
+            return np.load(self._file(name, "npy"), mmap_mode="r", allow_pickle=False)
+        if self._file(name, "parquet").exists():
+            return pq.read_table(self._file(name, "parquet"), memory_map=True)
+        if self.ledger.has(name):
+            return self.ledger.read(name)
+        raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
+
+    def rows(self, name: str) -> int:
+        """How many rows the table of this name has; nothing else of it is read."""
+        return pq.read_metadata(self._file(name, "parquet")).num_rows
+
+    def write(self, name: str, value: pa.Table | np.ndarray) -> None:
+        if isinstance(value, pa.Table):
+            write_table(self._file(name, "parquet"), value)
+        else:
+            write = np.lib.format.write_array
+            write_atomically(self._file(name, "npy"), lambda file: write(file, value, allow_pickle=False))
+
+    def write_seconds(self, name: str, seconds: float) -> None:
+        """Remember how long the step took."""
+        write_text(self._file(name, "seconds"), f"{seconds:.3f}\n")
+
+    def seconds(self, name: str) -> float:
+        """How long the step took; 0 where that is not known."""
+        file = self._file(name, "seconds")
+        return float(file.read_text()) if file.exists() else 0.0
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run against every other process; the lock goes with the process that holds it, however it ends.
+
+        Raises:
+            RunLocked: another process holds it.
+            StorageError: the directory can't be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunLocked(f"{self.folder}: another command works on this run; wait for it, or end it") from error
+        except OSError as error:
+            raise storage_error(self.folder, error) from error
+        try:
+            self._sweep()
+            yield
+        finally:
+            lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left half-written."""
+        for left in self.folder.rglob(".*.tmp"):
+            left.unlink(missing_ok=True)
