@@ -16,12 +16,14 @@ from cleaner.data.images import Facts, facts, resized
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
+from cleaner.run.steps import makes
 from cleaner.tables import MANIFEST, check
 from cleaner.threads import threaded
 
 _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 
 
+@makes("manifest part", version=1)
 def scan(listing: pa.Table, *, source: Source, start: int, stop: int, max_pixels: int, workers: int) -> pa.Table:
     """The manifest's rows [start, stop): MANIFEST and the listing's other columns.
 

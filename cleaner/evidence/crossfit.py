@@ -58,6 +58,9 @@ class Task:
 class Predictor(Protocol):
     """Gives out-of-sample evidence. A predictor is a frozen dataclass of settings."""
 
+    version: int
+    """Raised whenever the predictor gives other evidence for the same task and settings."""
+
     folds_together: bool
     """Whether all folds are one computation; if not, each fold is a step of its own."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
 from cleaner.progress import track
+from cleaner.run.steps import makes
 from cleaner.tables import array
 
 AUTO = "auto"
@@ -38,6 +40,8 @@ class Backbone:
         weights_hash: which weights: `packaged`, `published:<repository>`, or a hash of the file; empty for `pixels`.
         weights: the safetensors file, if one was given.
     """
+
+    version: ClassVar[int] = 1
 
     name: str
     image_size: int
@@ -116,6 +120,7 @@ def _file_hash(file: Path) -> str:
         raise WeightsError(f"features.weights = {file}: can't be read ({error.strerror})") from error
 
 
+@makes("features", version=1)
 def embed(
     manifest: pa.Table, *, source: Source, backbone: Backbone, start: int, stop: int, workers: int, max_pixels: int
 ) -> np.ndarray:

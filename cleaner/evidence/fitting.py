@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,22 +11,23 @@ from cleaner.evidence.crossfit import Task, evidence_table
 from cleaner.evidence.heads import Heads, Samples, blocks, fit, log_loss
 from cleaner.progress import track
 
-if TYPE_CHECKING:
-    from cleaner.evidence.predictors.probe import Probe
-
 _LOGITS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """One task with its points: `rows` are those that are learnt from or asked about, ascending."""
+    """One task with its points: `rows` are those that are learnt from or asked about, ascending; what the settings
+    mean `cleaner.evidence.predictors.probe` says."""
 
-    probe: "Probe"
     task: Task
     folds: tuple[int, ...]
     rows: np.ndarray
     points: np.ndarray
     variances: np.ndarray
+    penalties: tuple[float, ...]
+    sharpnesses: tuple[float, ...]
+    passes: int
+    trial: int
 
     def evidence(self) -> pa.Table:
         penalty = self._best_penalty()
@@ -54,17 +54,17 @@ class Fitting:
     def _trial(self, among: np.ndarray) -> np.ndarray:
         """The positions of at most `trial` of the samples `among`, ascending."""
         positions = np.flatnonzero(among)
-        if len(positions) <= self.probe.trial:
+        if len(positions) <= self.trial:
             return positions
         random = np.random.default_rng(self.task.seed)
-        return np.sort(random.choice(positions, self.probe.trial, replace=False))
+        return np.sort(random.choice(positions, self.trial, replace=False))
 
     def _best_penalty(self) -> float:
         """The penalty for all samples that gives the first fold's labels the highest likelihood on the trial."""
         learnable = self._learnable(np.arange(len(self.rows)))
         trial = self._trial(learnable)
         first = self._fold(trial) == self.folds[0]
-        penalties = np.array(self.probe.penalties)
+        penalties = np.array(self.penalties)
         if first.all() or not first.any():
             return float(np.median(penalties))
         heads = self._fit(trial, np.full(len(penalties), self.folds[0]), penalties)
@@ -81,7 +81,7 @@ class Fitting:
     def _sharpest(self, logits: torch.Tensor, positions: np.ndarray) -> tuple[float, float]:
         """The lowest log loss, and the sharpness that gives it."""
         labels = self._labels(positions)
-        return min((log_loss(logits, labels, sharpness), sharpness) for sharpness in self.probe.sharpnesses)
+        return min((log_loss(logits, labels, sharpness), sharpness) for sharpness in self.sharpnesses)
 
     def _fit(self, positions: np.ndarray, held_out: np.ndarray, penalties: np.ndarray) -> Heads:
         """A head for each entry of `held_out`, by the samples of all other folds."""
@@ -92,7 +92,7 @@ class Fitting:
             self._points(positions), labels.to(device), torch.from_numpy(learns).to(device), self.task.classes
         )
         variances, weights = torch.from_numpy(self.variances), torch.from_numpy(penalties.astype(np.float32))
-        return fit(samples, variances.to(device), weights.to(device), passes=self.probe.passes)
+        return fit(samples, variances.to(device), weights.to(device), passes=self.passes)
 
     def _labels(self, positions: np.ndarray) -> np.ndarray:
         return self.task.labels[self.rows[positions]].astype(np.int64)

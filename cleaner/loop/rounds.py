@@ -23,7 +23,7 @@ from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.runs import Run
 from cleaner.people.review import batch, candidate_batch
 from cleaner.run.ledger import ANSWERS_PART, PERSON, fold
-from cleaner.run.steps import Step, sayable
+from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
 from cleaner.tables import Action, Classes, array
@@ -135,11 +135,13 @@ def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
     return Step(f"scan-{start}", scan, (line.listing,), settings, {"source": run.source, "workers": run.workers})
 
 
+@makes("listing", version=1)
 def list_source(*, fingerprint: str, source: Source) -> pa.Table:
     """The source's listing; `fingerprint` makes the output's name follow the data."""
     return source.listing()
 
 
+@makes("manifest", version=1)
 def gather(*shards: pa.Table) -> pa.Table:
     """The manifest of all shards.
 
@@ -276,6 +278,7 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     return (yield from _one(Step(name, concatenate_by_row, tuple(step.output for step in steps))))
 
 
+@makes("evidence", version=1)
 def out_of_sample(
     manifest: pa.Table,
     standing: pa.Table,
@@ -314,6 +317,7 @@ def out_of_sample(
     return predictor.evidence(task, asked)
 
 
+@makes("joined evidence", version=1)
 def concatenate_by_row(*tables: pa.Table) -> pa.Table:
     """The tables as one, rows ascending."""
     return pa.concat_tables(tables).sort_by("row").combine_chunks()
@@ -363,6 +367,7 @@ def _stand(line: Line, before: str) -> Generator[Item, None, str]:
     return (yield from _one(Step(f"{before}-standing", stand, (line.manifest, *line.parts))))
 
 
+@makes("standing", version=1)
 def stand(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     """What stands after `parts`: a step's form of `ledger.fold`."""
     return fold(manifest, list(parts))

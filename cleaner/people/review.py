@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.run.ledger import PERSON
+from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest, pictures
 from cleaner.tables import ANSWERS, BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
 
@@ -23,6 +24,7 @@ RANDOM = "random negative"
 DOUBTFUL = "doubtful positive"
 
 
+@makes("review batch", version=1)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,
@@ -63,6 +65,7 @@ def batch(
     return _assemble(manifest, rows, because, _Guesses.of(evidence, manifest, rows), fitness(standing), duplicates)
 
 
+@makes("review batch of candidates", version=1)
 def candidate_batch(
     manifest: pa.Table, standing: pa.Table, candidates: pa.Table, duplicates: pa.Table, *answered: pa.Table, seed: int
 ) -> pa.Table:

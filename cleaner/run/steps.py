@@ -3,13 +3,27 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from cleaner.run.files import digest
 from cleaner.run.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def makes(kind: str, *, version: int) -> Callable[[F], F]:
+    """Mark a function as what a step performs: what it makes, in a name that no other function has, and a version that
+    is raised whenever it makes something else of the same inputs and settings. Outputs of other versions are made anew;
+    where the function stands and what it is called changes nothing."""
+
+    def mark(function: F) -> F:
+        function.__dict__.update(kind=kind, version=version)
+        return function
+
+    return mark
 
 
 @dataclass(frozen=True)
@@ -18,7 +32,7 @@ class Step:
 
     Attributes:
         name: what the step is, `fine-2-evidence`.
-        function: a function of a module, so that the step can travel to another process.
+        function: a function of a module, so that the step can travel to another process; marked by `makes`.
         inputs: the names of the outputs it reads.
         settings: what its output depends on besides its inputs: values that JSON can say, and frozen dataclasses.
         surroundings: what it needs but its output does not depend on: the source (its listing is an input), workers.
@@ -35,17 +49,18 @@ class Step:
     @property
     def output(self) -> str:
         """The step's name and a hash of all that its output depends on."""
-        function = f"{self.function.__module__}.{self.function.__qualname__}"
+        made = vars(self.function)
         said = {key: sayable(value) for key, value in self.settings.items()}
-        return f"{self.name}-{digest(function, self.inputs, said)}"
+        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said)}"
 
 
 def sayable(value: Any) -> Any:
-    """`value` as JSON can say it; of a dataclass the fields that make two of them equal, and its type."""
+    """`value` as JSON can say it; of a dataclass the fields that make two of them equal, its type and its version."""
     if is_dataclass(value) and not isinstance(value, type):
         values = asdict(value)
         kept = {part.name: values[part.name] for part in fields(value) if part.compare}
-        return {"type": type(value).__qualname__, **kept}
+        part: Any = type(value)
+        return {"type": part.__qualname__, "version": part.version, **kept}
     return value
 
 

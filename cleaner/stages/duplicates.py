@@ -17,6 +17,7 @@ from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import near_pairs
 from cleaner.progress import track
 from cleaner.run.ledger import PERSON
+from cleaner.run.steps import makes
 from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check
 
 BY = "rule:duplicates"
@@ -31,6 +32,7 @@ _LIKE_PIXELS = 0.9
 _SAME_FEATURES = 0.9
 
 
+@makes("duplicates", version=1)
 def duplicates(
     manifest: pa.Table,
     *shards: np.ndarray,
@@ -123,6 +125,7 @@ def _table(manifest: pa.Table, original: np.ndarray, similarity: np.ndarray) -> 
     return check(table, DUPLICATES, "duplicates")
 
 
+@makes("verdicts on duplicates", version=1)
 def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
     """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""
     gone, kept = _extra_copies(manifest, duplicates)
@@ -138,6 +141,7 @@ def _extra_copies(manifest: pa.Table, duplicates: pa.Table) -> tuple[list[int], 
     return [row for row, _ in extra], [kept for _, kept in extra]
 
 
+@makes("verdicts on duplicates in the end", version=1)
 def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
     """VERDICTS that, after the fine stage, say of each extra copy what its file's label is worth, and of equal files
     which are kept under different labels leave the one with the likeliest label.

@@ -17,6 +17,7 @@ from cleaner.evidence.crossfit import Features, assign_folds
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, mean_of
 from cleaner.run.ledger import PERSON
+from cleaner.run.steps import makes
 from cleaner.stages.calibration import probabilities
 from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS, Action, array, check
@@ -30,6 +31,7 @@ _DIRECTIONS = 64
 _STRENGTH = 0.3
 
 
+@makes("verdicts by marks beforehand", version=1)
 def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     """VERDICTS of people who marked images beforehand: junk is dropped; of an image that is none nothing is decided.
 
@@ -43,6 +45,7 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
 
 
+@makes("junk candidates", version=1)
 def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -> pa.Table:
     """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
 
@@ -70,6 +73,7 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
     return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
 
 
+@makes("marks", version=1)
 def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
 
@@ -87,6 +91,7 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     return pa.table({"row": rows, "junk": known[rows] == 1})
 
 
+@makes("verdicts on image noise", version=1)
 def verdicts(
     manifest: pa.Table,
     marks: pa.Table,

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.run.ledger import PERSON
+from cleaner.run.steps import makes
 from cleaner.stages.belief import Beliefs, Guesses, believe, flag_below
 from cleaner.tables import VERDICTS, Action, Classes, array, matrix
 
@@ -16,6 +17,7 @@ COARSE = "coarse"
 ACCV = "accv"
 
 
+@makes("verdicts on label noise", version=1)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.run.ledger import PERSON
+from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest
 from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
 
@@ -34,6 +35,7 @@ def class_counts(manifest: pa.Table, standing: pa.Table) -> pa.Table:
     )
 
 
+@makes("small classes", version=1)
 def small_classes(manifest: pa.Table, standing: pa.Table, *, min_images: int) -> pa.Table:
     """The SMALL_CLASSES: those with fewer than `min_images` images as it stands, the smallest first."""
     counts = class_counts(manifest, standing)

@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,7 @@ import pytest
 
 from cleaner.errors import RunError, RunLocked, StorageError
 from cleaner.run.files import digest, write_atomically, write_text
-from cleaner.run.steps import Step, perform
+from cleaner.run.steps import Step, makes, perform
 from cleaner.run.store import Store
 
 
@@ -92,6 +94,7 @@ def test_half_written_files_are_swept_when_the_run_is_held_again(tmp_path):
         assert not any((tmp_path / "steps").iterdir())
 
 
+@makes("numbers", version=1)
 def count_up(*, start: int) -> pa.Table:
     with Path(os.environ["CALLS"]).open("a") as calls:
         calls.write("x")
@@ -111,6 +114,31 @@ def test_a_steps_name_follows_its_settings_and_inputs_and_nothing_else():
     assert one.output == Step("count", count_up, ("a",), {"start": 3}, {"workers": 7}).output
     assert one.output != Step("count", count_up, ("a",), {"start": 4}).output
     assert one.output != Step("count", count_up, ("b",), {"start": 3}).output
+
+
+def test_a_steps_name_follows_its_methods_version_and_not_where_the_method_stands():
+    def made(kind, version):
+        @makes(kind, version=version)
+        def elsewhere(*, start):
+            return count_up(start=start)
+
+        return Step("count", elsewhere, ("a",), {"start": 3}).output
+
+    here = Step("count", count_up, ("a",), {"start": 3}).output
+    assert made("numbers", 1) == here
+    assert made("numbers", 2) != here != made("letters", 1)
+
+
+def test_a_steps_name_follows_the_version_of_the_part_in_its_settings():
+    def made(raised):
+        @dataclass(frozen=True)
+        class Part:
+            version: ClassVar[int] = raised
+            depth: int = 3
+
+        return Step("count", count_up, (), {"part": Part()}).output
+
+    assert made(1) == made(1) != made(2)
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():

@@ -56,6 +56,7 @@ class Finetune:
         workers: threads that decode images.
     """
 
+    version: ClassVar[int] = 1
     folds_together: ClassVar[bool] = False
 
     model: str = "tf_efficientnet_lite0"

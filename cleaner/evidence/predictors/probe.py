@@ -25,6 +25,7 @@ class Probe:
         trial: samples at most to choose penalty and sharpness with.
     """
 
+    version: ClassVar[int] = 1
     folds_together: ClassVar[bool] = True
 
     dimensions: int = 384
@@ -40,4 +41,15 @@ class Probe:
         rows = np.flatnonzero((task.train & (task.labels >= 0)) | (task.predict & np.isin(task.folds, folds)))
         power = self.powers[(task.round - 1) % len(self.powers)]
         project = principal(task.features, rows, power=power, dimensions=self.dimensions, seed=task.seed)
-        return Fitting(self, task, folds, rows, project(task.features, rows), project.variances).evidence()
+        fitting = Fitting(
+            task,
+            folds,
+            rows,
+            project(task.features, rows),
+            project.variances,
+            penalties=self.penalties,
+            sharpnesses=self.sharpnesses,
+            passes=self.passes,
+            trial=self.trial,
+        )
+        return fitting.evidence()
