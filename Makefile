@@ -32,6 +32,7 @@ check: install
 bench: install
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.rounds_speed
+	$(BIN)/python -m benchmarks.runners
 	$(BIN)/python -m benchmarks.label_noise
 
 clean:

@@ -38,9 +38,10 @@ _SERVER_ONLY = {
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
-    # With Prefect's own values a server that is ended loses the last task runs and prints tracebacks.
+    # With Prefect's own values a server that is ended loses the last task runs and prints tracebacks. Whole seconds:
+    # Prefect takes int() of the interval, and with 0 the server spins at a whole core.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 
 

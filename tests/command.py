@@ -21,3 +21,30 @@ def cleaner(*words: object, status: int | None = 0, **environment: str) -> subpr
 def clean_locally(source: Path, run: Path, *words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
     """`cleaner clean` without Prefect."""
     return cleaner("clean", source, "--run", run, "--runner", "local", *words, status=status)
+
+
+_STOPPING = """
+import os, signal, sys
+from cleaner.run.store import Store
+write, step = Store.write, sys.argv.pop(1)
+
+def stopping(store, name, value):
+    if name.startswith(step):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    write(store, name, value)
+
+Store.write = stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from flows.cli import main
+main()
+"""
+
+
+def stopped_before(step: str, *words: object, **environment: str) -> subprocess.Popen[str]:
+    """A command that has stopped itself where it was about to write the first output whose name begins with `step`: it
+    can be looked at and killed there, however busy the machine is."""
+    command = [sys.executable, "-c", _STOPPING, step, *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    seen = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert seen is not None and seen.si_code == os.CLD_STOPPED, f"it ended before {step}"
+    return process

@@ -1,12 +1,13 @@
 """The command line as a user meets it: every command is a process of its own."""
 
 import json
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from command import stopped_before
 from PIL import Image
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -86,15 +87,6 @@ def test_a_look_at_a_run_imports_neither_prefect_nor_what_embeds_images(finished
     words = [question[0], str(finished), *question[1:]]
     result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert result.stderr == ""
-
-
-def test_help_comes_at_once():
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        cleaner("--help")
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 1, "0.3 s on a quiet machine"
 
 
 def test_no_command_shows_the_help_and_is_wrong_usage():
@@ -215,10 +207,9 @@ def test_doctor_finds_this_environment_in_order(monkeypatch, tmp_path):
 
 
 def test_ctrl_c_ends_with_one_line(photos, tmp_path):
-    words = ["clean", str(photos), "--run", str(tmp_path / "run"), "--runner", "local"]
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom flows.cli import main; main()"
-    with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True) as process:
-        process.stderr.readline()
-        process.send_signal(2)
-        assert process.wait(30) == 130
-        assert process.stderr.read().splitlines()[-1].startswith("cleaner: interrupted")
+    process = stopped_before("manifest-", "clean", photos, "--run", tmp_path / "run", "--runner", "local")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("cleaner: interrupted")

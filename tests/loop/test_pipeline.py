@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from command import CLEANER, clean_locally, cleaner
+from command import CLEANER, clean_locally, cleaner, stopped_before
 
 from cleaner.demo import measure
 from cleaner.tables import CLEAN, MANIFEST, STANDING
@@ -106,13 +106,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(demo, finished, t
 
 def test_a_kill_while_a_step_writes_leaves_nothing_half(demo, tmp_path):
     run = tmp_path / "run"
-    words = ["clean", str(demo / "images"), "--run", str(run), "--runner", "local"]
-    process = subprocess.Popen([CLEANER, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list((run / "steps").glob("manifest-*.parquet")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    process = stopped_before("features-", "clean", demo / "images", "--run", run, "--runner", "local")
     process.kill()
-    process.wait()
+    process.communicate()
+    assert list((run / "steps").glob("manifest-*.parquet"))
     for file in (run / "steps").glob("[!.]*.parquet"):
         pq.read_metadata(file)
 
