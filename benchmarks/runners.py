@@ -49,7 +49,9 @@ def main() -> None:
         for pair in range(asked.pairs):
             for runner in RUNNERS:
                 found[runner].append(timed(source, root / f"{runner}-{pair}", runner, root / "home"))
-    print(f"{asked.images:,} images, medians of {asked.pairs} pairs\n\n| runner | wall s | processor s |\n|---|---|---|")
+    print(
+        f"{asked.images:,} images, medians of {asked.pairs} pairs\n\n| runner | wall s | processor s |\n|---|---|---|"
+    )
     medians = {runner: [statistics.median(each) for each in zip(*found[runner], strict=True)] for runner in RUNNERS}
     for runner, (wall, processor) in medians.items():
         print(f"| {runner} | {wall:.1f} | {processor:.1f} |")

@@ -100,7 +100,7 @@ def clean(
             perform_step(at_hand.run.store.folder, step)
 
     try:
-        carry_out(order, at_hand.run, as_task, begin=_close_killed)
+        carry_out(at_hand.run, as_task, say=at_hand.display.say, begin=_close_killed)
     except WaitsForPeople as wait:
         return Completed(name=WAITS, message=str(wait))
     return Completed(message=f"the clean data set is in {run_dir}")

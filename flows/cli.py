@@ -176,7 +176,7 @@ def _carry_out(order: "Order", runner: Runner) -> None:
     if runner is Runner.LOCAL:
         from flows.runner import run_here
 
-        run_here(order, run, display_on(console))
+        run_here(run, display_on(console))
         return
     from flows.embedded import connect
 

@@ -16,6 +16,10 @@ from cleaner.progress import listening
 class Display(Protocol):
     """Shows one step after the other."""
 
+    def say(self, line: str) -> None:
+        """Show a line."""
+        ...
+
     def step(self, name: str) -> AbstractContextManager[None]:
         """Show what is tracked within the block, and at its end that the step is done."""
         ...
@@ -31,6 +35,9 @@ class Lines:
 
     write: Callable[[str], None]
     every: float = 10.0
+
+    def say(self, line: str) -> None:
+        self.write(line)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -55,6 +62,9 @@ class Bar:
     """One bar for the step at work; what is done stays above it as a line."""
 
     console: Console
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

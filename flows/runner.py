@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleaner.config import Config
+from cleaner.errors import RunError
 from cleaner.loop.asking import Ask, ask_people
-from cleaner.loop.results import conclude, retract
+from cleaner.loop.results import conclude
 from cleaner.loop.rounds import done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
+from cleaner.run.finished import damage, read_summary, withdraw
 from cleaner.run.steps import Step, perform
 from flows.progress_bar import Display
 
@@ -36,20 +38,29 @@ class Order:
 
 
 def carry_out(
-    order: Order, run: Run, perform_step: Callable[[Step], object], *, begin: Callable[[], None] = lambda: None
+    run: Run,
+    perform_step: Callable[[Step], object],
+    *,
+    say: Callable[[str], None],
+    begin: Callable[[], None] = lambda: None,
 ) -> None:
     """Hold the run against other commands, `begin`, do what the plan says is missing, and write the results.
+
+    Results of before that other settings or answers led to are withdrawn first; `say` hears of it.
 
     Raises:
         RunLocked: another command works on the run.
         WaitsForPeople: answers are missing.
     """
+    folder = run.store.folder
     with run.store.locked():
         begin()
-        remember(run, order.source, reviewer=order.reviewer, truth=order.truth)
+        remember(run)
+        if not _results_are_of(run):
+            _withdraw(folder, say)
         for item in plan(run):
             if not (done(run, item) if isinstance(item, Ask) else all(done(run, step) for step in item)):
-                retract(run)
+                _withdraw(folder, say)
             if isinstance(item, Ask):
                 ask_people(run, item)
             else:
@@ -59,8 +70,22 @@ def carry_out(
         conclude(run)
 
 
-def run_here(order: Order, run: Run, display: Display) -> None:
-    """Carry out `order`, performing the steps in this process.
+def _results_are_of(run: Run) -> bool:
+    """Whether the results that lie there, if any, are of this data set and these settings, and whole."""
+    try:
+        summary = read_summary(run.store.folder)
+    except RunError:
+        return False
+    return summary is not None and summary.get("order") == run.origin.digest and not damage(run.store.folder)
+
+
+def _withdraw(folder: Path, say: Callable[[str], None]) -> None:
+    if gone := withdraw(folder):
+        say(f"the results of before no longer hold and are taken away until new ones are there: {', '.join(gone)}")
+
+
+def run_here(run: Run, display: Display) -> None:
+    """Carry out `run`, performing the steps in this process.
 
     Raises:
         WaitsForPeople: answers are missing.
@@ -70,4 +95,4 @@ def run_here(order: Order, run: Run, display: Display) -> None:
         with display.step(step.name):
             perform(run.store, step)
 
-    carry_out(order, run, perform_step)
+    carry_out(run, perform_step, say=display.say)

@@ -77,7 +77,7 @@ def _ask_about_classes(
 ) -> tuple[pa.Table, pa.Table]:
     manifest, folder = run.store.read(ask.manifest), run.store.reviews
     reviewer.push_classes(asked, ask.batch, folder, source=run.source, manifest=manifest)
-    answers = reviewer.pull_classes(ask.batch, folder, asked)
+    answers = reviewer.pull_classes(ask.batch, folder, asked, manifest)
     return answers, removals(asked, answers, manifest, standing, round=ask.round)
 
 

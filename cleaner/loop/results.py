@@ -12,32 +12,46 @@ from cleaner.loop.rounds import Judged, Line, follow
 from cleaner.loop.runs import Run
 from cleaner.pages.report import write_report
 from cleaner.run.files import write_atomically, write_json, write_table
+from cleaner.run.finished import (
+    CLEAN_CSV,
+    CLEAN_PARQUET,
+    MANIFEST_FILE,
+    REPORT,
+    SUMMARY,
+    VERDICTS_FILE,
+    damage,
+    read_summary,
+    withdraw,
+)
 from cleaner.run.ledger import ANSWERS_PART
 from cleaner.run.steps import Step
 from cleaner.tables import CLEAN, EVIDENCE, Action, Classes, array
 
-SUMMARY = "summary.json"
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
 def conclude(run: Run) -> dict[str, Any]:
-    """Write the results of a run whose plan has ended; returns what `summary.json` says.
+    """Write the results of a run whose plan has ended, unless they are there; returns what `summary.json` says.
 
     Raises:
         StorageError: the disk refused a write.
     """
     line, steps = follow(run)
+    before = read_summary(run.store.folder)
+    if before is not None and before["versions"].get("standing") == line.final and not damage(run.store.folder):
+        return before
     manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
     summary = _summary(run, line, steps)
     folder = run.store.folder
+    withdraw(folder)
     kept = clean(standing, manifest).select(CLEAN.names)
-    write_table(folder / "manifest.parquet", manifest)
-    write_table(folder / "verdicts.parquet", standing)
-    write_table(folder / "clean.parquet", kept)
-    write_atomically(folder / "clean.csv", lambda file: pa_csv.write_csv(kept, file))
+    write_table(folder / MANIFEST_FILE, manifest)
+    write_table(folder / VERDICTS_FILE, standing)
+    write_table(folder / CLEAN_PARQUET, kept)
+    write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(kept, file))
     evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
     write_report(
-        folder / "report.html",
+        folder / REPORT,
         summary,
         manifest,
         standing,
@@ -50,11 +64,6 @@ def conclude(run: Run) -> dict[str, Any]:
     return summary
 
 
-def retract(run: Run) -> None:
-    """Say that the results no longer follow from the run: whoever reads `summary.json`, written last, finds none."""
-    (run.store.folder / SUMMARY).unlink(missing_ok=True)
-
-
 def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
     manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
     usable = manifest.column("problem").is_null().to_numpy()
@@ -63,6 +72,7 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
     seconds = {step.output: run.store.seconds(step.output) for step in steps}
     return {
         "cleaner": version("cleaner"),
+        "order": run.origin.digest,
         "seed": run.config.seed,
         "samples": len(manifest),
         "usable": int(usable.sum()),
@@ -75,9 +85,10 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
         "problems": dict(sorted(problems.items())),
         "versions": {
-            "data": run.fingerprint,
+            "data": run.origin.fingerprint,
             "weights": line.backbone,
             "ledger": line.parts,
+            "standing": line.final,
             "libraries": {name: version(name) for name in LIBRARIES},
         },
         "seconds": round(sum(seconds.values()), 2),

@@ -121,7 +121,7 @@ def _one(step: Step) -> Generator[Item, None, str]:
 
 
 def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
-    settings = {"fingerprint": run.fingerprint}
+    settings = {"fingerprint": run.origin.fingerprint}
     line.listing = yield from _one(Step("listing", list_source, (), settings, {"source": run.source}))
     count = run.store.rows(line.listing)
     shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]

@@ -1,22 +1,21 @@
 """A run: one directory, the data set it cleans, and the settings it goes by."""
 
 import csv
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cleaner import parts
 from cleaner.config import Config
-from cleaner.data.sources import Source, open_source
+from cleaner.data.sources import Source, form_of, open_source
 from cleaner.errors import ConfigError, RunError
 from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
-from cleaner.run.files import write_json
 from cleaner.run.ledger import ANSWERS_PART
+from cleaner.run.origin import Origin, origin_of, read_origin, write_origin
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
@@ -27,21 +26,25 @@ class Run:
     """Everything a plan needs.
 
     Attributes:
-        data: where the data set lies; `fingerprint` is its.
+        origin: what this is a run of.
         reviewer: who is asked; None: nobody.
         predictors: of the coarse and the fine stage.
         seeds: the marked images of `image_noise.seeds`, path -> is junk.
         workers: threads that decode images; no result depends on it.
+        notes: lines for whoever starts the run.
     """
 
     store: Store
-    config: Config
-    data: Path
-    fingerprint: str
+    origin: Origin
     reviewer: Reviewer | None
     predictors: dict[str, Predictor]
     seeds: dict[str, bool]
     workers: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Config:
+        return self.origin.config
 
     @cached_property
     def source(self) -> Source:
@@ -50,7 +53,7 @@ class Run:
         Raises:
             SourceError: it can't be read any more.
         """
-        return open_source(self.data)
+        return open_source(self.origin.source)
 
 
 def open_run(
@@ -69,84 +72,71 @@ def open_run(
     """
     _check_folder(folder)
     _check_apart(folder, source)
-    _check_same_reviewer(folder, reviewer)
+    before = read_origin(folder)
+    _check_same_reviewer(folder, before, reviewer)
     opened = open_source(source)
-    _check_same_data(folder, source, opened.fingerprint())
-    run = _run(folder, config, source, opened.fingerprint(), reviewer, truth, workers)
+    origin = Origin(
+        source=source.resolve(),
+        form=form_of(opened),
+        fingerprint=opened.fingerprint(),
+        reviewer=reviewer,
+        truth=truth.resolve() if truth else None,
+        config=Config.model_validate(_with_absolute_paths(config.model_dump())),
+    )
+    _check_same_data(folder, before, origin)
     _check_unused_settings(config)
     _check_backbone(config)
+    run = _run(folder, origin, workers)
     _check_seeds_are_samples(run)
-    return run
+    said = run.reviewer.check(opened.listing()) if run.reviewer else ""
+    return replace(run, notes=(said,) if said else ())
 
 
 def reopen(folder: Path) -> Run:
     """The run that lies in `folder`, as it was last opened, to look at; its data set may be gone.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or it is damaged.
     """
-    said = _read_run_file(folder)
-    if said is None:
-        raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
-    truth = said["truth"] and Path(said["truth"])
-    config = Config.model_validate(said["config"])
-    return _run(folder, config, Path(said["source"]), said["fingerprint"], said["reviewer"], truth, None)
+    return _run(folder, origin_of(folder), None)
 
 
-def _run(
-    folder: Path,
-    config: Config,
-    data: Path,
-    fingerprint: str,
-    reviewer: str,
-    truth: Path | None,
-    workers: int | None,
-) -> Run:
+def _run(folder: Path, origin: Origin, workers: int | None) -> Run:
+    config = origin.config
     return Run(
         store=Store(folder),
-        config=config,
-        data=data,
-        fingerprint=fingerprint,
-        reviewer=_reviewer(reviewer, config, truth),
+        origin=origin,
+        reviewer=_reviewer(origin.reviewer, config, origin.truth),
         predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
         seeds=_read_seeds(config.image_noise.seeds),
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or cores(),
     )
 
 
-def remember(run: Run, source: Path, *, reviewer: str, truth: Path | None) -> None:
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def remember(run: Run) -> None:
     """Write down what this is a run of, so that `reopen` finds it and another data set is refused."""
-    said = {
-        "source": str(source.resolve()),
-        "fingerprint": run.fingerprint,
-        "reviewer": reviewer,
-        "truth": str(truth.resolve()) if truth else None,
-        "config": _with_absolute_paths(run.config.model_dump()),
-    }
-    write_json(run.store.folder / "run.json", said)
+    write_origin(run.store.folder, run.origin)
 
 
 def _with_absolute_paths(settings: Any) -> Any:
-    """Settings as JSON can say them, that mean the same in every working directory."""
+    """Settings that mean the same in every working directory."""
     if isinstance(settings, dict):
         return {name: _with_absolute_paths(value) for name, value in settings.items()}
-    return str(settings.resolve()) if isinstance(settings, Path) else settings
-
-
-def _read_run_file(folder: Path) -> dict[str, Any] | None:
-    file = folder / "run.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    except ValueError as error:
-        raise RunError(f"{file}: is damaged ({error}); restore it, or give --run a new directory") from error
+    return settings.resolve() if isinstance(settings, Path) else settings
 
 
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; --run wants a directory")
-    if not folder.is_dir() or _read_run_file(folder) is not None:
+    if not folder.is_dir() or read_origin(folder) is not None:
         return
-    if any(entry.name not in {".lock", "steps"} for entry in folder.iterdir()):
+    # A command that was killed where it began leaves a lock and half a run.json, both hidden.
+    if any(not entry.name.startswith(".") for entry in folder.iterdir() if entry.name != "steps"):
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
 
 
@@ -157,26 +147,24 @@ def _check_apart(folder: Path, source: Path) -> None:
         )
 
 
-def _check_same_reviewer(folder: Path, reviewer: str) -> None:
-    said = _read_run_file(folder)
-    if said is None or said["reviewer"] == reviewer or not _has_answers(folder):
+def _check_same_reviewer(folder: Path, before: Origin | None, reviewer: str) -> None:
+    if before is None or before.reviewer == reviewer or not _has_answers(folder):
         return
-    before = said["reviewer"]
-    raise RunError(f"{folder}: people have answered by --reviewer {before}; give that again, or --run a new directory")
+    what = f"people have answered by --reviewer {before.reviewer}"
+    raise RunError(f"{folder}: {what}; give that again, or --run a new directory")
 
 
 def _has_answers(folder: Path) -> bool:
     return any(ANSWERS_PART in name for name in Store(folder).ledger.names(""))
 
 
-def _check_same_data(folder: Path, source: Path, fingerprint: str) -> None:
-    said = _read_run_file(folder)
-    if said is None or said["fingerprint"] == fingerprint:
+def _check_same_data(folder: Path, before: Origin | None, now: Origin) -> None:
+    if before is None or before.fingerprint == now.fingerprint:
         return
-    if Path(said["source"]) == source.resolve():
-        what = f"{source} has changed since this run read it"
+    if before.source == now.source:
+        what = f"{now.source} has changed since this run read it"
     else:
-        what = f"it is a run of {said['source']}, not of {source}"
+        what = f"it is a run of {before.source}, not of {now.source}"
     raise RunError(f"{folder}: {what}; give --run a new directory")
 
 

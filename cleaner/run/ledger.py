@@ -7,6 +7,7 @@ folded again.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ class Ledger:
 
     def parts(self) -> list[Path]:
         """All parts, the oldest first."""
-        return sorted(self.folder.glob("*.parquet"))
+        return sorted(self.folder.glob("[0-9]*-*.parquet"))
 
     def _part(self, name: str) -> Path | None:
         return next((part for part in self.parts() if part.stem.partition("-")[2] == name), None)
@@ -57,22 +58,35 @@ class Ledger:
         """The verdicts of one part.
 
         Raises:
-            RunError: there is no such part.
+            RunError: there is no such part, or it is damaged.
         """
         part = self._part(name)
         if part is None:
             raise RunError(f"{self.folder}: no part {name}; the ledger was changed from outside, restore it")
-        return pq.read_table(part)
+        return _read(part)
 
     def explain(self, sample_id: str) -> pa.Table:
-        """Every verdict on one sample in the order they came, with the `part` each stands in."""
-        found = [pq.read_table(part, filters=[("sample_id", "=", sample_id)]) for part in self.parts()]
+        """Every verdict on one sample in the order they came, with the `part` each stands in.
+
+        Raises:
+            RunError: a part is damaged.
+        """
+        found = [_read(part, filters=[("sample_id", "=", sample_id)]) for part in self.parts()]
         named = [
             table.append_column("part", pa.array([part.stem] * len(table), pa.string()))
             for table, part in zip(found, self.parts(), strict=True)
             if len(table)
         ]
         return pa.concat_tables(named) if named else VERDICTS.append(pa.field("part", pa.string())).empty_table()
+
+
+def _read(part: Path, **how: Any) -> pa.Table:
+    try:
+        return pq.read_table(part, partitioning=None, **how)
+    except (OSError, pa.ArrowException) as error:
+        answers = "restore it from a copy: people's answers are in it"
+        remedy = answers if ANSWERS_PART in part.name else "delete it and give the same `cleaner clean` command again"
+        raise RunError(f"{part}: is damaged ({' '.join(str(error).split())[:120]}); {remedy}") from error
 
 
 def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:

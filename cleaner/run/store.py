@@ -51,19 +51,27 @@ class Store:
         """The table of this name, or the array, memory-mapped read-only.
 
         Raises:
-            RunError: there is no such output.
+            RunError: there is no such output, or it is damaged.
         """
-        if self._file(name, "npy").exists():
-            return np.load(self._file(name, "npy"), mmap_mode="r", allow_pickle=False)
-        if self._file(name, "parquet").exists():
-            return pq.read_table(self._file(name, "parquet"), memory_map=True)
+        array, table = self._file(name, "npy"), self._file(name, "parquet")
+        try:
+            if array.exists():
+                return np.load(array, mmap_mode="r", allow_pickle=False)
+            if table.exists():
+                return pq.read_table(table, memory_map=True, partitioning=None)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _damaged(array if array.exists() else table, error) from error
         if self.ledger.has(name):
             return self.ledger.read(name)
         raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
 
     def rows(self, name: str) -> int:
         """How many rows the table of this name has; nothing else of it is read."""
-        return pq.read_metadata(self._file(name, "parquet")).num_rows
+        file = self._file(name, "parquet")
+        try:
+            return pq.read_metadata(file).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(file, error) from error
 
     def write(self, name: str, value: pa.Table | np.ndarray) -> None:
         if isinstance(value, pa.Table):
@@ -79,7 +87,10 @@ class Store:
     def seconds(self, name: str) -> float:
         """How long the step took; 0 where that is not known."""
         file = self._file(name, "seconds")
-        return float(file.read_text()) if file.exists() else 0.0
+        try:
+            return float(file.read_text()) if file.exists() else 0.0
+        except ValueError:
+            return 0.0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -107,3 +118,10 @@ class Store:
         """Remove what killed writers left half-written."""
         for left in self.folder.rglob(".*.tmp"):
             left.unlink(missing_ok=True)
+
+
+def _damaged(file: Path, error: Exception) -> RunError:
+    what = " ".join(str(error).split())[:120]
+    return RunError(
+        f"{file}: is damaged ({what}); delete it and give the same `cleaner clean` command again to make it"
+    )

@@ -72,6 +72,40 @@ def test_a_finished_run_given_again_does_nothing_new(demo, finished):
     assert "features" not in again.stderr
 
 
+RESULTS = ("summary.json", "clean.csv", "clean.parquet", "verdicts.parquet", "report.html", "manifest.parquet")
+
+
+def test_results_of_other_settings_are_gone_before_new_ones_are_made_and_it_is_said(demo, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    words = ("clean", demo / "images", "--run", run, "--runner", "local", "--seed", 1)
+    process = stopped_before("image_noise-", *words, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
+    assert [name for name in RESULTS if (run / name).exists()] == []
+    process.kill()
+    assert "taken away" in process.communicate()[1]
+
+
+def test_results_of_other_settings_are_gone_even_where_no_step_has_to_be_done_again(demo, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    seeds = f"image_noise.seeds={demo / 'seeds.csv'}"
+    clean_locally(demo / "images", run, "--set", seeds, "--set", "review.share=0.5")
+    origin, summary = (json.loads((run / name).read_text()) for name in ("run.json", "summary.json"))
+    assert origin["config"]["review"]["share"] == 0.5
+    assert summary["order"] != json.loads((finished / "summary.json").read_text())["order"]
+    assert verdicts(run) == verdicts(finished)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_that_was_lost_is_written_again(demo, finished, tmp_path, name):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / name).unlink()
+    clean_locally(demo / "images", run, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
+    assert (run / name).exists()
+    assert verdicts(run) == verdicts(finished)
+
+
 def test_a_changed_setting_runs_only_what_depends_on_it_again(demo, finished, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)

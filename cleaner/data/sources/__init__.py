@@ -51,6 +51,11 @@ class Source(Protocol):
         ...
 
 
+def form_of(source: Source) -> str:
+    """The name of the part that `source` is of."""
+    return type(source).__module__.rpartition(".")[2]
+
+
 def open_source(path: Path) -> Source:
     """The data set at `path`, by the source that accepts it.
 

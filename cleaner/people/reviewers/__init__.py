@@ -13,6 +13,15 @@ from cleaner.data.sources import Source
 
 
 class Reviewer(Protocol):
+    def check(self, samples: pa.Table) -> str:
+        """See, before anything is written, whether this reviewer can answer on `samples`, a source's listing; returns a
+        line for whoever starts the run, or nothing.
+
+        Raises:
+            InputError: it can't.
+        """
+        ...
+
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
@@ -36,7 +45,7 @@ class Reviewer(Protocol):
         """Put SMALL_CLASSES before people, each as a class: keep or remove. As idempotent as `push`."""
         ...
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
         """The CLASS_ANSWERS so far, in the order of `asked`.
 
         Raises:

@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cleaner.data.scan import sample_id
 from cleaner.data.sources import Source
 from cleaner.errors import InputError
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, check
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, array, check
 
 BY = "oracle"
 
@@ -30,6 +31,21 @@ class Oracle:
 
     def __post_init__(self) -> None:
         self._labels()
+
+    def check(self, samples: pa.Table) -> str:
+        truth = self._labels()
+        key = str(truth.index.name)
+        names = _names(samples, key)
+        covered = int(pd.Index(names).isin(truth.index).sum())
+        if covered == 0:
+            ours, theirs = (min(known, default="none") for known in (truth.index.tolist(), names))
+            raise InputError(
+                f"{self.truth}: covers none of the data set's {len(names):,} samples; one of its {len(truth):,} rows"
+                f" has the {key} {ours!r}, one of the samples {theirs!r}; write them as the data set has them"
+            )
+        if covered == len(names):
+            return ""
+        return f"{self.truth} covers {covered:,} of {len(names):,} samples; on the others the oracle can't tell"
 
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
@@ -55,11 +71,14 @@ class Oracle:
         }
         return check(pa.table(columns), ANSWERS, "answers")
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
-        """A class is kept that any image truly shows."""
-        shown = set(self._labels())
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
+        """A class is removed that no image truly shows, if the truth is known of an image that was given its label."""
+        truth = self._labels()
+        true = pd.Series(_names(manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()
+        known = ~pd.isna(true)
+        shown, judged = set(true[known]), set(array(manifest, "label")[known])
         answers = [
-            (ClassAnswer.KEEP if label in shown else ClassAnswer.REMOVE).value
+            (ClassAnswer.REMOVE if label in judged - shown else ClassAnswer.KEEP).value
             for label in asked.column("label").to_pylist()
         ]
         columns = {
@@ -86,6 +105,12 @@ class Oracle:
         return labels
 
 
+def _names(samples: pa.Table, key: str) -> list[str]:
+    """The samples' paths or ids."""
+    paths: list[str] = samples.column("path").to_pylist()
+    return paths if key == "path" else [sample_id(path) for path in paths]
+
+
 def _answer(given: str, true: object, classes: set[str]) -> Answer:
     if not isinstance(true, str):
         return Answer.UNSURE
@@ -97,7 +122,8 @@ def _answer(given: str, true: object, classes: set[str]) -> Answer:
 def _read(file: Path) -> pd.DataFrame:
     """All columns as text, and what is missing as empty text."""
     if not file.is_file():
-        raise InputError(f"{file}: no such file; --truth wants a CSV or Parquet with path,label")
+        what = "is a folder" if file.is_dir() else "no such file"
+        raise InputError(f"{file}: {what}; --truth wants a CSV or Parquet with path,label")
     try:
         if file.suffix.lower() == ".parquet":
             columns = [name for name in pq.read_schema(file).names if name in ("path", "sample_id", "label")]

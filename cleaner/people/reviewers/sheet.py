@@ -34,6 +34,9 @@ class Sheet:
     picture: int = 192
     reference: int = 112
 
+    def check(self, samples: pa.Table) -> str:
+        return ""
+
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
@@ -82,7 +85,7 @@ class Sheet:
         rows = [(sample, *found[sample]) for sample in samples if sample in found]
         return check(pa.table(_columns(rows, ANSWERS)), ANSWERS, "answers")
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table) -> pa.Table:
+    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
         file = _csv(name, folder)
         labels = asked.column("label").to_pylist()
 

@@ -1,6 +1,10 @@
+import csv
+import re
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import NASTY
 
 from cleaner.errors import InputError
 from cleaner.people.review import batch
@@ -33,13 +37,39 @@ def test_the_oracle_answers_what_is_true(judged, asked, tmp_path, form):
     assert [f["new_label"] for f in found] == [None, other, None, None, None]
 
 
-def test_a_class_that_nothing_truly_shows_is_removed(judged, tmp_path):
+def test_a_class_is_removed_that_nothing_truly_shows_of_which_the_oracle_knows_a_sample(judged, tmp_path):
+    first = {sample["label"]: sample["path"] for sample in judged.manifest.to_pylist()}
+    wrong, right, *unknown = judged.classes
     file = tmp_path / "truth.csv"
-    file.write_text("path,label\na,with space\n")
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows([("path", "label"), (first[wrong], right), (first[right], right)])
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
-    found = Oracle(truth=file).pull_classes("any", tmp_path, asked).to_pylist()
-    assert {f["label"] for f in found if f["answer"] == "keep"} == {"with space"}
-    assert len(found) == len(asked)
+    found = Oracle(truth=file).pull_classes("any", tmp_path, asked, judged.manifest).to_pylist()
+    assert {f["label"]: f["answer"] for f in found} == {wrong: "remove", right: "keep"} | dict.fromkeys(unknown, "keep")
+
+
+def test_a_truth_that_covers_nothing_is_refused_with_an_example_of_both_sides(judged, tmp_path):
+    file = tmp_path / "truth.csv"
+    file.write_text("path,label\nelsewhere/1.png,with space\n")
+    listing = judged.source.listing()
+    with pytest.raises(
+        InputError, match=rf"covers none of the data set's 81 samples.*elsewhere/1\.png.*{re.escape(NASTY)}/00"
+    ):
+        Oracle(truth=file).check(listing)
+
+
+@pytest.mark.parametrize("key", ["path", "sample_id"])
+def test_a_truth_that_covers_a_part_says_how_much(judged, tmp_path, key):
+    known = judged.manifest.slice(0, 7).select([key, "label"])
+    pq.write_table(known, tmp_path / "truth.parquet")
+    assert "covers 7 of 81 samples" in Oracle(truth=tmp_path / "truth.parquet").check(judged.source.listing())
+    pq.write_table(judged.manifest.select([key, "label"]), tmp_path / "whole.parquet")
+    assert Oracle(truth=tmp_path / "whole.parquet").check(judged.source.listing()) == ""
+
+
+def test_a_truth_that_is_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        Oracle(truth=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""The files that a finished run leaves: read whole or refused in one line, and withdrawn all together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleaner.errors import RunError
+from cleaner.run.files import storage_error
+
+SUMMARY = "summary.json"
+MANIFEST_FILE = "manifest.parquet"
+VERDICTS_FILE = "verdicts.parquet"
+CLEAN_PARQUET = "clean.parquet"
+CLEAN_CSV = "clean.csv"
+REPORT = "report.html"
+RESULTS = (SUMMARY, CLEAN_PARQUET, CLEAN_CSV, VERDICTS_FILE, REPORT, MANIFEST_FILE)
+"""What a run leaves: `summary.json` is written last and withdrawn first, so where it is, the others follow from it."""
+
+_AGAIN = "give the same `cleaner clean` command again to write it anew"
+
+
+def withdraw(folder: Path) -> list[str]:
+    """Remove the results, so that nobody takes them for those of a run that is not finished; the names of those there.
+
+    Raises:
+        StorageError: one can't be removed.
+    """
+    there = [name for name in RESULTS if (folder / name).exists()]
+    for name in there:
+        try:
+            (folder / name).unlink()
+        except OSError as error:
+            raise storage_error(folder / name, error) from error
+    return there
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """What `summary.json` says; None where the run is not finished.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    file = folder / SUMMARY
+    try:
+        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: is damaged ({error}); {_AGAIN}") from error
+    if said is not None and (not isinstance(said, dict) or not isinstance(said.get("versions"), dict)):
+        raise RunError(f"{file}: is no summary of a run; {_AGAIN}")
+    return said
+
+
+def read_result(folder: Path, name: str, **how: Any) -> pa.Table:
+    """One of the result tables; `how` as `pyarrow.parquet.read_table` takes it.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return pq.read_table(folder / name, partitioning=None, **how)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(_said(folder / name, error)) from error
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a finished run's files, as far as sizes and Parquet footers tell; empty if nothing."""
+    for name in RESULTS:
+        file = folder / name
+        try:
+            if file.suffix == ".parquet":
+                pq.read_metadata(file)
+            elif file.stat().st_size == 0:
+                raise OSError("empty")
+        except (OSError, pa.ArrowException) as error:
+            return _said(file, error)
+    return ""
+
+
+def _said(file: Path, error: Exception) -> str:
+    if not file.exists():
+        return f"{file}: is missing; {_AGAIN}"
+    return f"{file}: is damaged ({' '.join(str(error).split())[:120]}); {_AGAIN}"

@@ -1,0 +1,80 @@
+"""What a run is of, and by which settings: run.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cleaner.config import Config
+from cleaner.errors import RunError
+from cleaner.run.files import digest, write_json
+
+FILE = "run.json"
+
+
+class Origin(BaseModel):
+    """What `cleaner clean` was asked for last.
+
+    Attributes:
+        source: where the data set lies, absolute.
+        form: the part of data/sources that reads it.
+        fingerprint: of its listing.
+        reviewer: who is asked; `none`: nobody.
+        truth: for the oracle.
+        config: with absolute paths.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Path
+    form: str
+    fingerprint: str
+    reviewer: str
+    truth: Path | None
+    config: Config
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits that differ where results may."""
+        return digest(self.model_dump(mode="json"))
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write run.json, unless it says so already."""
+    if _read(folder / FILE) != origin.model_dump(mode="json"):
+        write_json(folder / FILE, origin.model_dump(mode="json"))
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What run.json says; None where there is none.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    file = folder / FILE
+    try:
+        said = _read(file)
+        return None if said is None else Origin.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    raise RunError(f"{file}: is damaged ({problem}); restore it, or give --run a new directory")
+
+
+def origin_of(folder: Path) -> Origin:
+    """The origin of the run that lies in `folder`.
+
+    Raises:
+        RunError: there is none, or run.json is damaged.
+    """
+    origin = read_origin(folder)
+    if origin is None:
+        raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
+    return origin
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
