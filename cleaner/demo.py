@@ -7,6 +7,7 @@ DIR/seeds.csv               path,junk: a few images that people have marked, the
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from cleaner.loop.rounds import follow
-from cleaner.loop.runs import reopen
 from cleaner.run.files import write_bytes, write_text
+from cleaner.run.finished import SUMMARY
+from cleaner.run.store import Store
 from cleaner.stages import duplicates
 from cleaner.tables import Action
 
@@ -194,8 +195,8 @@ def measure(folder: Path, run: Path) -> dict[str, tuple[int, int, int]]:
 
 def _grouped(run: Path, paths: pd.Index) -> pd.Series:
     """Whether each sample is a near-duplicate of an earlier one."""
-    opened = reopen(run)
-    found = opened.store.read(follow(opened)[0].twins).to_pandas()
+    summary = json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+    found = Store(run).read(summary["versions"]["duplicates"]).to_pandas()
     later = found[(found["kind"] == duplicates.NEAR) & (found["row"] != found["original"])]
     return pd.Series(np.isin(np.arange(len(paths)), later["row"]), index=paths)
 

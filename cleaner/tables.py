@@ -159,6 +159,13 @@ def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
         raise CleanerError(f"table {name}: {error}") from error
 
 
+def text(value: str) -> pa.Scalar:
+    """`value` for comparing with a column. (`pa.scalar` would import pandas, which takes longer than the looking.)"""
+    data = value.encode()
+    ends = pa.py_buffer(np.array([0, len(data)], np.int32).tobytes())
+    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))[0]
+
+
 def array(table: pa.Table, column: str) -> np.ndarray:
     """One column of numbers or strings as a NumPy array of length n (strings as objects, null as None)."""
     return table.column(column).to_numpy()

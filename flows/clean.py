@@ -96,11 +96,10 @@ def clean(
     at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
 
     def as_task(step: Step) -> None:
-        with at_hand.display.step(step.name):
-            perform_step(at_hand.run.store.folder, step)
+        perform_step(at_hand.run.store.folder, step)
 
     try:
-        carry_out(at_hand.run, as_task, say=at_hand.display.say, begin=_close_killed)
+        carry_out(at_hand.run, as_task, at_hand.display, begin=_close_killed)
     except WaitsForPeople as wait:
         return Completed(name=WAITS, message=str(wait))
     return Completed(message=f"the clean data set is in {run_dir}")

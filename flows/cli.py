@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import traceback
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,7 @@ INTERRUPTED = 130
 """The exit status that typer, as shells do, gives a command that Ctrl-C ended."""
 
 RunFolder = Annotated[Path, Argument(metavar="DIR", help="The run's directory.")]
+AsJson = Annotated[bool, Option("--json", help="As JSON, for programs.")]
 Assignments = Annotated[list[str] | None, Option("--set", metavar="A.B=C", help="One setting; give it again for more.")]
 RunnerOption = Annotated[
     Runner,
@@ -89,6 +91,10 @@ def clean(
     A CSV or Parquet file has the columns path,label, the paths relative to the file's folder; or a Parquet file has the
     images' bytes and labels.
 
+    Wrong labels are looked for twice. *Coarse* takes out only labels that are far off, not even among the few classes
+    that models find most probable; *fine* then weighs each label anew, also those taken out, by models that learnt from
+    the cleaner rest.
+
     ```
     cleaner clean photos --run runs/photos
     cleaner clean photos.csv --run runs/photos --reviewer sheet
@@ -102,13 +108,14 @@ def clean(
     from flows.runner import Order
     from flows.shown import show_summary
 
+    started = time.monotonic()
     settings = read_config(config, assignments or [], seed)
     _carry_out(Order(source, run, settings, reviewer, truth, workers), runner)
-    show_summary(run)
+    show_summary(run, time.monotonic() - started)
 
 
 @app.command()
-def status(folder: RunFolder) -> None:
+def status(folder: RunFolder, as_json: AsJson = False) -> None:
     """Say where a run is, and what it waits for.
 
     ```
@@ -117,13 +124,14 @@ def status(folder: RunFolder) -> None:
     """
     from flows.shown import show_status
 
-    show_status(folder)
+    show_status(folder, as_json=as_json)
 
 
 @app.command()
 def why(
     folder: RunFolder,
     sample: Annotated[str, Argument(metavar="SAMPLE", help="A sample_id, or a path as in verdicts.parquet.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show every verdict on one sample, in order.
 
@@ -133,7 +141,7 @@ def why(
     """
     from flows.shown import show_sample
 
-    show_sample(folder, sample)
+    show_sample(folder, sample, as_json=as_json)
 
 
 @app.command()

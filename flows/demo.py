@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cleaner.config import Config, ImageNoise
-from cleaner.demo import measure, write_demo
+from cleaner.demo import SEEDS, measure, write_demo
 from flows.runner import Order
 
 SEED = 0
@@ -27,6 +27,9 @@ def show_findings(folder: Path) -> None:
         recall, precision = _percent(found, planted), _percent(found, found + wrong)
         table.add_row(kind, str(planted), str(found), recall, str(wrong), precision)
     console = Console()
+    console.print(
+        f"{SEEDS} junk images and {SEEDS} others were marked beforehand, as people would: {folder / 'seeds.csv'}"
+    )
     console.print(table)
     console.print(f"\nthe clean data set  {folder / 'run' / 'clean.csv'}", soft_wrap=True)
     console.print(f"every verdict       {folder / 'run' / 'verdicts.parquet'}", soft_wrap=True)

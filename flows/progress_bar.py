@@ -1,33 +1,59 @@
 """How far a run is, for people who wait for it: a bar at a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from cleaner.progress import listening
+from cleaner.words import span
 
 
 class Display(Protocol):
-    """Shows one step after the other."""
+    """Shows one part of a run after the other. Shares are of the whole run, in [0, 1]."""
 
     def say(self, line: str) -> None:
         """Show a line."""
         ...
 
-    def step(self, name: str) -> AbstractContextManager[None]:
-        """Show what is tracked within the block, and at its end that the step is done."""
+    def begins(self, words: str, done: float) -> None:
+        """A part begins, up to which the share `done` is done."""
+        ...
+
+    def progressed(self, what: str, count: int, total: int, done: float) -> None:
+        """Within the part `count` of `total` `what` are done, and of the whole run the share `done`."""
+        ...
+
+    def ends(self, told: str) -> None:
+        """The part ends; `told` is its line."""
+        ...
+
+    def close(self) -> None:
+        """The command ends, perhaps within a part."""
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Pace:
+    """Time left, by the share of the run that was done since the first look at it."""
+
+    _start: tuple[float, float] | None = None
+
+    def left(self, done: float) -> str:
+        """`2 min 05 s left`; empty where it can't be said yet."""
+        now = time.monotonic()
+        started, before = self._start = self._start or (now, done)
+        if done - before < 0.01 or now - started < 1:
+            return ""
+        return f"about {span((now - started) * (1 - done) / (done - before))} left in all"
+
+
+@dataclass
 class Lines:
-    """At most one line a step every `every` seconds, and one when it is done.
+    """A line for each part, and within it at most one every `every` seconds.
 
     Attributes:
         write: takes one line.
@@ -35,86 +61,71 @@ class Lines:
 
     write: Callable[[str], None]
     every: float = 10.0
+    _words: str = ""
+    _told: float = field(default_factory=time.monotonic)
+    _pace: _Pace = field(default_factory=_Pace)
 
     def say(self, line: str) -> None:
         self.write(line)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = began = told = time.monotonic()
+    def begins(self, words: str, done: float) -> None:
+        self._words, self._told = words, time.monotonic()
+        self._pace.left(done)
 
-        def hear(what: str, done: int, total: int) -> None:
-            nonlocal began, told
-            now = time.monotonic()
-            if done == 0:
-                began = now
-            elif now - told >= self.every:
-                told = now
-                self.write(f"{name}: {done:,} of {total:,} {what}, {_pace(done, total, now - began)}")
+    def progressed(self, what: str, count: int, total: int, done: float) -> None:
+        if count == 0 or time.monotonic() - self._told < self.every:
+            return
+        self._told = time.monotonic()
+        left = self._pace.left(done)
+        self.write(f"{self._words}: {count:,} of {total:,} {what}" + f"; {left}" * bool(left))
 
-        with listening(hear):
-            yield
-        self.write(f"{name}: done in {_span(time.monotonic() - started)}")
+    def ends(self, told: str) -> None:
+        self.write(told)
+
+    def close(self) -> None:
+        pass
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bar:
-    """One bar for the step at work; what is done stays above it as a line."""
+    """A bar of the part at work above one of the whole run; what is done stays above both as a line."""
 
     console: Console
+    _pace: _Pace = field(default_factory=_Pace)
+    _progress: Progress | None = None
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            shown = progress.add_task(name, total=None)
+    def begins(self, words: str, done: float) -> None:
+        part, said = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[said]}"))
+        self._progress = Progress(part, BarColumn(), said, console=self.console, transient=True)
+        self._progress.add_task(words, total=None, said="")
+        self._progress.update(self._progress.add_task("the whole run", total=1, said=""), completed=done)
+        self._pace.left(done)
+        self._progress.start()
 
-            def hear(what: str, done: int, total: int) -> None:
-                if done == 0:
-                    progress.reset(shown, description=f"{name}: {what}", total=total)
-                progress.update(shown, completed=done)
+    def progressed(self, what: str, count: int, total: int, done: float) -> None:
+        if self._progress is None:
+            return
+        part, whole = self._progress.tasks
+        said = f"{count:,} of {total:,} {what}"
+        self._progress.update(part.id, completed=count, total=total, said=said)
+        shown = max(done, whole.completed)
+        said = " ".join(filter(None, (f"{100 * shown:.0f} %", self._pace.left(shown))))
+        self._progress.update(whole.id, completed=shown, said=said)
 
-            with listening(hear):
-                yield
-        took = _span(time.monotonic() - started)
-        self.console.print(Text.assemble(("✓ ", "green"), name, (f" {took}", "dim")))
+    def ends(self, told: str) -> None:
+        self.close()
+        self.console.print(Text.assemble(("✓ ", "green"), told), soft_wrap=True)
 
-
-class _Count(MofNCompleteColumn):
-    """Empty where nothing is counted, rather than `0/?`."""
-
-    def render(self, task: Task) -> Text:
-        return Text() if task.total is None else super().render(task)
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.1f}/s" if task.speed else "", style="progress.data.speed")
-
-
-def _pace(done: int, total: int, seconds: float) -> str:
-    return f"{done / seconds:,.1f}/s, {_span((total - done) * seconds / done)} left"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-def display_on(console: Console) -> Display:
+def display_on(console: Console) -> Lines | Bar:
     """A bar where `console` is a terminal, else plain lines on it."""
     if console.is_terminal:
         return Bar(console)

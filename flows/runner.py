@@ -1,17 +1,22 @@
 """Carrying out an order: what every runner does, whoever performs the steps."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleaner.config import Config
-from cleaner.errors import RunError
-from cleaner.loop.asking import Ask, ask_people
-from cleaner.loop.results import conclude
-from cleaner.loop.rounds import done, plan
+from cleaner.errors import CleanerError, RunError, WaitsForPeople
+from cleaner.loop.asking import ask_people
+from cleaner.loop.results import conclude, concluded
+from cleaner.loop.rounds import MANIFEST_STEP, Begins, Ends, Line, done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
+from cleaner.progress import listening
 from cleaner.run.finished import damage, read_summary, withdraw
+from cleaner.run.state import Doing, Journal
 from cleaner.run.steps import Step, perform
+from cleaner.words import span
 from flows.progress_bar import Display
 
 
@@ -40,13 +45,14 @@ class Order:
 def carry_out(
     run: Run,
     perform_step: Callable[[Step], object],
+    display: Display,
     *,
-    say: Callable[[str], None],
     begin: Callable[[], None] = lambda: None,
 ) -> None:
     """Hold the run against other commands, `begin`, do what the plan says is missing, and write the results.
 
-    Results of before that other settings or answers led to are withdrawn first; `say` hears of it.
+    Results of before that other settings or answers led to are withdrawn first. What the run has come to is shown on
+    `display` and written down as it goes.
 
     Raises:
         RunLocked: another command works on the run.
@@ -56,18 +62,101 @@ def carry_out(
     with run.store.locked():
         begin()
         remember(run)
-        if not _results_are_of(run):
-            _withdraw(folder, say)
-        for item in plan(run):
-            if not (done(run, item) if isinstance(item, Ask) else all(done(run, step) for step in item)):
-                _withdraw(folder, say)
-            if isinstance(item, Ask):
-                ask_people(run, item)
-            else:
-                for step in item:
-                    if not done(run, step):
-                        perform_step(step)
-        conclude(run)
+        journal = Journal(folder)
+        for note in run.notes:
+            display.say(note)
+        with closing(display), _leaving(journal):
+            if not _results_are_of(run):
+                _withdraw(folder, display)
+            _carry_out(run, perform_step, _Telling(display, journal))
+
+
+def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Telling") -> None:
+    walk, steps = plan(run), list[Step]()
+    while True:
+        try:
+            item = next(walk)
+        except StopIteration as end:
+            line: Line = end.value
+            break
+        if isinstance(item, Begins):
+            telling.begins(item)
+        elif isinstance(item, Ends):
+            telling.ends(item)
+        elif isinstance(item, list):
+            steps += item
+            missing = [step for step in item if not done(run, step)]
+            for step in missing:
+                _withdraw(run.store.folder, telling.display)
+                with telling.step(item.index(step), len(item)):
+                    perform_step(step)
+            if item[-1].name == MANIFEST_STEP:
+                telling.journal.has_manifest(item[-1].output)
+        else:
+            if not done(run, item):
+                _withdraw(run.store.folder, telling.display)
+            ask_people(run, item)
+    if not concluded(run, line):
+        with telling.step(0, 1):
+            conclude(run, line, steps)
+    telling.ends(Ends(""))
+
+
+@dataclass
+class _Telling:
+    """Tells the display and the journal of each part, in which something is left to do, how far it is."""
+
+    display: Display
+    journal: Journal
+    part: Begins = field(default_factory=lambda: Begins("", 0.0, 0.0))
+    shown: bool = False
+    _started: float = field(default_factory=time.monotonic)
+
+    def begins(self, part: Begins) -> None:
+        self.part, self.shown, self._started = part, False, time.monotonic()
+        self.journal.begins(part.words, part.before)
+
+    def ends(self, end: Ends) -> None:
+        told = f"{self.part.words}: {end.words}" if end.words else self.part.words
+        self.journal.ends(told)
+        if self.shown:
+            self.display.ends(f"{told} ({span(time.monotonic() - self._started)})")
+
+    @contextmanager
+    def step(self, number: int, of: int) -> Iterator[None]:
+        """Within the block the `number`th of the `of` steps that come next is performed."""
+        if not self.shown:
+            self.shown = True
+            self.display.begins(self.part.words, self.part.before)
+
+        def hear(what: str, count: int, total: int) -> None:
+            share = (number + count / max(total, 1)) / of
+            done = self.part.before + (self.part.after - self.part.before) * share
+            self.journal.progressed(done)
+            self.display.progressed(what, count, total, done)
+
+        with listening(hear):
+            yield
+
+
+@contextmanager
+def _leaving(journal: Journal) -> Iterator[None]:
+    """Write down how the command ends."""
+    try:
+        yield
+    except WaitsForPeople as wait:
+        journal.leaves(Doing.WAITING, str(wait))
+        raise
+    except CleanerError as error:
+        journal.leaves(Doing.STOPPED, str(error))
+        raise
+    except KeyboardInterrupt:
+        journal.leaves(Doing.STOPPED, "it was interrupted")
+        raise
+    except BaseException as error:
+        journal.leaves(Doing.STOPPED, f"a bug in cleaner ({type(error).__name__})")
+        raise
+    journal.leaves(Doing.FINISHED, "finished")
 
 
 def _results_are_of(run: Run) -> bool:
@@ -79,9 +168,9 @@ def _results_are_of(run: Run) -> bool:
     return summary is not None and summary.get("order") == run.origin.digest and not damage(run.store.folder)
 
 
-def _withdraw(folder: Path, say: Callable[[str], None]) -> None:
+def _withdraw(folder: Path, display: Display) -> None:
     if gone := withdraw(folder):
-        say(f"the results of before no longer hold and are taken away until new ones are there: {', '.join(gone)}")
+        display.say(f"results of before no longer hold and are taken away until new ones are there: {', '.join(gone)}")
 
 
 def run_here(run: Run, display: Display) -> None:
@@ -90,9 +179,4 @@ def run_here(run: Run, display: Display) -> None:
     Raises:
         WaitsForPeople: answers are missing.
     """
-
-    def perform_step(step: Step) -> None:
-        with display.step(step.name):
-            perform(run.store, step)
-
-    carry_out(run, perform_step, say=display.say)
+    carry_out(run, lambda step: perform(run.store, step), display)

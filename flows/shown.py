@@ -1,137 +1,182 @@
-"""What the command line says of a run. Every number here is in one of the run's files too."""
+"""What the command line says of a run. Every number here is in one of the run's files too.
+
+Looking takes no lock, writes nothing, and needs neither the data set nor what computes features.
+"""
 
 import json
 from collections.abc import Iterable
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cleaner import parts
 from cleaner.config import assign
-from cleaner.errors import InputError, RunError, RunLocked, nearest
-from cleaner.loop.asking import Ask
-from cleaner.loop.results import SUMMARY
-from cleaner.loop.rounds import Item, done, plan
-from cleaner.loop.runs import Run, reopen
+from cleaner.data.sources import source_at
+from cleaner.errors import InputError, RunError, nearest
+from cleaner.run.finished import (
+    CLEAN_CSV,
+    MANIFEST_FILE,
+    REPORT,
+    VERDICTS_FILE,
+    damage,
+    read_result,
+    read_summary,
+)
+from cleaner.run.origin import origin_of
+from cleaner.run.state import Doing, State, read_state
+from cleaner.run.store import Store
+from cleaner.tables import text
+from cleaner.words import SCORE, STAGES, counted, span
+
+_GO_ON = "give the same `cleaner clean` command again to go on"
+_COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
 
 
-def show_summary(folder: Path) -> None:
-    """What a finished run found, and where it put it."""
-    console = Console()
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    console.print(
-        f"{summary['samples']:,} samples, {summary['classes']:,} classes: {summary['kept']:,} kept,"
-        f" {summary['relabelled']:,} relabelled, {summary['dropped']:,} dropped",
-        highlight=False,
-    )
-    console.print(_table(("stage", "round", "judged", "kept", "relabelled", "dropped"), _rounds(summary)))
-    _say(console, f"to train on: {folder / 'clean.csv'} (and clean.parquet)")
-    _say(console, f"every sample: {folder / 'verdicts.parquet'}")
-    _say(console, f"look at the report: {folder / 'report.html'}")
+def show_summary(folder: Path, seconds: float | None = None) -> None:
+    """What a finished run found, where it put it, and what to do next; `seconds` is how long the command took.
+
+    Raises:
+        RunError: its summary is missing or damaged.
+    """
+    console, summary = Console(), _summary(folder)
+    took = "" if seconds is None else f" in {span(seconds)}"
+    counts = ", ".join(f"{summary[name]:,} {name}" for name in ("kept", "relabelled", "dropped"))
+    samples = f"{counted(summary['samples'], 'sample')} of {counted(summary['classes'], 'class', 'classes')}"
+    _say(console, f"{samples}: {counts}{took}")
+    for line in _unreadable(summary):
+        _say(console, line)
+    console.print(_table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
+    _say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
+    _say(console, f"every sample: {folder / VERDICTS_FILE}")
+    _say(console, f"next: look at the report, {folder / REPORT}")
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    summary = read_summary(folder)
+    if summary is None:
+        raise RunError(f"{folder}: the run is not finished; see: cleaner status {folder}")
+    return summary
+
+
+def _unreadable(summary: dict[str, Any]) -> Iterable[str]:
+    """How many files could not be read, why, and three of them."""
+    problems = summary["problems"]
+    if problems:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in problems.items())
+        shown = ", ".join(summary["problem_paths"])
+        yield f"{counted(sum(problems.values()), 'unreadable file')}: {reasons}; for example {shown}"
 
 
 def _rounds(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    counts = ("judged", "positives", "relabelled", "dropped")
+    """The rounds in which anything was judged."""
     return [
-        (entry["stage"], str(entry["round"]), *(f"{entry[count]:,}" for count in counts)) for entry in summary["stages"]
+        (
+            STAGES[entry["stage"]] + ", by people" * entry["by_people"],
+            str(entry["round"]),
+            *(f"{entry[count]:,}" for count in ("judged", *_COUNTS.values())),
+        )
+        for entry in summary["stages"]
+        if entry["judged"]
     ]
 
 
-def show_status(folder: Path) -> None:
+def show_status(folder: Path, *, as_json: bool) -> None:
     """Where a run is, and what it waits for.
 
     Raises:
-        RunError: no run lies in `folder`.
+        RunError: no run lies in `folder`, or its files are damaged.
     """
-    run = reopen(folder)
-    missing = _first_missing(run)
+    origin_of(folder)
+    state, summary = read_state(folder), read_summary(folder)
+    if summary is not None and (problem := damage(folder)):
+        raise RunError(problem)
+    if as_json:
+        said = None if state is None else state.model_dump(mode="json")
+        ended = bool(state and state.doing is Doing.WORKING and state.ended)
+        _say(Console(), json.dumps({"state": said, "ended": ended, "summary": summary}, indent=2))
+        return
     console = Console()
-    if _at_work(run):
-        _say(console, f"{folder}: a command works on it")
-    if isinstance(missing, Ask):
-        todo = run.reviewer.todo(missing.batch, run.store.reviews) if run.reviewer else ""
-        _say(console, f"{folder}: waits for people at {missing.stage}, round {missing.round}: {todo}")
-    elif missing is not None:
-        names = ", ".join(step.name for step in missing if not done(run, step))
-        _say(console, f"{folder}: next comes {names}; give the same `cleaner clean` command again")
-    elif (folder / SUMMARY).exists():
-        _say(console, f"{folder}: finished")
+    _say(console, f"{folder}: {_where(state)}")
+    if state is not None and state.doing is not Doing.FINISHED:
+        for line in state.told:
+            _say(console, f"  done: {line}")
+    elif summary is not None:
         show_summary(folder)
-    else:
-        _say(console, f"{folder}: only the results are to be written; give the same `cleaner clean` command again")
 
 
-def _first_missing(run: Run) -> Item | None:
-    """The first item of the plan with something to do."""
-    return next((item for item in plan(run) if not _is_done(run, item)), None)
+def _where(state: State | None) -> str:
+    if state is None:
+        return f"nothing is done yet; {_GO_ON}"
+    if state.doing is Doing.FINISHED:
+        return "finished"
+    if state.doing is Doing.WAITING:
+        return f"waits for people: {state.words}"
+    if state.doing is Doing.STOPPED:
+        return f"stopped: {state.words}; {_GO_ON}"
+    if state.ended:
+        return f"was ended while {state.words}; {_GO_ON}"
+    since = state.since.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"at work since {since} (process {state.pid} on {state.host}), {100 * state.done:.0f} % done: {state.words}"
 
 
-def _is_done(run: Run, item: Item) -> bool:
-    return done(run, item) if isinstance(item, Ask) else all(done(run, step) for step in item)
-
-
-def _at_work(run: Run) -> bool:
-    try:
-        with run.store.locked():
-            return False
-    except RunLocked:
-        return True
-
-
-def show_sample(folder: Path, sample: str) -> None:
+def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
     """Every verdict on one sample, and what stands.
 
     Raises:
         InputError: no such sample.
+        RunError: no run lies in `folder`, or its files are damaged.
     """
-    run = reopen(folder)
-    manifest = _manifest(run)
-    row = _row_of(manifest, sample)
-    said = manifest.slice(row, 1).to_pylist()[0]
+    origin_of(folder)
+    summary = read_summary(folder)
+    manifest = _manifest(folder, finished=summary is not None)
+    said = manifest.slice(_row_of(manifest, sample), 1).to_pylist()[0]
+    verdicts = Store(folder).ledger.explain(said["sample_id"]).to_pylist()
+    stands = None
+    if summary is not None:
+        (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
+    if as_json:
+        everything = {"sample": said, "verdicts": verdicts, "stands": stands}
+        _say(Console(), json.dumps(everything, indent=2, default=str, ensure_ascii=False))
+        return
     console = Console()
     _say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
     if said["problem"]:
         _say(console, f"can't be used: {said['problem']}")
-    verdicts = run.store.ledger.explain(said["sample_id"]).to_pylist()
     columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
-    console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in verdicts]))
-    if (folder / SUMMARY).exists():
-        _say(console, _standing(folder, said["sample_id"]))
-    else:
-        _say(console, "the run is not finished; see: cleaner status")
+    shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in verdicts]
+    console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
+    if stands is None:
+        _say(console, f"the run is not finished; see: cleaner status {folder}")
+        return
+    if any(verdict["stage"] in ("coarse", "fine") for verdict in verdicts):
+        _say(console, SCORE)
+    label = f" as {stands['new_label']}" if stands["new_label"] else ""
+    _say(console, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
 
 
-def _manifest(run: Run) -> pa.Table:
-    reached = takewhile(lambda item: _is_done(run, item), plan(run))
-    for item in reached:
-        for step in item if isinstance(item, list) else []:
-            if step.name == "manifest":
-                return run.store.read(step.output)
-    raise RunError(f"{run.store.folder}: its images are not read yet; give the same `cleaner clean` command again")
+def _manifest(folder: Path, *, finished: bool) -> pa.Table:
+    if finished:
+        return read_result(folder, MANIFEST_FILE)
+    state = read_state(folder)
+    if state is None or not state.manifest:
+        raise RunError(f"{folder}: its images are not read yet; {_GO_ON}")
+    return Store(folder).read(state.manifest)
 
 
 def _row_of(manifest: pa.Table, sample: str) -> int:
     for column in ("sample_id", "path"):
-        row = pc.index(manifest.column(column), sample).as_py()
+        row = pc.index(manifest.column(column), text(sample)).as_py()
         if row >= 0:
             return row
     names = manifest.column("path").to_pylist()
     close = [name for name in names if Path(name).name == Path(sample).name][:3]
     hint = f" (did you mean {', '.join(close)}?)" if close else nearest(sample, names) if len(names) < 10_000 else ""
     raise InputError(f"no sample {sample}{hint}; SAMPLE is a sample_id or a path as in verdicts.parquet")
-
-
-def _standing(folder: Path, sample_id: str) -> str:
-    (stands,) = pq.read_table(folder / "verdicts.parquet", filters=[("sample_id", "=", sample_id)]).to_pylist()
-    label = f" as {stands['new_label']}" if stands["new_label"] else ""
-    return f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})"
 
 
 def show_export(folder: Path, form: str, out: Path, assignments: list[str]) -> None:
@@ -144,11 +189,10 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str]) -> N
     for assignment in assignments:
         assign(settings, assignment)
     exporter = parts.make("exporters", form, settings)
-    run = reopen(folder)
-    files = [folder / name for name in ("verdicts.parquet", "manifest.parquet")]
-    if not (folder / SUMMARY).exists():
-        raise RunError(f"{folder}: the run is not finished; see: cleaner status {folder}")
-    count = exporter.export(*(pq.read_table(file) for file in files), run.source, out)
+    origin = origin_of(folder)
+    _summary(folder)
+    tables = [read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE)]
+    count = exporter.export(*tables, source_at(origin.form, origin.source), out)
     _say(Console(), f"{count:,} samples: {out}")
 
 

@@ -4,11 +4,14 @@ A *model* here is one softmax head with its own training samples and its own pen
 side in one matrix, so that a pass over the samples is two large products whatever the number of models.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import torch
+
+from cleaner.progress import track
 
 _BLOCK_SIZE = 2**23
 _BIAS_CURVATURE = 0.5
@@ -65,8 +68,10 @@ def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, p
     heads = _start(samples, len(variances), counts)
     ahead, speed = Heads(heads.weights.clone(), heads.bias.clone()), 1.0
     step = 1 / (0.5 * variances[:, None] + penalties[None, :])[:, :, None]
+    spans = list(blocks(len(samples.labels), samples.rows_at_once))
+    learning = track(chain.from_iterable([spans] * passes), passes * len(spans), "blocks learnt")
     for _ in range(passes):
-        slope = _slope(samples, ahead, counts)
+        slope = _slope(samples, ahead, counts, islice(learning, len(spans)))
         slope.weights += penalties[None, :, None] * ahead.weights
         weights = ahead.weights - step * slope.weights
         bias = ahead.bias - slope.bias / _BIAS_CURVATURE
@@ -88,10 +93,10 @@ def _start(samples: Samples, width: int, counts: torch.Tensor) -> Heads:
     return Heads(torch.zeros(width, models, classes, device=bias.device), bias)
 
 
-def _slope(samples: Samples, heads: Heads, counts: torch.Tensor) -> Heads:
-    """The gradient of the mean cross-entropy."""
+def _slope(samples: Samples, heads: Heads, counts: torch.Tensor, spans: Iterable[slice]) -> Heads:
+    """The gradient of the mean cross-entropy; `spans` cover the samples."""
     weights, bias = torch.zeros_like(heads.weights), torch.zeros_like(heads.bias)
-    for rows in blocks(len(samples.labels), samples.rows_at_once):
+    for rows in spans:
         points = samples.points[rows].float()
         error = torch.softmax(heads.logits(points), 2)
         error.scatter_add_(2, samples.labels[rows, None, None].expand(-1, error.shape[1], 1), -torch.ones_like(error))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cleaner.evidence.crossfit import Features
+from cleaner.progress import track
 
 _BLOCK = 4_096
 _WIDTH = 256
@@ -43,7 +44,8 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
     if len(rows) > 1:
         index = _index(small)
         enough = similarity - _SLACK * (1 - similarity**2) / _WIDTH**0.5
-        for start, stop in _spans(len(rows)):
+        spans = list(_spans(len(rows)))
+        for start, stop in track(spans, len(spans), "blocks compared"):
             cosines, found = index.search(small[start:stop], min(neighbours + 1, len(rows)))
             query, place = np.nonzero((cosines >= enough) & (found >= 0))
             keys.append(_keys(query + start, found[query, place], len(rows)))

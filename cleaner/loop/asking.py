@@ -12,6 +12,7 @@ from cleaner.run.files import digest
 from cleaner.run.ledger import ANSWERS_PART
 from cleaner.stages.small_classes import removals
 from cleaner.tables import Classes
+from cleaner.words import STAGES
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def ask_people(run: Run, ask: Ask) -> None:
     _store(run, ask, answers, verdicts)
     if missing := len(asked) - len(answers):
         todo = run.reviewer.todo(ask.batch, run.store.reviews)
-        raise WaitsForPeople(f"{ask.stage}: {missing} of {len(asked)} answers are missing; {todo}")
+        raise WaitsForPeople(f"{STAGES[ask.stage]}: {missing:,} of {len(asked):,} answers are missing; {todo}")
 
 
 def unanswered(run: Run, ask: Ask) -> int:

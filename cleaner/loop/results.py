@@ -5,10 +5,11 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from cleaner.data.exporters import clean
-from cleaner.loop.rounds import Judged, Line, follow
+from cleaner.loop.rounds import Judged, Line
 from cleaner.loop.runs import Run
 from cleaner.pages.report import write_report
 from cleaner.run.files import write_atomically, write_json, write_table
@@ -30,16 +31,18 @@ from cleaner.tables import CLEAN, EVIDENCE, Action, Classes, array
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
-def conclude(run: Run) -> dict[str, Any]:
-    """Write the results of a run whose plan has ended, unless they are there; returns what `summary.json` says.
+def concluded(run: Run, line: Line) -> bool:
+    """Whether the results of a plan that has come to `line` lie there, whole."""
+    before = read_summary(run.store.folder)
+    return before is not None and before["versions"].get("standing") == line.final and not damage(run.store.folder)
+
+
+def conclude(run: Run, line: Line, steps: list[Step]) -> None:
+    """Write the results of a plan that has come to `line` by `steps`; those of before are withdrawn first.
 
     Raises:
         StorageError: the disk refused a write.
     """
-    line, steps = follow(run)
-    before = read_summary(run.store.folder)
-    if before is not None and before["versions"].get("standing") == line.final and not damage(run.store.folder):
-        return before
     manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
     summary = _summary(run, line, steps)
     folder = run.store.folder
@@ -61,7 +64,6 @@ def conclude(run: Run) -> dict[str, Any]:
         Classes.of(manifest).names,
     )
     write_json(folder / SUMMARY, summary)
-    return summary
 
 
 def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
@@ -83,12 +85,14 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
         "stages": [_round(run, line, judged, seconds) for judged in line.judged],
         "convergence": line.ended,
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
-        "problems": dict(sorted(problems.items())),
+        "problems": dict(problems.most_common()),
+        "problem_paths": array(manifest.filter(pa.array(~usable)).slice(0, 3), "path").tolist(),
         "versions": {
             "data": run.origin.fingerprint,
             "weights": line.backbone,
             "ledger": line.parts,
             "standing": line.final,
+            "duplicates": line.twins,
             "libraries": {name: version(name) for name in LIBRARIES},
         },
         "seconds": round(sum(seconds.values()), 2),

@@ -18,7 +18,7 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
-from cleaner.evidence.features import ShardedFeatures, choose, embed
+from cleaner.evidence.features import PIXELS, ShardedFeatures, choose, embed
 from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.runs import Run
 from cleaner.people.review import batch, candidate_batch
@@ -27,7 +27,9 @@ from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
 from cleaner.tables import Action, Classes, array
+from cleaner.words import STAGES, counted
 
+MANIFEST_STEP = "manifest"
 STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
 
 
@@ -42,6 +44,23 @@ class Judged:
     evidence: str = ""
 
 
+@dataclass(frozen=True)
+class Begins:
+    """A part of the run begins: in a person's words, and which shares of the whole run, in [0, 1], are estimated to be
+    done before and after it."""
+
+    words: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What came of the part that began last, in a person's words."""
+
+    words: str
+
+
 @dataclass
 class Line:
     """What a plan has come to: the names of the outputs that this state of the data set follows from.
@@ -51,6 +70,7 @@ class Line:
         judged: the rounds so far.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
         final: what stands in the end.
+        outline: of each part of the run the shares of it that are done before and after.
     """
 
     listing: str = ""
@@ -64,26 +84,59 @@ class Line:
     judged: list[Judged] = field(default_factory=list)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     final: str = ""
+    outline: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def begins(self, part: str, words: str) -> Begins:
+        return Begins(words, *self.outline.get(part, self.outline[part.partition("-")[0]]))
 
 
-Item = list[Step] | Ask
+Item = list[Step] | Ask | Begins | Ends
 Plan = Generator[Item, None, Line]
 
 
 def plan(run: Run) -> Plan:
     """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line."""
-    line = Line()
+    line = Line(outline=_outline(run, by_network=run.config.features.backbone != PIXELS))
     yield from _scan(run, line)
     yield from _embed(run, line)
     yield from _find_duplicates(run, line)
     yield from _image_noise(run, line)
     yield from _label_noise(run, line, "coarse", run.config.coarse)
     yield from _label_noise(run, line, "fine", run.config.fine)
+    yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
     parts = (*_answers_to_other_batches(run, line), *line.parts)
     line.final = yield from _one(Step("final-standing", stand, (line.manifest, *parts)))
+    small = counted(run.store.rows(line.small), "class keeps", "classes keep")
+    yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
+    yield line.begins("results", "writing the results")
     return line
+
+
+_COSTS = {"reading": 3.0, "features": 0.5, "duplicates": 0.5, "image_noise": 0.5, "settling": 0.2, "results": 0.5}
+_COST_BY_NETWORK = 12.0
+_COST_OF_A_ROUND = 0.4
+_COST_OF_TRAINING = 60.0
+
+
+def _outline(run: Run, *, by_network: bool) -> dict[str, tuple[float, float]]:
+    """Of each part the shares of the run before and after it, by about how many milliseconds an image costs on a core;
+    `coarse` and `fine` stand for rounds beyond their caps."""
+    costs = dict(_COSTS)
+    if by_network:
+        costs["features"] = _COST_BY_NETWORK
+    for stage in ("coarse", "fine"):
+        each = _COST_OF_A_ROUND if run.predictors[stage].folds_together else _COST_OF_TRAINING
+        rounds = getattr(run.config, stage).max_rounds
+        costs |= {f"{stage}-{number}": each for number in range(1, rounds + 1)} | {stage: 0.0}
+    order = ["reading", "features", "duplicates", "image_noise", *(name for name in costs if name not in _COSTS)]
+    order += ["settling", "results"]
+    total, before, found = sum(costs.values()), 0.0, {}
+    for name in order:
+        found[name] = (before / total, (before + costs[name]) / total)
+        before += costs[name]
+    return found
 
 
 def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
@@ -98,18 +151,6 @@ def _question(part: str) -> str:
     return part.rsplit("-", 3)[0]
 
 
-def follow(run: Run) -> tuple[Line, list[Step]]:
-    """The line of a plan whose every item is done, and the steps on the way."""
-    walk = plan(run)
-    steps: list[Step] = []
-    while True:
-        try:
-            item = next(walk)
-        except StopIteration as end:
-            return end.value, steps
-        steps += item if isinstance(item, list) else []
-
-
 def done(run: Run, item: Step | Ask) -> bool:
     """Whether an item needs no more work."""
     return run.store.has(item.output) if isinstance(item, Step) else unanswered(run, item) == 0
@@ -121,12 +162,21 @@ def _one(step: Step) -> Generator[Item, None, str]:
 
 
 def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
+    yield line.begins("reading", "reading the images")
     settings = {"fingerprint": run.origin.fingerprint}
     line.listing = yield from _one(Step("listing", list_source, (), settings, {"source": run.source}))
     count = run.store.rows(line.listing)
     shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
     yield list(shards)
-    line.manifest = yield from _one(Step("manifest", gather, tuple(shard.output for shard in shards)))
+    line.manifest = yield from _one(Step(MANIFEST_STEP, gather, tuple(shard.output for shard in shards)))
+    yield Ends(_what_was_read(run.store.read(line.manifest)))
+
+
+def _what_was_read(manifest: pa.Table) -> str:
+    classes = counted(len(Classes.of(manifest).names), "class", "classes")
+    said = f"{counted(len(manifest), 'image')} of {classes}"
+    unusable = len(manifest) - manifest.column("problem").null_count
+    return f"{said}, {unusable:,} of them unreadable" if unusable else said
 
 
 def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
@@ -161,6 +211,9 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
     manifest = run.store.read(line.manifest)
     backbone = choose(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, manifest=manifest)
     line.backbone = sayable(backbone)
+    line.outline = _outline(run, by_network=backbone.name != PIXELS)
+    what = "their pixels" if backbone.name == PIXELS else f"{backbone.name} at {backbone.image_size} pixels"
+    yield line.begins("features", f"computing what the images look like, by {what}")
     steps = []
     for start in range(0, len(manifest), wanted.shard):
         span = {"start": start, "stop": min(start + wanted.shard, len(manifest))}
@@ -169,14 +222,19 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
         steps.append(Step(f"features-{start}", embed, (line.manifest,), settings, surroundings))
     yield list(steps)
     line.shards = tuple(step.output for step in steps)
+    yield Ends("")
 
 
 def _find_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
+    yield line.begins("duplicates", "looking for duplicates")
     settings = {"similarity": run.config.duplicates.similarity, "max_pixels": run.config.scan.max_pixels}
     surroundings = {"source": run.source, "workers": run.workers}
     inputs = (line.manifest, *line.shards)
     line.twins = yield from _one(Step("duplicates", duplicates.duplicates, inputs, settings, surroundings))
-    yield from _judge(line, Judged("duplicates", 1), duplicates.verdicts, (line.manifest, line.twins), {})
+    part = yield from _judge(line, Judged("duplicates", 1), duplicates.verdicts, (line.manifest, line.twins), {})
+    copies, twins = len(run.store.read(part)), run.store.read(line.twins)
+    like = len(twins) - pc.count_distinct(twins.column("group")).as_py() - copies
+    yield Ends(f"{counted(copies, 'extra copy', 'extra copies')}, {counted(like, 'near-duplicate')}")
 
 
 def _judge(
@@ -191,6 +249,7 @@ def _judge(
 
 def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
     wanted = run.config.image_noise
+    yield line.begins("image_noise", "looking for junk images")
     seeds = Judged("image_noise", 0)
     yield from _judge(line, seeds, image_noise.seed_verdicts, (line.manifest,), {"seeds": run.seeds})
     settings = {"limit": wanted.candidates, "seed": run.config.seed}
@@ -202,29 +261,40 @@ def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
         asked = Step("image_noise-batch", candidate_batch, inputs, {"seed": run.config.seed})
         yield from _put_before_people(run, line, asked, "image_noise", 0, standing)
     yield from _noise_rounds(run, line)
+    end = line.ended["image_noise"]
+    yield Ends(f"{end['found']:,} found; {end['why']}" if end["rounds"] else end["why"])
 
 
 def _noise_rounds(run: Run, line: Line) -> Generator[Item, None, None]:
     wanted = run.config.image_noise
     settings = {"threshold": wanted.threshold, "folds": run.config.folds, "seed": run.config.seed}
+    found = 0
     for number in range(1, wanted.max_rounds + 1):
         step = Step(f"image_noise-{number}-marks", image_noise.marks, (line.manifest, *line.parts))
         marks = yield from _one(step)
         if not pc.any(run.store.read(marks).column("junk")).as_py():
-            line.ended["image_noise"] = _end(True, 0, "nobody has marked junk yet; candidates are proposed for review")
+            proposed = counted(run.store.rows(line.candidates), "candidate is", "candidates are")
+            why = f"nobody has marked any, so none was looked for; {proposed} proposed for a review"
+            line.ended["image_noise"] = _end(False, 0, why)
             return
         inputs = (line.manifest, marks, line.twins, *line.shards)
         judged = Judged("image_noise", number)
         part = yield from _judge(line, judged, image_noise.verdicts, inputs, {"round": number, **settings})
-        found = count_dropped(run.store.read(part))
-        if found == 0:
-            line.ended["image_noise"] = _end(True, number, "no new junk")
+        new = count_dropped(run.store.read(part))
+        found += new
+        if new == 0:
+            line.ended["image_noise"] = _end(True, number, "nothing new came") | {"found": found}
             return
-    line.ended["image_noise"] = _end(False, number, f"the cap on rounds; {found} new junk images in the last")
+    why = f"stopped at the most rounds allowed, {number}; the last still found {new:,}"
+    line.ended["image_noise"] = _end(False, number, why) | {"found": found}
 
 
 def _end(converged: bool, rounds: int, why: str) -> dict[str, Any]:
     return {"converged": converged, "rounds": rounds, "why": why}
+
+
+def count_doubted(verdicts: pa.Table) -> int:
+    return pc.sum(pc.not_equal(verdicts.column("action"), Action.KEEP.value)).as_py() or 0
 
 
 def count_dropped(verdicts: pa.Table) -> int:
@@ -244,8 +314,10 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
 
 def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split, number: int) -> Generator[Item, None, int]:
     """Rounds of one stage, counted on from `number`; returns the last one's number."""
-    first = number + 1
-    for number in range(first, first + split.max_rounds):
+    first, last = number + 1, number + split.max_rounds
+    for number in range(first, last + 1):
+        words = f"looking for {STAGES[stage]}, round {number} of at most {last}"
+        yield line.begins(f"{stage}-{number}", words)
         before = yield from _stand(line, f"{stage}-{number}")
         evidence = yield from _out_of_sample(run, line, stage, number, before)
         inputs = (line.manifest, before, evidence)
@@ -253,10 +325,12 @@ def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split, numb
         judged = Judged(stage, number, before=before, evidence=evidence)
         part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
         new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
+        yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (number > 1))
         if number > 1 and new == 0:
-            line.ended[stage] = _end(True, number, "no new positives")
+            line.ended[stage] = _end(True, number, "nothing was taken back any more")
             return number
-    line.ended[stage] = _end(False, number, f"the cap on rounds; {new} new positives in the last")
+    why = f"stopped at the most rounds allowed, {split.max_rounds}; the last still took {new:,} back"
+    line.ended[stage] = _end(False, number, why)
     return number
 
 

@@ -15,7 +15,7 @@ from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
 from cleaner.run.ledger import ANSWERS_PART
-from cleaner.run.origin import Origin, origin_of, read_origin, write_origin
+from cleaner.run.origin import Origin, read_origin, write_origin
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
@@ -92,15 +92,6 @@ def open_run(
     return replace(run, notes=(said,) if said else ())
 
 
-def reopen(folder: Path) -> Run:
-    """The run that lies in `folder`, as it was last opened, to look at; its data set may be gone.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
-    return _run(folder, origin_of(folder), None)
-
-
 def _run(folder: Path, origin: Origin, workers: int | None) -> Run:
     config = origin.config
     return Run(
@@ -119,7 +110,7 @@ def cores() -> int:
 
 
 def remember(run: Run) -> None:
-    """Write down what this is a run of, so that `reopen` finds it and another data set is refused."""
+    """Write down what this is a run of, so that it is found again and another data set is refused."""
     write_origin(run.store.folder, run.origin)
 
 

@@ -11,8 +11,10 @@ from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
 from cleaner.run.files import write_text
 from cleaner.run.ledger import PERSON
+from cleaner.stages.image_noise import SEEDS
 from cleaner.stages.small_classes import class_counts
 from cleaner.tables import Action, Classes, array
+from cleaner.words import SCORE, STAGES
 
 GALLERY = 48
 PAIRS = 15
@@ -60,7 +62,7 @@ def write_report(
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
-    write_text(path, render("report", summary=summary, pictures=shown, **view))
+    write_text(path, render("report", summary=summary, pictures=shown, words=STAGES, score=SCORE, **view))
 
 
 def _rows(view: dict[str, Any]) -> list[int]:
@@ -74,13 +76,15 @@ def _totals(manifest: pa.Table, standing: pa.Table) -> dict[str, int]:
     usable = manifest.column("problem").is_null().to_numpy()
     action = array(standing, "action")
     by_person = pc.starts_with(standing.column("by"), PERSON).to_numpy()
+    marked = array(standing, "by") == SEEDS
     return {
         "samples": len(manifest),
         "usable": int(usable.sum()),
         "kept": int((usable & (action == Action.KEEP)).sum()),
         "relabelled": int((usable & (action == Action.RELABEL)).sum()),
         "dropped": int((usable & (action == Action.DROP)).sum()),
-        "by_person": int(by_person.sum()),
+        "by_person": int((by_person & ~marked).sum()),
+        "marked": int(marked.sum()),
     }
 
 
@@ -90,7 +94,7 @@ def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
     names = dict.fromkeys([*summary["convergence"], *(entry["stage"] for entry in rounds)])
     return [
         {
-            "name": name,
+            "words": STAGES.get(name, name),
             "points": _points([e["positives"] for e in _by_models(rounds, name)]),
             "end": summary["convergence"].get(name),
         }

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cleaner.errors import StorageError
+from cleaner.tables import text
 
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -76,6 +78,23 @@ def write_json(path: Path, value: Any) -> Path:
 def write_table(path: Path, table: pa.Table) -> Path:
     """Atomically write a Parquet file; the same table gives the same bytes."""
     return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_table(path: Path) -> pa.Table:
+    """A whole Parquet file, memory-mapped. (`pyarrow.parquet.read_table` would import pandas, which takes a while.)"""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        return file.read()
+
+
+def rows_where(path: Path, column: str, value: str) -> pa.Table:
+    """The rows of a Parquet file that have `value` in `column`; of the other columns nothing else is read."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        found = [file.read_row_group(0).slice(0, 0)] if file.num_row_groups else [file.read()]
+        for number in range(file.num_row_groups):
+            equal = pc.equal(file.read_row_group(number, columns=[column]).column(column), text(value))
+            if pc.any(equal).as_py():
+                found.append(file.read_row_group(number).filter(equal))
+    return pa.concat_tables(found)
 
 
 def digest(*values: Any) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cleaner.errors import RunError
-from cleaner.run.files import storage_error
+from cleaner.run.files import read_table, rows_where, storage_error
 
 SUMMARY = "summary.json"
 MANIFEST_FILE = "manifest.parquet"
@@ -53,14 +53,16 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return said
 
 
-def read_result(folder: Path, name: str, **how: Any) -> pa.Table:
-    """One of the result tables; `how` as `pyarrow.parquet.read_table` takes it.
+def read_result(folder: Path, name: str, *, sample_id: str | None = None) -> pa.Table:
+    """One of the result tables, or of it the row of one sample.
 
     Raises:
         RunError: it is missing or damaged.
     """
     try:
-        return pq.read_table(folder / name, partitioning=None, **how)
+        if sample_id is not None:
+            return rows_where(folder / name, "sample_id", sample_id)
+        return read_table(folder / name)
     except (OSError, pa.ArrowException) as error:
         raise RunError(_said(folder / name, error)) from error
 

@@ -5,18 +5,18 @@ says in which order parts came. A part is never changed and never removed, so ev
 folded again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from cleaner.errors import RunError
-from cleaner.run.files import write_table
-from cleaner.tables import STANDING, VERDICTS, Action, array, check
+from cleaner.run.files import read_table, rows_where, write_table
+from cleaner.tables import STANDING, VERDICTS, Action, array, check, text
 
 PERSON = "person:"
 ANSWERS_PART = "-answers-"
@@ -71,18 +71,18 @@ class Ledger:
         Raises:
             RunError: a part is damaged.
         """
-        found = [_read(part, filters=[("sample_id", "=", sample_id)]) for part in self.parts()]
+        found = [_read(part, partial(rows_where, column="sample_id", value=sample_id)) for part in self.parts()]
         named = [
-            table.append_column("part", pa.array([part.stem] * len(table), pa.string()))
+            table.append_column("part", pa.repeat(text(part.stem), len(table)))
             for table, part in zip(found, self.parts(), strict=True)
             if len(table)
         ]
         return pa.concat_tables(named) if named else VERDICTS.append(pa.field("part", pa.string())).empty_table()
 
 
-def _read(part: Path, **how: Any) -> pa.Table:
+def _read(part: Path, read: Callable[[Path], pa.Table] = read_table) -> pa.Table:
     try:
-        return pq.read_table(part, partitioning=None, **how)
+        return read(part)
     except (OSError, pa.ArrowException) as error:
         answers = "restore it from a copy: people's answers are in it"
         remedy = answers if ANSWERS_PART in part.name else "delete it and give the same `cleaner clean` command again"

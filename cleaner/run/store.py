@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from cleaner.errors import RunError, RunLocked
-from cleaner.run.files import storage_error, write_atomically, write_table, write_text
+from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
 
 
@@ -58,7 +58,7 @@ class Store:
             if array.exists():
                 return np.load(array, mmap_mode="r", allow_pickle=False)
             if table.exists():
-                return pq.read_table(table, memory_map=True, partitioning=None)
+                return read_table(table)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _damaged(array if array.exists() else table, error) from error
         if self.ledger.has(name):

@@ -65,22 +65,26 @@ class Beliefs:
         other: int32[n], the likeliest other class.
         other_prob: float64[n] in [0, 1], its probability.
         noise: the share of wrong labels, as estimated.
+        confusion: float64 classes x classes: how often a sample of the row's class is estimated to be given the
+            column's label.
     """
 
     right: np.ndarray
     other: np.ndarray
     other_prob: np.ndarray
     noise: float
+    confusion: np.ndarray
 
 
 def believe(guesses: Guesses) -> Beliefs:
     """Estimate the noise from all samples together, and judge each."""
     if len(guesses.given) == 0:
-        return Beliefs(np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0)
+        return Beliefs(np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, np.eye(guesses.count))
     trial = guesses.take(np.arange(0, len(guesses.given), -(-len(guesses.given) // _TRIAL)))
     exponent = _likeliest_exponent(trial)
     sharp = guesses.sharpened(exponent)
-    joint, rest = _joint(sharp, _confusion(sharp), _frequencies(guesses))
+    confusion = _confusion(sharp)
+    joint, rest = _joint(sharp, confusion, _frequencies(guesses))
     likelihood = joint.sum(1) + rest
     posterior = joint / likelihood[:, None]
     given = guesses.classes == guesses.given[:, None]
@@ -88,7 +92,8 @@ def believe(guesses: Guesses) -> Beliefs:
     others = np.where(given, -1.0, posterior)
     best = others.argmax(1)[:, None]
     other, other_prob = (np.take_along_axis(of, best, 1)[:, 0] for of in (guesses.classes, others))
-    return Beliefs(np.clip(right, 0, 1), other, np.clip(other_prob, 0, 1), float(1 - right.mean()))
+    noise = float(1 - right.mean())
+    return Beliefs(np.clip(right, 0, 1), other, np.clip(other_prob, 0, 1), noise, confusion.table)
 
 
 def _likeliest_exponent(guesses: Guesses) -> float:

@@ -107,21 +107,27 @@ def _table(
         "new_label": pa.array(names[beliefs.other], pa.string(), mask=~becomes),
         "score": beliefs.right.astype(np.float32),
         "by": [by] * len(rows),
-        "reason": _reasons(evidence, manifest.column("label").take(pa.array(rows)), classes),
+        "reason": _reasons(evidence, manifest.column("label").take(pa.array(rows)), classes, beliefs.confusion),
     }
     return pa.table(columns, VERDICTS)
 
 
-def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes) -> list[str]:
-    """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93)`; where the given label ranks 1st, the 2nd beside it."""
+def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: np.ndarray) -> list[str]:
+    """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93); of pears about 0.2 % are labelled apple, of apples 97
+    %`, in other words; where the given label ranks 1st, the 2nd beside it and nothing of how labels are mistaken."""
+    given = classes.encode(labels)
     columns = (array(evidence, name) for name in ("given_rank", "given_prob"))
     ranked = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
     count, reasons = len(classes.names), []
-    for label, rank, prob, tops, probs in zip(labels.to_pylist(), *columns, *ranked, strict=True):
+    for label, own, rank, prob, tops, probs in zip(labels.to_pylist(), given, *columns, *ranked, strict=True):
         reason = f"{label} ranks {_ordinal(rank + 1)} of {count} (p {prob:.2f})"
         rival = 1 if rank == 0 else 0
         if rival < len(tops):
-            reason += f"; {classes.names[tops[rival]]} ranks {_ordinal(rival + 1)} (p {probs[rival]:.2f})"
+            name = classes.names[tops[rival]]
+            reason += f"; {name} ranks {_ordinal(rival + 1)} (p {probs[rival]:.2f})"
+            if rank > 0:
+                mistaken, right = 100 * confusion[tops[rival], own], 100 * confusion[own, own]
+                reason += f"; about {mistaken:.2g} % of {name} and {right:.2g} % of {label} carry this label"
         reasons.append(reason)
     return reasons
 

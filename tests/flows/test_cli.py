@@ -1,6 +1,7 @@
 """The command line as a user meets it: every command is a process of its own."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from command import stopped_before
 from PIL import Image
+
+from cleaner.run.store import Store
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -80,7 +83,7 @@ def test_nothing_heavy_is_imported_to_answer_a_question(command):
 def test_a_look_at_a_run_imports_neither_prefect_nor_what_embeds_images(finished, question):
     code = (
         "import atexit, sys; from flows.cli import main\n"
-        "heavy = {'prefect', 'timm', 'faiss', 'openvino'}\n"
+        "heavy = {'prefect', 'torch', 'timm', 'faiss', 'openvino', 'pandas'}\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sorted(heavy & sys.modules.keys()))))\n"
         "main()"
     )
@@ -138,8 +141,11 @@ def test_progress_to_a_pipe_is_plain_lines(photos, tmp_path):
     result = cleaner(*words)
     assert result.returncode == 0
     assert "\x1b" not in result.stdout + result.stderr
-    assert "manifest: done in" in result.stderr
-    assert all(": done in " in line for line in result.stderr.splitlines())
+    assert "reading the images: 61 images of 2 classes, 1 of them unreadable (" in result.stderr
+    assert "looking for wrong labels, coarse, round 1 of at most 3: " in result.stderr
+    assert "coarse-1" not in result.stdout + result.stderr, "steps' names are for programs"
+    assert "1 unreadable file: 1 no image; for example blue/broken.png" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("next: ")
 
 
 def test_status_tells_a_finished_run(finished):
@@ -148,15 +154,78 @@ def test_status_tells_a_finished_run(finished):
     assert "finished" in result.stdout
 
 
-def test_status_names_the_step_that_comes_next(photos, finished, tmp_path):
+def test_status_tells_a_run_at_work_and_one_whose_command_was_ended(photos, tmp_path):
     run = tmp_path / "run"
-    (run / "steps").mkdir(parents=True)
-    (run / "run.json").write_bytes((finished / "run.json").read_bytes())
-    for output in (finished / "steps").glob("listing-*"):
-        (run / "steps" / output.name).write_bytes(output.read_bytes())
-    result = cleaner("status", run)
-    assert result.returncode == 0
-    assert "next comes scan-0" in result.stdout
+    process = stopped_before("features-", "clean", photos, "--run", run, "--runner", "local")
+    at_work = cleaner("status", run)
+    assert "at work since 20" in at_work.stdout and f"(process {process.pid} on " in at_work.stdout
+    assert "computing what the images look like" in at_work.stdout
+    assert "done: reading the images: 61 images of 2 classes" in at_work.stdout
+    assert cleaner("why", run, "blue/3.png").stdout.splitlines()[-1].startswith("the run is not finished")
+    process.kill()
+    process.communicate()
+    assert "was ended while computing what the images look like" in cleaner("status", run).stdout
+    assert json.loads(cleaner("status", run, "--json").stdout)["ended"] is True
+
+
+def test_looking_needs_neither_the_data_set_nor_a_place_to_write_nor_torch(photos, tmp_path):
+    data, run = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, data)
+    words = ("clean", data, "--run", run, "--runner", "local", "--set", "features.backbone=pixels")
+    assert cleaner(*words).returncode == 0
+    shutil.rmtree(data)
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
+    with Store(run).locked():
+        assert "finished" in cleaner("status", run).stdout
+        assert "stands: " in cleaner("why", run, "blue/3.png").stdout
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
+def test_status_and_why_speak_json(finished):
+    said = json.loads(cleaner("status", finished, "--json").stdout)
+    assert (said["state"]["doing"], said["ended"]) == ("finished", False)
+    assert said["summary"]["samples"] == 61
+    sample = json.loads(cleaner("why", finished, "blue/3.png", "--json").stdout)
+    assert sample["sample"]["label"] == "blue"
+    assert sample["verdicts"][-1]["reason"] and sample["stands"]["action"]
+
+
+RUN_FILES = ["{}", "[]", '{"source": 3}', "", "{"]
+
+
+@pytest.mark.parametrize("content", RUN_FILES)
+@pytest.mark.parametrize("question", ["status", "why blue/3.png", "export --format csv --out x.csv"])
+def test_a_damaged_run_file_is_one_line(finished, tmp_path, content, question):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "run.json").write_text(content)
+    command, *words = question.split()
+    result = cleaner(command, run, *words, cwd=tmp_path)
+    line = complaint(result)
+    assert result.returncode == 2
+    assert f"{run / 'run.json'}: is damaged (" in line and "; restore it, or give --run a new directory" in line
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "truncated"])
+@pytest.mark.parametrize("name", ["verdicts.parquet", "manifest.parquet", "ledger"])
+def test_a_damaged_result_is_one_line_that_names_the_file_and_the_remedy(finished, tmp_path, name, how):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    file = run / name if name != "ledger" else sorted((run / "ledger").iterdir())[-1]
+    content = file.read_bytes()
+    file.unlink() if how == "missing" else file.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
+    if name == "ledger":
+        questions = [] if how == "missing" else [("why", run, "blue/3.png")]
+    else:
+        questions = [
+            ("status", run),
+            ("why", run, "blue/3.png"),
+            ("export", run, "--format", "csv", "--out", run / "x"),
+        ]
+    for question in questions:
+        line = complaint(cleaner(*question))
+        assert line.startswith(f"cleaner: {file}: is {'missing' if how == 'missing' else 'damaged'}")
+        assert "`cleaner clean` command again" in line
 
 
 def test_why_tells_every_verdict_on_a_sample_found_by_path_or_id(finished):

@@ -15,7 +15,7 @@ SUMMARY = {
         {"stage": "fine", "round": 2, "positives": 2, "by_people": True, **ROUND},
     ],
     "convergence": {
-        "image_noise": {"converged": True, "rounds": 0, "why": "nobody has marked junk yet"},
+        "image_noise": {"converged": False, "rounds": 0, "why": "nobody has marked any"},
         "fine": {"converged": True, "rounds": 2, "why": "no new positives"},
     },
     "small_classes": ["with space"],
@@ -54,9 +54,9 @@ def test_it_shows_what_was_dropped_and_relabelled_and_what_could_not_be_read(pag
 def test_it_shows_rounds_convergence_and_small_classes(page):
     text = page.read_text(encoding="utf-8")
     for said in (
-        "fine, by people",
+        "wrong labels, fine, by people",
         "Converged after 2 rounds: no new positives",
-        "nobody has marked junk",
+        "Not looked for: nobody has marked any",
         "Small classes: 1",
     ):
         assert said in text

@@ -69,7 +69,8 @@ def test_hard_images_alone_are_no_noise():
 
 def test_the_reason_says_how_the_given_and_the_likeliest_class_rank():
     reason = judge([0, 1, 2], [[0.07, 0.03, 0.9], [0.1, 0.6, 0.3], [0.0, 0.0, 1.0]]).column("reason").to_pylist()
-    assert reason[0] == "apple ranks 2nd of 3 (p 0.07); plum ranks 1st (p 0.90)"
+    ranks = "apple ranks 2nd of 3 (p 0.07); plum ranks 1st (p 0.90)"
+    assert reason[0] == f"{ranks}; about 30 % of plum and 66 % of apple carry this label"
     assert reason[1] == "pear ranks 1st of 3 (p 0.60); plum ranks 2nd (p 0.30)"
 
 

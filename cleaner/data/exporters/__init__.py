@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from cleaner.data.sources import Source
 from cleaner.errors import InputError
-from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check
+from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check, text
 
 
 class Exporter(Protocol):
@@ -30,7 +30,7 @@ def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:
     table = pa.table({"sample_id": standing.column("sample_id"), "path": standing.column("path"), "label": label})
     for name in extra:
         table = table.append_column(manifest.schema.field(name), manifest.column(name))
-    stands = pc.not_equal(standing.column("action"), Action.DROP.value)
+    stands = pc.not_equal(standing.column("action"), text(Action.DROP))
     return check(table.filter(stands), CLEAN, "clean")
 
 

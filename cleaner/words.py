@@ -1,0 +1,30 @@
+"""What people read in place of the names of stages, and numbers and spans of time as they read them."""
+
+SCORE = (
+    "The score is the probability that the given label is right. It weighs what models that never saw the image think"
+    " it shows against how often each class is estimated to carry this label: where hardly any image of a class does,"
+    " even sure models do not overrule it."
+)
+
+STAGES = {
+    "scan": "unreadable files",
+    "duplicates": "duplicates",
+    "image_noise": "junk images",
+    "coarse": "wrong labels, coarse",
+    "fine": "wrong labels, fine",
+    "small_classes": "small classes",
+}
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 class`, `2,000 classes`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def span(seconds: float) -> str:
+    """`4.2 s`, `2 min 05 s`, `3 h 07 min`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
