@@ -18,6 +18,26 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class Folder(Section):
+    """How a folder of class folders is read."""
+
+    class_depth: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        description="folders on a file's way that make its class: with 2, `fruit/apple/7.jpg` is a `fruit/apple`",
+    )
+
+
+class Table(Section):
+    """How a CSV or Parquet of paths is read."""
+
+    root: Path | None = Field(
+        default=None,
+        description="the folder under which all images must lie, by whatever paths; none: the file's own",
+    )
+
+
 class Scan(Section):
     """How a source is read into the manifest."""
 
@@ -114,6 +134,8 @@ class Config(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**31)
     folds: int = Field(default=5, ge=2, le=50)
+    folder: Folder = Folder()
+    table: Table = Table()
     scan: Scan = Scan()
     features: Features = Features()
     duplicates: Duplicates = Duplicates()
@@ -125,9 +147,16 @@ class Config(Section):
     predictors: dict[str, dict[str, Any]] = Field(default={}, description="settings of a predictor, by its name")
     reviewers: dict[str, dict[str, Any]] = Field(default={}, description="settings of a reviewer, by its name")
 
+    @property
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Each source's settings, by its name."""
+        return {"folder": self.folder.model_dump(), "table": self.table.model_dump()}
 
-def read_config(file: Path | None, assignments: list[str], seed: int | None = None) -> Config:
-    """The defaults, overlaid by the TOML `file`, then by assignments `a.b=value`, then by `seed`.
+
+def read_config(
+    file: Path | None, assignments: list[str], *, seed: int | None = None, root: Path | None = None
+) -> Config:
+    """The defaults, overlaid by the TOML `file`, then by assignments `a.b=value`, then by `seed` and a table's `root`.
 
     Raises:
         ConfigError: with every wrong key and value in one message.
@@ -137,6 +166,8 @@ def read_config(file: Path | None, assignments: list[str], seed: int | None = No
         assign(settings, assignment)
     if seed is not None:
         settings["seed"] = seed
+    if root is not None:
+        assign(settings, f"table.root={root}")
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

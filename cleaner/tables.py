@@ -103,8 +103,8 @@ STANDING = _schema(
 )
 """`verdicts.parquet`: one row a sample, as it stands after all verdicts."""
 
-CLEAN = _schema(sample_id=pa.string(), path=pa.string(), label=pa.string())
-"""`clean.parquet`: what to train on."""
+CLEAN = _schema(sample_id=pa.string(), path=pa.string(), label=pa.string(), given_label=pa.string())
+"""`clean.parquet`: what to train on, then the source's other columns; `given_label` is set where it was changed."""
 
 BATCH = _schema(
     row=pa.int32(),

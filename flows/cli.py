@@ -76,6 +76,10 @@ def demo(
 def clean(
     source: Annotated[Path, Argument(metavar="SOURCE", help="A folder of class folders, or a CSV or Parquet file.")],
     run: Annotated[Path, Option(metavar="DIR", help="The run's directory; a run that is there goes on.")],
+    root: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="The folder under which a table's images must lie; the table's own unless given."),
+    ] = None,
     config: Annotated[Path | None, Option(metavar="FILE", help="A TOML file of settings.")] = None,
     assignments: Assignments = None,
     seed: Annotated[int | None, Option(help="The seed of all randomness.")] = None,
@@ -109,7 +113,7 @@ def clean(
     from flows.shown import show_summary
 
     started = time.monotonic()
-    settings = read_config(config, assignments or [], seed)
+    settings = read_config(config, assignments or [], seed=seed, root=root)
     _carry_out(Order(source, run, settings, reviewer, truth, workers), runner)
     show_summary(run, time.monotonic() - started)
 
@@ -150,6 +154,7 @@ def export(
     form: Annotated[str, Option("--format", metavar="|".join(parts.names("exporters")), help="What to write.")],
     out: Annotated[Path, Option(metavar="P", help="The file, or the new folder, to write.")],
     assignments: Assignments = None,
+    force: Annotated[bool, Option("--force", help="Replace what an earlier export left at P.")] = False,
 ) -> None:
     """Write the clean data set in one form.
 
@@ -161,7 +166,7 @@ def export(
     """
     from flows.shown import show_export
 
-    show_export(folder, form, out, assignments or [])
+    show_export(folder, form, out, assignments or [], force=force)
 
 
 @app.command()

@@ -50,6 +50,10 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
     _say(console, f"{samples}: {counts}{took}")
     for line in _unreadable(summary):
         _say(console, line)
+    leakage = summary["leakage"]
+    if leakage["pictures"]:
+        shown = "; ".join(" = ".join(paths) for paths in leakage["examples"])
+        _say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {shown}")
     console.print(_table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
     _say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
     _say(console, f"every sample: {folder / VERDICTS_FILE}")
@@ -179,7 +183,7 @@ def _row_of(manifest: pa.Table, sample: str) -> int:
     raise InputError(f"no sample {sample}{hint}; SAMPLE is a sample_id or a path as in verdicts.parquet")
 
 
-def show_export(folder: Path, form: str, out: Path, assignments: list[str]) -> None:
+def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, force: bool) -> None:
     """Export what stands at the end of a run, and say how much.
 
     Raises:
@@ -192,8 +196,18 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str]) -> N
     origin = origin_of(folder)
     _summary(folder)
     tables = [read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE)]
-    count = exporter.export(*tables, source_at(origin.form, origin.source), out)
-    _say(Console(), f"{count:,} samples: {out}")
+    _check_apart(out, folder, origin.source)
+    done = exporter.export(*tables, source_at(origin.form, origin.source, origin.config.sources), out, force=force)
+    _say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
+
+
+def _check_apart(out: Path, run: Path, source: Path) -> None:
+    """Raise InputError where `out` is the data set or lies in it, or is of the run's own."""
+    place, run, source = out.resolve(), run.resolve(), source.resolve()
+    if place == source or place.is_relative_to(source) or source.is_relative_to(place):
+        raise InputError(f"{out}: would lie in, or replace, the data set {source}; give --out another place")
+    if place == run or place.is_relative_to(run) or run.is_relative_to(place):
+        raise InputError(f"{out}: would lie in, or replace, the run {run}; give --out another place")
 
 
 def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 
 from cleaner.errors import SourceError, nearest
 
+SPLITS = ("train", "val", "valid", "validation", "test")
+"""What splits are called, in lower case."""
 _SHOWN = 3
 
 Place = Callable[[int], str]
@@ -94,6 +97,25 @@ def as_text(where: Path, table: pa.Table, column: str) -> pa.ChunkedArray:
         message = f"{where}: column {column} ({values.type}) can't be read as text"
         raise SourceError(f"{message}; write UTF-8 text or whole numbers") from error
     return text
+
+
+def as_labels(labels: pa.ChunkedArray | pa.Array) -> Any:
+    """Class names as they are compared: without white space around them, and in Unicode's composed form (NFC)."""
+    return pc.utf8_normalize(pc.utf8_trim_whitespace(labels), form="NFC")
+
+
+def look_alikes(labels: pa.ChunkedArray) -> list[str]:
+    """A line about class names that differ in nothing but case and white space, if there are any."""
+    counts = {entry["values"]: entry["counts"] for entry in labels.value_counts().to_pylist() if entry["values"]}
+    alike: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        alike.setdefault("".join(name.casefold().split()), []).append(f"{name} ({counts[name]:,})")
+    groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    if not groups:
+        return []
+    more = f", and {len(groups) - _SHOWN:,} more" if len(groups) > _SHOWN else ""
+    what = "taken for different classes though they differ in case or white space only"
+    return [f"{what}: {', '.join(groups[:_SHOWN])}{more}; rename them where they are one"]
 
 
 def _class_names(schema: pa.Schema, column: str) -> list[str] | None:

@@ -17,7 +17,7 @@ from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
 from cleaner.run.steps import makes
-from cleaner.tables import MANIFEST, check
+from cleaner.tables import CLEAN, MANIFEST, check
 from cleaner.threads import threaded
 
 _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
@@ -27,7 +27,7 @@ _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 def scan(listing: pa.Table, *, source: Source, start: int, stop: int, max_pixels: int, workers: int) -> pa.Table:
     """The manifest's rows [start, stop): MANIFEST and the listing's other columns.
 
-    A column of the listing that has a manifest column's name gets `source_` before it.
+    A column of the listing that has the name of one of the manifest's or of the clean set's gets `source_` before it.
     """
     part = listing.slice(start, stop - start)
     paths = part.column("path").to_pylist()
@@ -75,13 +75,14 @@ def _described(data: bytes | OSError, *, max_pixels: int) -> dict[str, Any]:
 
 
 def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
-    taken = {*MANIFEST.names, *listing.column_names}
+    reserved = {*MANIFEST.names, *CLEAN.names}
+    taken = {*reserved, *listing.column_names}
     columns = {}
     for name in listing.column_names:
         if name in ("path", "label"):
             continue
         free = name
-        while free in MANIFEST.names or (free != name and free in taken):
+        while free in reserved or (free != name and free in taken):
             free = f"source_{free}"
         columns[free] = listing.column(name)
     return columns

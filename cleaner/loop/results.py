@@ -2,13 +2,15 @@
 
 from collections import Counter
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from cleaner.data.exporters import clean
+from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Judged, Line
 from cleaner.loop.runs import Run
 from cleaner.pages.report import write_report
@@ -16,6 +18,7 @@ from cleaner.run.files import write_atomically, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
     CLEAN_PARQUET,
+    ISSUES,
     MANIFEST_FILE,
     REPORT,
     SUMMARY,
@@ -26,8 +29,10 @@ from cleaner.run.finished import (
 )
 from cleaner.run.ledger import ANSWERS_PART
 from cleaner.run.steps import Step
-from cleaner.tables import CLEAN, EVIDENCE, Action, Classes, array
+from cleaner.stages import duplicates
+from cleaner.tables import EVIDENCE, Action, Classes, array
 
+TABLE = "table"
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
@@ -47,11 +52,15 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
     summary = _summary(run, line, steps)
     folder = run.store.folder
     withdraw(folder)
-    kept = clean(standing, manifest).select(CLEAN.names)
+    kept = clean(standing, manifest)
+    if run.origin.form == TABLE:
+        kept = from_folder(kept, run.source, folder)
+    flat = kept.select([field.name for field in kept.schema if not pa.types.is_nested(field.type)])
     write_table(folder / MANIFEST_FILE, manifest)
     write_table(folder / VERDICTS_FILE, standing)
     write_table(folder / CLEAN_PARQUET, kept)
-    write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(kept, file))
+    write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
+    _write_issues(folder / ISSUES, standing)
     evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
     write_report(
         folder / REPORT,
@@ -64,6 +73,28 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
         Classes.of(manifest).names,
     )
     write_json(folder / SUMMARY, summary)
+
+
+def _leakage(manifest: pa.Table, twins: pa.Table) -> dict[str, Any]:
+    """How many pictures are in more than one split, and the paths of three of them."""
+    leaking = duplicates.leakage(manifest, twins).sort_by([("group", "ascending"), ("row", "ascending")])
+    groups = list(dict.fromkeys(leaking.column("group").to_pylist()))
+    paths = manifest.column("path").take(leaking.column("row")).to_pylist()
+    shown = [
+        [path for path, group in zip(paths, leaking.column("group").to_pylist(), strict=True) if group == wanted]
+        for wanted in groups[:3]
+    ]
+    return {"pictures": len(groups), "examples": shown}
+
+
+def _write_issues(file: Path, standing: pa.Table) -> None:
+    """What is not kept as it was, the worst first: a CSV for people."""
+    issues = standing.filter(pc.not_equal(standing.column("action"), Action.KEEP.value))
+    issues = issues.sort_by([("score", "ascending"), ("path", "ascending")])
+    names = {"path": "path", "label": "given_label", "new_label": "suggested_label"}
+    names |= {name: name for name in ("action", "score", "reason")}
+    table = pa.table({shown: issues.column(name) for name, shown in names.items()})
+    write_atomically(file, lambda out: pa_csv.write_csv(table, out))
 
 
 def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
@@ -85,6 +116,7 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
         "stages": [_round(run, line, judged, seconds) for judged in line.judged],
         "convergence": line.ended,
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
+        "leakage": _leakage(manifest, run.store.read(line.twins)),
         "problems": dict(problems.most_common()),
         "problem_paths": array(manifest.filter(pa.array(~usable)).slice(0, 3), "path").tolist(),
         "versions": {

@@ -234,7 +234,9 @@ def _find_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     part = yield from _judge(line, Judged("duplicates", 1), duplicates.verdicts, (line.manifest, line.twins), {})
     copies, twins = len(run.store.read(part)), run.store.read(line.twins)
     like = len(twins) - pc.count_distinct(twins.column("group")).as_py() - copies
-    yield Ends(f"{counted(copies, 'extra copy', 'extra copies')}, {counted(like, 'near-duplicate')}")
+    said = f"{counted(copies, 'extra copy', 'extra copies')}, {counted(like, 'near-duplicate')}"
+    leaking = pc.count_distinct(duplicates.leakage(run.store.read(line.manifest), twins).column("group")).as_py()
+    yield Ends(f"{said}; leakage: {counted(leaking, 'picture')} in more than one split" if leaking else said)
 
 
 def _judge(

@@ -53,7 +53,7 @@ class Run:
         Raises:
             SourceError: it can't be read any more.
         """
-        return open_source(self.origin.source)
+        return open_source(self.origin.source, self.config.sources)
 
 
 def open_run(
@@ -74,7 +74,7 @@ def open_run(
     _check_apart(folder, source)
     before = read_origin(folder)
     _check_same_reviewer(folder, before, reviewer)
-    opened = open_source(source)
+    opened = open_source(source, config.sources)
     origin = Origin(
         source=source.resolve(),
         form=form_of(opened),
@@ -89,7 +89,7 @@ def open_run(
     run = _run(folder, origin, workers)
     _check_seeds_are_samples(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
-    return replace(run, notes=(said,) if said else ())
+    return replace(run, notes=(*opened.notes(), *filter(None, [said])))
 
 
 def _run(folder: Path, origin: Origin, workers: int | None) -> Run:

@@ -15,8 +15,9 @@ MANIFEST_FILE = "manifest.parquet"
 VERDICTS_FILE = "verdicts.parquet"
 CLEAN_PARQUET = "clean.parquet"
 CLEAN_CSV = "clean.csv"
+ISSUES = "issues.csv"
 REPORT = "report.html"
-RESULTS = (SUMMARY, CLEAN_PARQUET, CLEAN_CSV, VERDICTS_FILE, REPORT, MANIFEST_FILE)
+RESULTS = (SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, VERDICTS_FILE, REPORT, MANIFEST_FILE)
 """What a run leaves: `summary.json` is written last and withdrawn first, so where it is, the others follow from it."""
 
 _AGAIN = "give the same `cleaner clean` command again to write it anew"

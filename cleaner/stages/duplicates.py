@@ -125,6 +125,16 @@ def _table(manifest: pa.Table, original: np.ndarray, similarity: np.ndarray) -> 
     return check(table, DUPLICATES, "duplicates")
 
 
+def leakage(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
+    """The DUPLICATES whose picture is in more than one split, where the manifest has a column `split`."""
+    if "split" not in manifest.column_names or len(duplicates) == 0:
+        return duplicates.slice(0, 0)
+    splits = duplicates.append_column("split", manifest.column("split").take(duplicates.column("row")))
+    counts = splits.group_by("group").aggregate([("split", "count_distinct")])
+    leaking = counts.filter(pc.greater(counts.column("split_count_distinct"), 1)).column("group")
+    return duplicates.filter(pc.is_in(duplicates.column("group"), value_set=leaking.combine_chunks()))
+
+
 @makes("verdicts on duplicates", version=1)
 def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
     """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""

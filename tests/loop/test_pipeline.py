@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
@@ -72,7 +73,10 @@ def test_a_finished_run_given_again_does_nothing_new(demo, finished):
     assert again.stderr == ""
 
 
-RESULTS = ("summary.json", "clean.csv", "clean.parquet", "verdicts.parquet", "report.html", "manifest.parquet")
+RESULTS = (
+    *("summary.json", "clean.csv", "clean.parquet", "issues.csv"),
+    *("verdicts.parquet", "report.html", "manifest.parquet"),
+)
 
 
 def test_results_of_other_settings_are_gone_before_new_ones_are_made_and_it_is_said(demo, finished, tmp_path):
@@ -209,6 +213,68 @@ def fill_sheets(folder: Path, truth: dict[str, str]) -> None:
             writer = csv.DictWriter(out, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
+
+
+def doubted(run: Path) -> int:
+    summary = json.loads((run / "summary.json").read_text())
+    return summary["samples"] - summary["kept"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_is_exported_can_be_cleaned_again_and_is_clean(demo, finished, tmp_path, form):
+    out = tmp_path / f"clean.{form}"
+    command = cleaner("export", finished, "--format", form, "--out", out).stdout.partition("cleaner clean ")[2]
+    words = command.strip(" )\n").split()
+    assert words[:2] == [str(out), "--root"]
+    clean_locally(out, tmp_path / "run", "--root", words[2])
+    assert doubted(tmp_path / "run") <= 20 < doubted(finished)
+
+
+def test_the_clean_set_of_a_table_of_paths_can_be_cleaned_again_and_is_clean(demo, tmp_path):
+    rows = list(csv.DictReader((demo / "truth.csv").open()))
+    table = tmp_path / "set.csv"
+    with table.open("w", newline="") as out:
+        lines = [(demo / "images" / row["path"], row["path"].split("/")[0], row["planted"]) for row in rows]
+        csv.writer(out).writerows([("path", "label", "planted"), *lines])
+    assert "--root" in clean_locally(table, tmp_path / "run", status=2).stderr
+    clean_locally(table, tmp_path / "run", "--root", demo)
+    root = os.path.commonpath([demo.resolve(), tmp_path.resolve()])
+    clean_locally(tmp_path / "run" / "clean.csv", tmp_path / "again", "--root", root)
+    assert doubted(tmp_path / "again") <= 40 < doubted(tmp_path / "run")
+    assert "planted" in pq.read_schema(tmp_path / "again" / "clean.parquet").names
+
+
+def test_a_parquet_of_images_comes_back_as_one_and_is_clean(demo, tmp_path):
+    rows = list(csv.DictReader((demo / "truth.csv").open()))
+    images = [{"bytes": (demo / "images" / row["path"]).read_bytes(), "path": row["path"]} for row in rows]
+    labels = [row["path"].split("/")[0] for row in rows]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "set.parquet")
+    clean_locally(tmp_path / "set.parquet", tmp_path / "run")
+    cleaner("export", tmp_path / "run", "--format", "parquet", "--out", tmp_path / "clean.parquet")
+    clean_locally(tmp_path / "clean.parquet", tmp_path / "again")
+    assert doubted(tmp_path / "again") <= 40 < doubted(tmp_path / "run")
+
+
+def test_issues_are_listed_for_people_the_worst_first(finished):
+    rows = list(csv.DictReader((finished / "issues.csv").open()))
+    assert list(rows[0]) == ["path", "given_label", "suggested_label", "action", "score", "reason"]
+    scores = [float(row["score"]) for row in rows if row["score"]]
+    assert scores == sorted(scores)
+    assert {row["path"] for row in rows} == {
+        row["path"] for row in pq.read_table(finished / "verdicts.parquet").to_pylist() if row["action"] != "keep"
+    }
+
+
+def test_a_picture_in_two_splits_is_leakage(demo, tmp_path):
+    for path in (demo / "images").glob("[zo]*/*"):
+        split = "val" if path.stem.endswith("1") else "train"
+        (tmp_path / "set" / split / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "set" / split / path.parent.name)
+    shutil.copy(next((tmp_path / "set/train/zero").iterdir()), tmp_path / "set/val/zero/copy.png")
+    done = clean_locally(tmp_path / "set", tmp_path / "run")
+    assert "read as splits, not as classes: train, val" in done.stderr
+    assert "val/zero/copy.png" in done.stdout.partition("leakage: ")[2]
+    assert pq.read_table(tmp_path / "run" / "clean.parquet").column("split").to_pylist().count("val") > 10
 
 
 def test_a_run_directory_within_the_data_set_is_refused(demo):

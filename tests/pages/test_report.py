@@ -19,6 +19,7 @@ SUMMARY = {
         "fine": {"converged": True, "rounds": 2, "why": "no new positives"},
     },
     "small_classes": ["with space"],
+    "leakage": {"pictures": 1, "examples": [["train/a.png", "val/<b>.png"]]},
     "versions": {"data": "0123", "weights": "pixels", "libraries": {"torch": "2.13.0"}},
 }
 
@@ -58,6 +59,8 @@ def test_it_shows_rounds_convergence_and_small_classes(page):
         "Converged after 2 rounds: no new positives",
         "Not looked for: nobody has marked any",
         "Small classes: 1",
+        "Leakage: 1 of these pictures are in more than one split.",
+        "train/a.png = val/&lt;b&gt;.png",
     ):
         assert said in text
 

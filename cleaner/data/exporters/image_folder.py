@@ -1,5 +1,6 @@
 """A folder of class folders, as training frameworks read them."""
 
+import csv
 import io
 import os
 import re
@@ -7,23 +8,27 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from cleaner.data.exporters import clean
+from cleaner.data.exporters import Exported, clean, rows_of
+from cleaner.data.listings import SPLITS
 from cleaner.data.sources import Source
 from cleaner.errors import InputError, SourceError
 from cleaner.progress import track
 from cleaner.run.files import storage_error
 
+CLASSES = "classes.csv"
 _LONGEST_NAME = 200
 """Bytes of a file's or folder's name; file systems take 255, and a suffix must fit."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """OUT/CLASS/FILE; a class name's slashes make nested folders.
+    """OUT/CLASS/FILE, or OUT/SPLIT/CLASS/FILE of a data set with splits.
+
+    Every class gets one folder: its name, or where that can't be a folder's name (`a/b`, `..`) one like it;
+    OUT/classes.csv lists which folder is which class.
 
     Attributes:
         copy: copy the files instead of linking to them. Images that lie inside a table are always written.
@@ -31,37 +36,46 @@ class ImageFolder:
 
     copy: bool = False
 
-    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path) -> int:
+    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
         out = out.absolute()
-        if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-            raise InputError(f"{out}: is there already and not empty; give --out a new folder, or remove this one")
+        _check_place(out, force=force)
         table = clean(standing, manifest)
-        partial = out.with_name(f".{out.name}.cleaner-partial")
+        partial, old = (out.with_name(f".{out.name}.cleaner-{what}") for what in ("partial", "old"))
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            self._fill(partial, table, manifest, source)
+            linked = self._fill(partial, table, manifest, source)
+            if out.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                out.replace(old)
             partial.replace(out)
         except OSError as error:
             raise storage_error(out, error) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return len(table)
+            shutil.rmtree(old, ignore_errors=True)
+        copied = len(table) - linked
+        words = [f"{linked:,} links to the files they are" if linked else "", f"{copied:,} copies" if copied else ""]
+        return Exported(len(table), ", ".join(filter(None, words)))
 
-    def _fill(self, folder: Path, table: pa.Table, manifest: pa.Table, source: Source) -> None:
+    def _fill(self, folder: Path, table: pa.Table, manifest: pa.Table, source: Source) -> int:
+        """Put all images into `folder`; how many are links."""
         paths, labels = table.column("path").to_pylist(), table.column("label").to_pylist()
-        names = _Names(folder, labels)
+        splits = _splits(table)
+        names = _Names(folder, sorted(set(labels)), sorted(set(splits)))
+        names.list_classes()
         files = [source.file(path) for path in paths]
         inside = [i for i, file in enumerate(files) if file is None]
-        for i, file in track(list(enumerate(files)), len(files), "images linked"):
+        for i, file in track(list(enumerate(files)), len(files), "images placed"):
             if file is not None:
-                self._place(file, names.take(labels[i], PurePosixPath(paths[i]).name))
-        rows = np.asarray(_rows(table, manifest))[inside]
+                self._place(file, names.take(splits[i], labels[i], PurePosixPath(paths[i]).name))
+        rows = rows_of(table, manifest)[inside]
         images = source.read(rows, [paths[i] for i in inside])
         for i, image in track(zip(inside, images, strict=True), len(inside), "images written"):
             if isinstance(image, OSError):
                 raise SourceError(f"{paths[i]}: can't be read ({image}); mend the data set and export again")
-            names.take(labels[i], _named_by_format(paths[i], image)).write_bytes(image)
+            names.take(splits[i], labels[i], _named_by_format(paths[i], image)).write_bytes(image)
+        return 0 if self.copy else len(files) - len(inside)
 
     def _place(self, file: Path, target: Path) -> None:
         if not file.is_file():
@@ -72,29 +86,42 @@ class ImageFolder:
             target.symlink_to(file.resolve())
 
 
-def _rows(table: pa.Table, manifest: pa.Table) -> np.ndarray:
-    position = {sample: row for row, sample in enumerate(manifest.column("sample_id").to_pylist())}
-    return np.array([position[sample] for sample in table.column("sample_id").to_pylist()], np.int64)
+def _check_place(out: Path, *, force: bool) -> None:
+    """Raise InputError where something lies at `out` that is not to be replaced. What is no image folder that cleaner
+    wrote is never replaced."""
+    if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
+        return
+    ours = out.is_dir() and not out.is_symlink() and (out / CLASSES).is_file()
+    if not ours:
+        raise InputError(f"{out}: is there already and not empty; give --out a new folder, or remove this one")
+    if not force:
+        raise InputError(f"{out}: is there already; give --out a new folder, or --force to replace it")
+
+
+def _splits(table: pa.Table) -> list[str]:
+    """Of each sample the folder of its split; empty where the data set has none."""
+    column = table.column("split").to_pylist() if "split" in table.column_names else [""]
+    known = all(isinstance(split, str) and split.lower() in SPLITS for split in column)
+    return column if known and len(column) == len(table) else [""] * len(table)
 
 
 class _Names:
     """Free names under `folder`: one folder a class, and no name twice in it, however file systems see its case."""
 
-    def __init__(self, folder: Path, labels: list[str]) -> None:
+    def __init__(self, folder: Path, labels: list[str], splits: list[str]) -> None:
         self._root = folder
-        self._taken: dict[str, int] = {}
-        self._folders: dict[str, Path] = {}
-        for label in sorted(set(labels)):
-            relative = self._free("/".join(_safe(part) for part in label.split("/")))
-            self._folders[label] = folder / relative
-        for made in self._folders.values():
-            made.mkdir(parents=True, exist_ok=True)
-            for parent in made.relative_to(folder).parents:
-                self._taken.setdefault(parent.as_posix().casefold(), 1)
+        self._taken: dict[str, int] = {CLASSES.casefold(): 1}
+        self._classes = {label: self._free(_safe(label)) for label in labels}
+        for split in splits:
+            for name in self._classes.values():
+                (folder / split / name).mkdir(parents=True, exist_ok=True)
 
-    def take(self, label: str, name: str) -> Path:
-        folder = self._folders[label].relative_to(self._root)
-        return self._root / self._free((folder / _safe(name)).as_posix())
+    def list_classes(self) -> None:
+        with (self._root / CLASSES).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("folder", "label"), *((name, label) for label, name in self._classes.items())])
+
+    def take(self, split: str, label: str, name: str) -> Path:
+        return self._root / self._free(PurePosixPath(split, self._classes[label], _safe(name)).as_posix())
 
     def _free(self, path: str) -> str:
         """`path`, or where that is taken `path` with the next number before its suffix."""

@@ -1,21 +1,55 @@
 """A Parquet file of the clean data set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from cleaner.data.exporters import check_file, clean
+from cleaner.data.exporters import Exported, check_file, clean, from_folder, how_to_read, rows_of
 from cleaner.data.sources import Source
-from cleaner.run.files import write_table
+from cleaner.errors import SourceError
+from cleaner.progress import track
+from cleaner.run.files import write_atomically, write_table
+
+_IMAGE = "image"
+_GROUP = 500
+"""Images in a row group: what is held in memory while they are written."""
 
 
 @dataclass(frozen=True)
 class Parquet:
-    """Columns keep the types they have in the source."""
+    """Columns keep the types they have in the source; paths lead from the file's folder to the images, and images that
+    lie inside a table come along as bytes."""
 
-    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path) -> int:
-        check_file(out)
+    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
+        check_file(out, force=force)
         table = clean(standing, manifest)
+        paths = table.column("path").to_pylist()
+        if paths and source.file(paths[0]) is None:
+            images = track(source.read(rows_of(table, manifest), paths), len(paths), "images written")
+            write_atomically(out, lambda file: _write_with_images(file, table, zip(paths, images, strict=True)))
+            return Exported(len(table), "with the images' bytes")
+        table = from_folder(table, source, out.parent)
         write_table(out, table)
-        return len(table)
+        return Exported(len(table), how_to_read(table, out))
+
+
+def _write_with_images(file: object, table: pa.Table, images: Iterator[tuple[str, bytes | OSError]]) -> None:
+    name = _IMAGE
+    while name in table.column_names:
+        name = f"clean_{name}"
+    schema = table.schema.append(pa.field(name, pa.binary()))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for start in range(0, len(table), _GROUP):
+            part = table.slice(start, _GROUP)
+            found = [_bytes(path, image) for path, image in islice(images, len(part))]
+            writer.write_table(part.append_column(schema.field(name), pa.array(found, pa.binary())))
+
+
+def _bytes(path: str, image: bytes | OSError) -> bytes:
+    if isinstance(image, OSError):
+        raise SourceError(f"{path}: can't be read ({image}); mend the data set and export again")
+    return image

@@ -1,14 +1,17 @@
 """Sources: each reads one form of data set. A source is a frozen dataclass that pickles, its file's name its name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from cleaner import parts
 from cleaner.errors import SourceError
+
+Settings = Mapping[str, Mapping[str, Any]]
 
 
 class Source(Protocol):
@@ -25,8 +28,8 @@ class Source(Protocol):
         ...
 
     @classmethod
-    def open(cls, path: Path) -> "Source":
-        """Check the whole listing (not the images).
+    def open(cls, path: Path, **settings: Any) -> "Source":
+        """Check the whole listing (not the images). The `settings` are the source's fields besides the path.
 
         Raises:
             SourceError: the data set can't be read as one; the message names file, row and remedy.
@@ -38,7 +41,12 @@ class Source(Protocol):
         ...
 
     def listing(self) -> pa.Table:
-        """`path` and `label` as text, then the source's other columns, in a stable order; images are not read."""
+        """`path` and `label` as text, then the source's other columns, in a stable order; images are not read. Labels
+        are as `listings.as_labels` makes them."""
+        ...
+
+    def notes(self) -> list[str]:
+        """Lines for whoever reads the data set: what was left out, what looks like a mistake."""
         ...
 
     def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
@@ -56,25 +64,25 @@ def form_of(source: Source) -> str:
     return type(source).__module__.rpartition(".")[2]
 
 
-def source_at(form: str, path: Path) -> Source:
+def source_at(form: str, path: Path, settings: Settings) -> Source:
     """The source of a form that `open_source` found before, without looking whether the data set is still there."""
-    source: Source = parts.find("sources", form)(path)
+    source: Source = parts.find("sources", form)(path, **settings.get(form, {}))
     return source
 
 
-def open_source(path: Path) -> Source:
-    """The data set at `path`, by the source that accepts it.
+def open_source(path: Path, settings: Settings = MappingProxyType({})) -> Source:
+    """The data set at `path`, by the source that accepts it; `settings` are each source's, by its name.
 
     Raises:
         SourceError: there is nothing, no source accepts it, or it can't be read as a data set.
     """
-    known: list[type[Source]] = [parts.find("sources", name) for name in parts.names("sources")]
-    forms = "; ".join(source.form for source in known)
+    known: dict[str, type[Source]] = {name: parts.find("sources", name) for name in parts.names("sources")}
+    forms = "; ".join(source.form for source in known.values())
     try:
         path.stat()
-        accepting = next((source for source in known if source.accepts(path)), None)
+        accepting = next((name for name, source in known.items() if source.accepts(path)), None)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}; give {forms}") from error
     if accepting is None:
         raise SourceError(f"{path}: no data set; give {forms}")
-    return accepting.open(path)
+    return known[accepting].open(path, **settings.get(accepting, {}))

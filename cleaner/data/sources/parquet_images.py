@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cleaner.data.listings import (
+    as_labels,
     as_text,
     blank_rows,
     fingerprint,
+    look_alikes,
     refuse,
     repeated_rows,
     require_columns,
@@ -50,8 +52,8 @@ class ParquetImages:
         return any(bytes_columns(file) for file in parquet_files(path))
 
     @classmethod
-    def open(cls, path: Path) -> "ParquetImages":
-        source = cls(path)
+    def open(cls, path: Path, **settings: Any) -> "ParquetImages":
+        source = cls(path, **settings)
         for file in parquet_files(path):
             _images_in(file)
         listing = source.listing()
@@ -73,6 +75,9 @@ class ParquetImages:
         if "path" in table.column_names:
             return table
         return table.add_column(0, "path", pa.array(map(str, range(len(table))), pa.string()))
+
+    def notes(self) -> list[str]:
+        return look_alikes(self.listing().column("label"))
 
     def file(self, path: str) -> None:
         return None
@@ -112,6 +117,7 @@ def _listing(file: Path) -> pa.Table:
     require_columns(file, names, ["label"])
     table = read_parquet(file, [name for name in names if name not in hidden])
     texts = {name: as_text(file, table, name) for name in ("path", "label") if name in names}
+    texts["label"] = as_labels(texts["label"])
     return pa.table(texts | {name: table.column(name) for name in table.column_names if name not in texts})
 
 

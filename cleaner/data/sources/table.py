@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from cleaner.data import images
 from cleaner.data.listings import (
+    as_labels,
     as_text,
     blank_rows,
     fingerprint,
+    look_alikes,
     refuse,
     repeated_rows,
     require_columns,
@@ -27,7 +29,6 @@ from cleaner.data.parquet import bytes_columns, footer, read_parquet
 from cleaner.errors import SourceError
 from cleaner.threads import threaded
 
-_ABSOLUTE = re.compile(r"/|\\\\|[A-Za-z]:[\\/]")
 _COLUMNS = ("path", "label")
 _READERS = 4
 
@@ -45,9 +46,15 @@ class _Content(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Each row is a sample; `path` is relative to the file's own folder, with forward slashes, and stays in it."""
+    """Each row is a sample; its `path` is relative to the file's own folder, with forward slashes, or absolute.
+
+    Attributes:
+        path: the file.
+        root: the folder under which all images must lie; None: the file's own.
+    """
 
     path: Path
+    root: Path | None = None
     form: ClassVar[str] = "a CSV or Parquet with the columns path and label"
 
     @classmethod
@@ -56,12 +63,19 @@ class Table:
         return path.is_file() and (kind == ".csv" or (kind == ".parquet" and not bytes_columns(path)))
 
     @classmethod
-    def open(cls, path: Path) -> "Table":
+    def open(cls, path: Path, **settings: Any) -> "Table":
+        table = cls(path, **settings)
+        if not table._around.is_dir():
+            raise SourceError(f"--root {table._around}: is no folder; give the one under which the images lie")
         content = _content(path)
         listing = _listing(path, content)
-        _require_paths(path, listing.column("path"), content)
+        _require_paths(path, table._around, listing.column("path"), content)
         require_labels(path, listing.column("label"), content.place)
-        return cls(path)
+        return table
+
+    @property
+    def _around(self) -> Path:
+        return self.root or self.path.parent
 
     def fingerprint(self) -> str:
         own = self.path.read_bytes() if self.path.suffix.lower() == ".csv" else footer(self.path)
@@ -69,6 +83,9 @@ class Table:
 
     def listing(self) -> pa.Table:
         return _listing(self.path, _content(self.path))
+
+    def notes(self) -> list[str]:
+        return look_alikes(self.listing().column("label"))
 
     def file(self, path: str) -> Path:
         return self.path.parent / path
@@ -89,6 +106,7 @@ def _listing(file: Path, content: _Content) -> pa.Table:
     require_columns(file, table.column_names, _COLUMNS)
     others = [name for name in table.column_names if name not in _COLUMNS]
     texts = {name: as_text(file, table, name) for name in _COLUMNS}
+    texts["label"] = as_labels(texts["label"])
     return pa.table(texts | {name: table.column(name) for name in others})
 
 
@@ -123,38 +141,48 @@ def _tabulated(file: Path, records: list[list[str]], lines: list[int]) -> _Conte
     return _Content(table, "line", lines[1:])
 
 
-def _require_paths(file: Path, column: pa.ChunkedArray, content: _Content) -> None:
-    """Check that each path is of a file under the table's folder, and of another than the rows before.
+def _require_paths(file: Path, root: Path, column: pa.ChunkedArray, content: _Content) -> None:
+    """Check that each path is of a file under `root`, and of another than the rows before.
 
     Raises:
         SourceError: some path is not.
     """
     blank = [content.place(row) for row in blank_rows(column)]
     refuse(file, "empty path", blank, "write the path of the image, or remove the row")
-    paths, root, relative = column.to_pylist(), file.parent, "paths relative to the file's folder"
+    paths, own, relative = column.to_pylist(), file.parent, "paths relative to the file's folder"
 
     def complain(what: str, rows: list[int], remedy: str) -> None:
         refuse(file, what, [f"{content.place(row)} ({paths[row]})" for row in rows], remedy)
 
-    absolute = [row for row, path in enumerate(paths) if _ABSOLUTE.match(path)]
-    complain("absolute path", absolute, f"write {relative}")
-    complain("path outside the file's folder", _outside(root, paths), f"move the images there; {relative}")
-    missing = [row for row, path in enumerate(paths) if not _is_file(root / path)]
+    outside = _outside(own, root, paths)
+    complain(f"path outside {root}", outside, f"give the folder that holds them all, --root {_common(own, paths)}")
+    missing = [row for row, path in enumerate(paths) if not _is_file(own / path)]
     complain("missing file", missing, f"write {relative}, with forward slashes")
-    complain("the same path again", repeated_rows(list(map(posixpath.normpath, paths))), "keep one row an image")
+    complain(
+        "the same path again",
+        repeated_rows([posixpath.normpath(own / path) for path in paths]),
+        "keep one row an image",
+    )
 
 
-def _outside(root: Path, paths: list[str]) -> list[int]:
-    """The rows whose path leaves `root`, by `..` or through a link to a folder. A link to a file may lead anywhere."""
+def _outside(own: Path, root: Path, paths: list[str]) -> list[int]:
+    """The rows whose path, from the folder `own`, leads out of `root`, by `..`, as an absolute one or through a link to
+    a folder. A link to a file may lead anywhere."""
     real_root = os.path.realpath(root)
     folders = [posixpath.dirname(path) for path in paths]
-    inside = {folder: _is_inside(real_root, folder) for folder in set(folders)}
+    inside = {folder: _is_inside(real_root, own / folder) for folder in set(folders)}
     return [row for row, folder in enumerate(folders) if not inside[folder]]
 
 
-def _is_inside(real_root: str, folder: str) -> bool:
+def _common(own: Path, paths: list[str]) -> str:
+    """The deepest folder that holds all `paths`."""
+    folders = {posixpath.dirname(path) for path in paths if "\0" not in path}
+    return os.path.commonpath([os.path.realpath(own / folder) for folder in [*folders, ""]])
+
+
+def _is_inside(real_root: str, folder: Path) -> bool:
     try:
-        return Path(os.path.realpath(Path(real_root, folder))).is_relative_to(real_root)
+        return Path(os.path.realpath(folder)).is_relative_to(real_root)
     except ValueError:  # A null character: no file has such a path, so it will be missing.
         return True
 

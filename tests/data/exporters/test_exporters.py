@@ -1,5 +1,7 @@
+import csv
 import io
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +17,8 @@ from cleaner.errors import InputError
 from cleaner.run.ledger import fold
 
 
-def export(exporter, judged, out):
-    return exporter.export(judged.standing, judged.manifest, judged.source, out)
+def export(exporter, judged, out, force=False):
+    return exporter.export(judged.standing, judged.manifest, judged.source, out, force=force).count
 
 
 def scanned(path):
@@ -34,7 +36,12 @@ def encoded(colour, kind="PNG"):
 
 def clean_labels(judged):
     samples = judged.standing.to_pylist()
-    return {s["path"]: s["new_label"] or s["label"] for s in samples if s["action"] != "drop"}
+    return {s["sample_id"]: s["new_label"] or s["label"] for s in samples if s["action"] != "drop"}
+
+
+def folders(out):
+    """The class that each folder stands for."""
+    return dict(csv.reader((out / "classes.csv").open(encoding="utf-8", newline="")))
 
 
 @pytest.mark.parametrize("exporter", [Csv(), Parquet()])
@@ -42,9 +49,45 @@ def test_a_table_holds_the_samples_that_stand_with_their_clean_labels(judged, tm
     out = tmp_path / "new" / "clean"
     count = export(exporter, judged, out)
     table = pd.read_csv(out) if isinstance(exporter, Csv) else pd.read_parquet(out)
-    assert list(table.columns) == ["sample_id", "path", "label"]
+    assert list(table.columns) == ["sample_id", "path", "label", "given_label"]
     assert count == len(table) == 72
-    assert dict(zip(table["path"], table["label"], strict=True)) == clean_labels(judged)
+    assert dict(zip(table["sample_id"], table["label"], strict=True)) == clean_labels(judged)
+    changed = table[table["given_label"].notna()]
+    assert len(changed) == 8
+    assert (changed["given_label"] != changed["label"]).all()
+
+
+@pytest.mark.parametrize("exporter", [Csv(), Parquet()])
+def test_the_paths_of_a_table_lead_from_where_it_lies_to_the_images(judged, tmp_path, exporter):
+    out = tmp_path / "new" / "clean.table"
+    export(exporter, judged, out)
+    table = pd.read_csv(out) if isinstance(exporter, Csv) else pd.read_parquet(out)
+    for path in table["path"]:
+        with Image.open(out.parent / path) as image:
+            assert image.size == (24, 16)
+
+
+@pytest.mark.parametrize("exporter", [Csv(), Parquet()])
+def test_a_file_that_is_there_is_replaced_by_force_only(judged, tmp_path, exporter):
+    out = tmp_path / "clean"
+    out.write_text("mine")
+    with pytest.raises(InputError, match=r"is there already; .*--force"):
+        export(exporter, judged, out)
+    assert out.read_text() == "mine"
+    assert export(exporter, judged, out, force=True) == 72
+    assert out.read_bytes() != b"mine"
+
+
+def test_images_that_lie_in_a_table_come_along_into_a_parquet_and_do_not_fit_into_a_csv(hostile, tmp_path):
+    Parquet().export(*hostile, tmp_path / "clean.parquet", force=False)
+    again = open_source(tmp_path / "clean.parquet")
+    before, after = hostile[2].listing(), again.listing()
+    assert after.column("path").equals(before.column("path")) and after.column("label").equals(before.column("label"))
+    paths = after.column("path").to_pylist()
+    rows = np.arange(len(paths))
+    assert list(again.read(rows, paths)) == list(hostile[2].read(rows, paths))
+    with pytest.raises(InputError, match="--format parquet or image_folder"):
+        Csv().export(*hostile, tmp_path / "clean.csv", force=False)
 
 
 def test_columns_of_the_source_go_along(tmp_path):
@@ -52,7 +95,7 @@ def test_columns_of_the_source_go_along(tmp_path):
         (tmp_path / f"{i}.png").write_bytes(encoded((i * 50, 0, 0)))
     rows = [f"{i}.png,{'ab'[i % 2]},shop {i}" for i in range(4)]
     (tmp_path / "set.csv").write_text("\n".join(["path,label,shop", *rows]))
-    Csv().export(*scanned(tmp_path / "set.csv"), tmp_path / "clean.csv")
+    Csv().export(*scanned(tmp_path / "set.csv"), tmp_path / "clean.csv", force=False)
     assert pd.read_csv(tmp_path / "clean.csv")["shop"].tolist() == [f"shop {i}" for i in range(4)]
 
 
@@ -65,17 +108,51 @@ def test_a_folder_is_no_name_for_a_file(judged, tmp_path, exporter):
 def test_lists_do_not_fit_into_a_csv(judged, tmp_path):
     boxes = pa.array([[1, 2]] * len(judged.manifest))
     with pytest.raises(InputError, match="box: a CSV can't hold lists; use --format parquet"):
-        Csv().export(judged.standing, judged.manifest.append_column("box", boxes), judged.source, tmp_path / "c.csv")
+        manifest = judged.manifest.append_column("box", boxes)
+        Csv().export(judged.standing, manifest, judged.source, tmp_path / "c.csv", force=False)
 
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_an_image_folder_reads_as_the_clean_data_set(judged, tmp_path, copy):
     out = tmp_path / "clean"
     assert export(ImageFolder(copy=copy), judged, out) == 72
-    files = [file for file in out.rglob("*") if file.is_file()]
+    files = [file for file in out.rglob("*.png") if file.is_file()]
     assert all(file.is_symlink() != copy for file in files)
     labels = open_source(out).listing().column("label").to_pylist()
-    assert sorted(labels) == sorted(clean_labels(judged).values())
+    assert sorted(folders(out)[label] for label in labels) == sorted(clean_labels(judged).values())
+
+
+def test_an_image_folder_says_whether_it_linked_or_copied(judged, tmp_path):
+    tables = judged.standing, judged.manifest, judged.source
+    assert "72 links" in ImageFolder().export(*tables, tmp_path / "a", force=False).words
+    assert ImageFolder(copy=True).export(*tables, tmp_path / "b", force=False).words == "72 copies"
+
+
+def test_an_image_folder_that_cleaner_wrote_is_replaced_by_force_and_nothing_else_is(judged, tmp_path):
+    export(ImageFolder(), judged, tmp_path / "clean")
+    with pytest.raises(InputError, match="--force to replace it"):
+        export(ImageFolder(), judged, tmp_path / "clean")
+    (tmp_path / "clean" / "left").mkdir()
+    export(ImageFolder(), judged, tmp_path / "clean", force=True)
+    assert not (tmp_path / "clean" / "left").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="not empty"):
+        export(ImageFolder(), judged, tmp_path / "mine", force=True)
+
+
+def test_splits_stay_splits(tmp_path):
+    for path in ("train/a/1.png", "train/b/2.png", "val/a/3.png"):
+        (tmp_path / "set" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / path).write_bytes(encoded((len(path), 0, ord(path[-5]))))
+    standing, manifest, source = scanned(tmp_path / "set")
+    Csv().export(standing, manifest, source, tmp_path / "clean.csv", force=False)
+    assert pd.read_csv(tmp_path / "clean.csv")["split"].tolist() == ["train", "train", "val"]
+    ImageFolder().export(standing, manifest, source, tmp_path / "out", force=False)
+    again = open_source(tmp_path / "out").listing().to_pydict()
+    assert again == {"path": ["train/a/1.png", "train/b/2.png", "val/a/3.png"], "label": ["a", "b", "a"]} | {
+        "split": ["train", "train", "val"]
+    }
 
 
 def test_an_image_folder_is_written_whole_or_not_at_all(judged, tmp_path):
@@ -111,16 +188,18 @@ def hostile(tmp_path):
 def test_nothing_escapes_the_folder_whatever_classes_and_files_are_called(hostile, tmp_path):
     out = tmp_path / "deep" / "er" / "out"
     before = set(tmp_path.rglob("*"))
-    assert ImageFolder().export(*hostile, out) == len(HOSTILE)
+    assert ImageFolder().export(*hostile, out, force=False).count == len(HOSTILE)
     new = set(tmp_path.rglob("*")) - before - {tmp_path / "deep", tmp_path / "deep" / "er", out}
     assert all(out in path.parents for path in new)
-    assert len([path for path in new if path.is_file()]) == len(HOSTILE)
+    assert len([path for path in new if path.is_file()]) == len(HOSTILE) + 1
+    assert {path.parent.parent for path in new if path.is_file() and path.name != "classes.csv"} == {out}
+    assert sorted(folders(out).values()) == sorted(["label", *hostile[1].column("label").to_pylist()])
 
 
 def test_images_from_a_table_get_the_suffix_of_their_format(hostile, tmp_path):
-    ImageFolder().export(*hostile, tmp_path / "out")
+    ImageFolder().export(*hostile, tmp_path / "out", force=False)
     for file in (tmp_path / "out").rglob("*"):
-        if file.is_file():
+        if file.is_file() and file.name != "classes.csv":
             with Image.open(file) as image:
                 assert file.suffix == {"PNG": ".png", "JPEG": ".jpg"}[image.format]
 
@@ -131,5 +210,5 @@ def test_files_of_one_name_in_one_class_both_stay(tmp_path):
         (tmp_path / folder / "photo.png").write_bytes(encoded((len(folder), 0, ord(folder))))
     (tmp_path / "set.csv").write_text("path,label\nx/photo.png,a\ny/photo.png,a\nz.png,b\n")
     (tmp_path / "z.png").write_bytes(encoded((9, 9, 9)))
-    ImageFolder().export(*scanned(tmp_path / "set.csv"), tmp_path / "out")
+    ImageFolder().export(*scanned(tmp_path / "set.csv"), tmp_path / "out", force=False)
     assert sorted(file.name for file in (tmp_path / "out" / "a").iterdir()) == ["photo-2.png", "photo.png"]

@@ -1,6 +1,8 @@
+import importlib
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,14 +29,51 @@ def read_all(source):
     return list(source.read(np.arange(len(paths)), paths))
 
 
-def test_a_class_is_the_folder_a_file_lies_in(tmp_path):
-    put(tmp_path, "fruit/red apple/1.jpg", "fruit/梨/2.jpg", "milk/a/b/3.png", "milk/4.png")
-    assert rows(open_source(tmp_path)) == {
-        "fruit/red apple/1.jpg": "fruit/red apple",
-        "fruit/梨/2.jpg": "fruit/梨",
-        "milk/4.png": "milk",
-        "milk/a/b/3.png": "milk/a/b",
-    }
+def test_a_class_is_the_first_folder_on_the_way_as_torchvision_has_it(tmp_path):
+    put(tmp_path, "red apple/1.jpg", "梨/2.jpg", "milk/a/b/3.png", "milk/4.png")
+    found = rows(open_source(tmp_path))
+    assert found == {"milk/4.png": "milk", "milk/a/b/3.png": "milk", "red apple/1.jpg": "red apple", "梨/2.jpg": "梨"}
+    importlib.import_module("cleaner.evidence.networks")  # mends torchvision's import beside a torch for CPUs only
+    peer = importlib.import_module("torchvision.datasets").ImageFolder(str(tmp_path))
+    assert {Path(file).relative_to(tmp_path).as_posix(): peer.classes[number] for file, number in peer.samples} == found
+
+
+def test_a_deeper_class_depth_makes_classes_of_more_folders(tmp_path):
+    put(tmp_path, "fruit/apple/1.jpg", "fruit/pear/x/2.jpg", "fruit/3.jpg")
+    source = open_source(tmp_path, {"folder": {"class_depth": 2}})
+    assert rows(source) == {"fruit/3.jpg": "", "fruit/apple/1.jpg": "fruit/apple", "fruit/pear/x/2.jpg": "fruit/pear"}
+    assert isinstance(read_all(source)[0], OSError)
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    put(tmp_path, "train/Daisy/1.jpg", "train/Rose/2.jpg", "Val/Daisy/3.jpg", "test/4.jpg", "other/Daisy/5.jpg")
+    source = open_source(tmp_path)
+    listing = source.listing().to_pydict()
+    assert listing["path"] == ["Val/Daisy/3.jpg", "train/Daisy/1.jpg", "train/Rose/2.jpg"]
+    assert listing["label"] == ["Daisy", "Daisy", "Rose"]
+    assert listing["split"] == ["Val", "train", "train"]
+    assert source.notes() == [
+        "folders left out: other (beside the splits), test (beside the splits)",
+        "read as splits, not as classes: Val, train",
+    ]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("train/1.jpg", "test/2.jpg"), ("train/red/1.jpg", "test/blue/2.jpg"), ("train/a/1.jpg", "tests/a/2.jpg")],
+    ids=["no classes within", "other classes within", "one split only"],
+)
+def test_folders_with_the_names_of_splits_may_be_classes(tmp_path, paths):
+    source = open_source(put(tmp_path, *paths))
+    assert source.listing().column_names == ["path", "label"]
+    assert set(rows(source).values()) == {path.split("/")[0] for path in paths}
+
+
+def test_what_is_left_out_and_what_looks_like_one_class_is_told(tmp_path):
+    put(tmp_path, "Daisy/1.jpg", "daisy /2.jpg", " Daisy/3.jpg", "rose/4.jpg", "rose/.cache/5.jpg")
+    left_out, alike = open_source(tmp_path).notes()
+    assert left_out == "folders left out: rose/.cache (hidden)"
+    assert "Daisy (2) and daisy (1)" in alike
 
 
 def test_the_listing_is_sorted_and_read_in_order(tmp_path):
