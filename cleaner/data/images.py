@@ -1,15 +1,16 @@
 """Bytes to pixels, quickly and safely; facts about an image.
 
-Images come from the web: any bytes may be in a file. Only raster formats that Pillow decodes itself, in this process,
-are opened, and an image's size is read from its header before any pixel is.
+Images come from the web: any bytes may be in a file. Only raster formats that Pillow, and pillow-heif where it is
+installed, decode themselves, in this process, are opened; an image's size is read from its header before any pixel is.
 """
 
 import ctypes
 import errno
 import hashlib
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -34,10 +35,25 @@ for _libtiff in Path(PIL.__path__[0]).parent.glob("pillow.libs/libtiff*"):
     ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
     ctypes.CDLL(str(_libtiff)).TIFFSetWarningHandler(None)
 
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
+
 Image.init()
 # Left out: what starts another program (EPS), is only identified, or has so loose a header that text passes for it.
-_SAFE = "AVIF BMP DDS DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TGA TIFF WEBP"
-_FORMATS = tuple(sorted(set(_SAFE.split()) & set(Image.OPEN)))
+_SAFE = "AVIF BMP DDS DIB GIF HEIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TGA TIFF WEBP"
+FORMATS = tuple(sorted(set(_SAFE.split()) & set(Image.OPEN)))
+"""What can be decoded here."""
+_ELSEWHERE = (
+    (rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", "HEIC: install pillow-heif to read it"),
+    (rb"....ftypavi[fs]", "AVIF: install Pillow 11.3 or newer to read it"),
+    (rb"\s*<(\?xml|!--|!DOCTYPE svg|svg)[^\0]*<svg|\s*<svg", "SVG: a drawing; convert it to PNG"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL: convert it to JPEG or PNG"),
+)
+_HEAD = 4096
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _ORIENTATION = 0x0112
@@ -76,11 +92,11 @@ def read(file: Path) -> bytes | OSError:
         return error
 
 
-def facts(data: bytes, *, max_pixels: int) -> Facts:
+def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> Facts:
     """The facts of an encoded image. Raises on no bytes whatever; decodes, so that a truncated image is found."""
     width = height = mode = problem = None
     try:
-        with _opened(data, max_pixels) as image:
+        with _opened(data, max_pixels, formats) as image:
             (width, height), mode = image.size, image.mode
             _pixels(image, data, max_pixels=max_pixels, min_side=1)
             if _orientation(image) in _SIDEWAYS:
@@ -105,7 +121,7 @@ def decode(data: bytes, *, max_pixels: int, min_side: int | None = None) -> np.n
     Raises:
         ImageProblem: it can't be; the message is a short reason.
     """
-    with _opened(data, max_pixels) as image:
+    with _opened(data, max_pixels, FORMATS) as image:
         return _pixels(image, data, max_pixels=max_pixels, min_side=min_side)
 
 
@@ -137,22 +153,27 @@ def thumbnail(data: bytes, *, side: int, max_pixels: int) -> bytes:
 
 
 @contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Image.Image]:
     """The image with only its header read. Whatever goes wrong in the block becomes an ImageProblem."""
     if not data:
         raise ImageProblem("empty file")
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(BytesIO(data), formats=list(formats)) as image:
             yield image
     except ImageProblem:
         raise
     except UnidentifiedImageError as error:
-        known = data.startswith(_SIGNATURES)
-        raise ImageProblem("damaged: its header can't be read" if known else "no image") from error
+        raise ImageProblem(_unknown(data)) from error
     except Image.DecompressionBombError as error:
         raise _too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))) from error
     except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
         raise ImageProblem(_reason(error)) from error
+
+
+def _unknown(data: bytes) -> str:
+    if data.startswith(_SIGNATURES):
+        return "damaged: its header can't be read"
+    return next((remedy for form, remedy in _ELSEWHERE if re.match(form, data[:_HEAD], re.DOTALL)), "no image")
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ A source gives encoded images one after the other; threads decode them (the deco
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cleaner.data.images import Facts, facts, resized
+from cleaner.data.images import FORMATS, Facts, facts, resized
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
@@ -24,15 +24,24 @@ _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 
 
 @makes("manifest part", version=1)
-def scan(listing: pa.Table, *, source: Source, start: int, stop: int, max_pixels: int, workers: int) -> pa.Table:
-    """The manifest's rows [start, stop): MANIFEST and the listing's other columns.
+def scan(
+    listing: pa.Table,
+    *,
+    source: Source,
+    start: int,
+    stop: int,
+    max_pixels: int,
+    workers: int,
+    formats: Sequence[str] = FORMATS,
+) -> pa.Table:
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns; `formats` are those to decode.
 
     A column of the listing that has the name of one of the manifest's or of the clean set's gets `source_` before it.
     """
     part = listing.slice(start, stop - start)
     paths = part.column("path").to_pylist()
     images = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
-    described = threaded(partial(_described, max_pixels=max_pixels), images, workers=workers)
+    described = threaded(partial(_described, max_pixels=max_pixels, formats=formats), images, workers=workers)
     found = pa.Table.from_pylist(list(track(described, len(part), "images scanned")), _FACTS)
     table = pa.table(
         {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
@@ -68,10 +77,10 @@ def load(
     return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
 
 
-def _described(data: bytes | OSError, *, max_pixels: int) -> dict[str, Any]:
+def _described(data: bytes | OSError, *, max_pixels: int, formats: Sequence[str]) -> dict[str, Any]:
     if isinstance(data, OSError):
         return {"problem": f"can't be read: {data.strerror or data}"}
-    return vars(facts(data, max_pixels=max_pixels))
+    return vars(facts(data, max_pixels=max_pixels, formats=formats))
 
 
 def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:

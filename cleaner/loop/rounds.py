@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.config import Split
+from cleaner.data.images import FORMATS
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
@@ -181,7 +182,7 @@ def _what_was_read(manifest: pa.Table) -> str:
 
 def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
     stop = min(start + run.config.scan.shard, count)
-    settings = {"start": start, "stop": stop, "max_pixels": run.config.scan.max_pixels}
+    settings = {"start": start, "stop": stop, "max_pixels": run.config.scan.max_pixels, "formats": FORMATS}
     return Step(f"scan-{start}", scan, (line.listing,), settings, {"source": run.source, "workers": run.workers})
 
 

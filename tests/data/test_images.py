@@ -247,3 +247,26 @@ def test_a_thumbnail_of_a_small_image_keeps_its_size():
 def test_a_file_that_cannot_be_read_gives_its_error(tmp_path):
     assert isinstance(read(tmp_path / "none.jpg"), FileNotFoundError)
     assert isinstance(read(tmp_path), IsADirectoryError)
+
+
+@pytest.mark.parametrize("form", ["HEIF", "AVIF"])
+def test_photos_of_phones_look_as_they_are(form):
+    found = facts(encoded(PHOTO, form, quality=95), max_pixels=LIMIT)
+    assert (found.width, found.height, found.problem) == (640, 427, None)
+    pixels = decode(encoded(PHOTO, form, quality=95), max_pixels=LIMIT).astype(int)
+    assert np.abs(pixels - np.asarray(PHOTO)).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (encoded(PHOTO, "HEIF"), "HEIC: install pillow-heif to read it"),
+        (encoded(PHOTO, "AVIF"), "AVIF: install Pillow 11.3 or newer to read it"),
+        (b'<?xml version="1.0"?>\n<!-- made by -->\n<svg xmlns="x"></svg>', "SVG: a drawing; convert it to PNG"),
+        (b"<svg></svg>", "SVG: a drawing; convert it to PNG"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL: convert it to JPEG or PNG"),
+        (b"<html><svg></svg></html>", "no image"),
+    ],
+)
+def test_what_a_decoder_is_missing_for_is_told_with_the_remedy(data, remedy):
+    assert facts(data, max_pixels=LIMIT, formats=["JPEG", "PNG"]).problem == remedy
