@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cleaner.errors import ConfigError, nearest
+from cleaner.errors import ConfigError, complaint, nearest
 
 
 class Section(BaseModel):
@@ -41,8 +41,10 @@ class Table(Section):
 class Scan(Section):
     """How a source is read into the manifest."""
 
-    max_pixels: int = Field(default=100_000_000, ge=1, description="a larger image is refused as a decompression bomb")
-    shard: int = Field(default=10_000, ge=1, description="samples read in one step")
+    max_pixels: int = Field(
+        default=100_000_000, ge=1, le=2**31, description="a larger image is refused as a decompression bomb"
+    )
+    shard: int = Field(default=10_000, ge=1, le=10_000_000, description="samples read in one step")
 
 
 class Features(Section):
@@ -56,7 +58,10 @@ class Features(Section):
         default=None, description="a safetensors file for the backbone, instead of its published weights"
     )
     image_size: int | None = Field(
-        default=None, ge=8, description="side in pixels the images are resized to; none: chosen by the backbone"
+        default=None,
+        ge=8,
+        le=4096,
+        description="side in pixels the images are resized to; none: chosen by the backbone",
     )
     shard: int = Field(default=10_000, ge=1, description="samples embedded in one step")
 
@@ -74,16 +79,18 @@ class ImageNoise(Section):
 
     seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
     threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
-    max_rounds: int = Field(default=10, ge=1, description="rounds at most")
+    max_rounds: int = Field(default=10, ge=1, le=1000, description="rounds at most")
     candidates: int = Field(
-        default=300, ge=1, description="images at most in the batch of candidates put before people"
+        default=300, ge=1, le=1_000_000, description="images at most in the batch of candidates put before people"
     )
 
 
 class Split(Section):
     """One stage of label noise: how a round decides, and until when."""
 
-    k: int = Field(ge=1, description="a given label among the k most probable classes makes a sample positive")
+    k: int = Field(
+        ge=1, le=100_000, description="a given label among the k most probable classes makes a sample positive"
+    )
     policy: Literal["belief", "accv"] = Field(
         default="belief",
         description="`belief`: a label is judged by the estimated probability that it is right; "
@@ -92,25 +99,32 @@ class Split(Section):
     relabel: float = Field(
         default=0.8, gt=0, le=1, description="probability of another class from which it becomes the label"
     )
-    max_rounds: int = Field(default=3, ge=1, description="rounds at most")
+    max_rounds: int = Field(default=3, ge=1, le=1000, description="rounds at most")
     predictor: str = Field(default="probe", description="the part of evidence/predictors that gives the evidence")
 
 
 class Coarse(Split):
     k: int = Field(
-        default=5, ge=1, description="the recipe's k; never more than a twentieth of the classes, and at least 1"
+        default=5,
+        ge=1,
+        le=100_000,
+        description="the recipe's k; never more than a twentieth of the classes, and at least 1",
     )
 
 
 class Fine(Split):
-    k: int = Field(default=1, ge=1, description="the recipe's k; the policy `belief` does without")
-    max_rounds: int = Field(default=2, ge=1, description="rounds at most; with more, models were measured to narrow")
+    k: int = Field(default=1, ge=1, le=100_000, description="the recipe's k; the policy `belief` does without")
+    max_rounds: int = Field(
+        default=2, ge=1, le=1000, description="rounds at most; with more, models were measured to narrow"
+    )
 
 
 class SmallClasses(Section):
     """Classes with too few images, looked at as a class."""
 
-    min_images: int = Field(default=50, ge=0, description="a class that keeps fewer images is put before people")
+    min_images: int = Field(
+        default=50, ge=0, le=1_000_000, description="a class that keeps fewer images is put before people"
+    )
 
 
 class Review(Section):
@@ -125,15 +139,25 @@ class Review(Section):
     doubtful_share: float = Field(
         default=0.02, ge=0, le=1, description="share of the positives in a batch, smallest margin first"
     )
-    max_samples: int = Field(default=2_000, ge=1, description="samples in a batch at most")
-    batches: int = Field(default=1, ge=0, description="batches a stage may ask for")
+    max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="samples in a batch at most")
+    batches: int = Field(default=1, ge=0, le=100, description="batches a stage may ask for")
 
 
 class Config(Section):
     """Everything a run depends on besides its data."""
 
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    folds: int = Field(default=5, ge=2, le=50)
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="of all randomness; the same data, settings and seed give the same verdicts",
+    )
+    folds: int = Field(
+        default=5,
+        ge=2,
+        le=50,
+        description="parts the samples are split into: of each part models judge that learnt the others",
+    )
     folder: Folder = Folder()
     table: Table = Table()
     scan: Scan = Scan()
@@ -213,7 +237,7 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
     *sections, name = (str(part) for part in problem["loc"])
     key = ".".join([*sections, name])
     if problem["type"] != "extra_forbidden":
-        return f"{key} = {problem['input']!r}: {problem['msg']}"
+        return f"{key} {complaint(problem)}"
     for section in sections:
         model = model.model_fields[section].annotation  # type: ignore[assignment]
     return f"unknown setting {key}{nearest(name, list(model.model_fields))}"

@@ -16,7 +16,7 @@ A message says what is wrong, where, and what to do, in one line for the person 
 """
 
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class CleanerError(Exception):
@@ -69,3 +69,9 @@ def nearest(wrong: str, known: list[str]) -> str:
     """` (did you mean X?)`, or ` (known: ...)` when nothing known is near `wrong`."""
     close = get_close_matches(wrong, known, n=1)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def complaint(problem: Any) -> str:
+    """What pydantic says of one wrong value, one of `ValidationError.errors()`: `= 0: should be greater than 0`."""
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"= {problem['input']!r}: {said[:1].lower()}{said[1:]}".replace(": input should", ": should")

@@ -1,13 +1,17 @@
 """Print docs/config.md from the code: python docs/settings.py > docs/config.md"""
 
+import json
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_type_hints
 
 from pydantic.fields import FieldInfo
 
 from cleaner import parts
 from cleaner.config import Config, Section
+
+Row = tuple[str, str, str]
 
 
 def page() -> Iterator[str]:
@@ -19,36 +23,48 @@ def page() -> Iterator[str]:
     for name, field in Config.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
-            said = section.__doc__ or section.__mro__[1].__doc__
-            yield f"## [{name}]\n\n{said}"
+            yield f"## [{name}]\n\n{section.__doc__ or section.__mro__[1].__doc__}"
             yield table(rows(section))
     for kind in ("predictors", "reviewers"):
         for name in parts.names(kind):
-            yield from of_part(kind, name)
+            part = parts.find(kind, name)
+            yield f"## [{kind}.{name}]\n\n{told(part)}"
+            yield table(rows_of_part(part))
 
 
-def rows(model: type[Section], *, skip: bool = False) -> Iterator[tuple[str, str, str]]:
+def told(part: type[Any]) -> str:
+    """What its docstring says to users: all before the sections for callers."""
+    return " ".join((part.__doc__ or "").partition("Raises:")[0].split())
+
+
+def rows(model: type[Section], *, skip: bool = False) -> Iterator[Row]:
     for name, field in model.model_fields.items():
         if not (skip and not isinstance(field.default, int)):
-            yield name, default(field), field.description or ""
+            yield name, shown(field.default), field.description or ""
 
 
-def default(field: FieldInfo) -> str:
-    return "" if field.default is None else f"`{field.default}`"
+def rows_of_part(part: type[Any]) -> Iterator[Row]:
+    hints = get_type_hints(part, include_extras=True)
+    for field in fields(part):
+        (info,) = (info for info in hints[field.name].__metadata__ if isinstance(info, FieldInfo))
+        yield field.name, shown(None if field.default is MISSING else field.default), info.description or ""
 
 
-def of_part(kind: str, name: str) -> Iterator[str]:
-    part = parts.find(kind, name)
-    settings = [(field.name, f"`{field.default}`", "") for field in fields(part) if field.default is not MISSING]
-    yield f"## [{kind}.{name}]\n\n{(part.__doc__ or '').strip()}"
-    if settings:
-        yield table((setting, value) for setting, value, _ in settings)
+def shown(default: Any) -> str:
+    return "none" if default is None else f"`{as_toml(default)}`"
 
 
-def table(lines: Iterator[tuple[str, ...]]) -> str:
-    found = list(lines)
-    header = ("setting", "default", "what it is")[: len(found[0])]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ("---",) * len(header), *found])
+def as_toml(value: Any) -> str:
+    if is_dataclass(value) and not isinstance(value, type):
+        return "{" + ", ".join(f"{field.name} = {as_toml(getattr(value, field.name))}" for field in fields(value)) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+
+
+def table(lines: Iterator[Row]) -> str:
+    header = [("setting", "default", "what it is"), ("---",) * 3]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in [*header, *lines])
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def clean(
     ] = "none",
     truth: Annotated[Path | None, Option(metavar="FILE", help="The true labels, for `--reviewer oracle`.")] = None,
     runner: RunnerOption = Runner.PREFECT,
-    workers: Annotated[int | None, Option(min=1, help="Threads that decode images; one a core unless given.")] = None,
+    workers: Annotated[
+        int | None, Option(min=1, max=1024, help="Threads that decode images; one a core unless given.")
+    ] = None,
 ) -> None:
     """Clean a data set. The same command goes on after a crash, a kill or finished reviews.
 
@@ -206,7 +208,7 @@ def main() -> None:
     try:
         status = app(prog_name="cleaner", standalone_mode=False)
     except typer.TyperException as error:
-        _end(2, f"{error.format_message()} (see cleaner --help)")
+        _end(2, f"{error.format_message().replace('Value error, ', '')} (see cleaner --help)")
     except CleanerError as error:
         _end(error.exit_status, str(error))
     except BrokenPipeError:

@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import ClassVar, get_origin, get_type_hints
 
 import pytest
 
 from cleaner.config import Config, read_config
 from cleaner.errors import ConfigError
-from cleaner.parts import make
+from cleaner.parts import ROOMS, find, make, names
 
 
 def test_the_defaults_are_the_recipes_values():
@@ -55,5 +56,26 @@ def test_an_unknown_part_is_answered_with_those_there_are():
 
 
 def test_a_parts_wrong_settings_are_all_told():
-    with pytest.raises(ConfigError, match=r"unknown setting predictors\.probe\.depth"):
-        make("predictors", "probe", {"depth": 3})
+    with pytest.raises(ConfigError) as caught:
+        make("predictors", "probe", {"depth": 3, "powers": [], "penalties": [0.1, 0], "passes": -1, "dimensions": 0})
+    for said in (
+        "unknown setting predictors.probe.depth",
+        "predictors.probe.powers = []: tuple should have at least 1 item",
+        "predictors.probe.penalties.1 = 0: should be greater than 0",
+        "predictors.probe.passes = -1: should be greater than or equal to 1",
+        "predictors.probe.dimensions = 0: should be greater",
+    ):
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted(ROOMS))
+def test_every_setting_of_every_part_has_a_description(kind):
+    for name in names(kind):
+        for setting, hint in get_type_hints(find(kind, name), include_extras=True).items():
+            if kind != "sources" and get_origin(hint) is not ClassVar:
+                assert any(getattr(info, "description", "") for info in hint.__metadata__), f"{kind}.{name}.{setting}"
+
+
+def test_a_setting_that_must_be_there_is_named():
+    with pytest.raises(ConfigError, match=r"reviewers\.oracle\.truth: must be set"):
+        make("reviewers", "oracle", {})

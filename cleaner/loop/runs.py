@@ -10,7 +10,7 @@ from typing import Any
 from cleaner import parts
 from cleaner.config import Config
 from cleaner.data.sources import Source, form_of, open_source
-from cleaner.errors import ConfigError, RunError
+from cleaner.errors import ConfigError, RunError, nearest
 from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
@@ -164,6 +164,9 @@ def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:
         raise ConfigError("--truth is read by --reviewer oracle only; give both or neither")
     if name == NO_REVIEWER:
         return None
+    known = parts.names("reviewers")
+    if name not in known:
+        raise ConfigError(f"no reviewer {name}{nearest(name, [NO_REVIEWER, *known])}")
     settings = dict(config.reviewers.get(name, {}))
     if name == "oracle":
         if truth is None:
@@ -179,10 +182,9 @@ def _predictor(stage: str, config: Config) -> Predictor:
 
 def _check_unused_settings(config: Config) -> None:
     """Settings of a part that this run does not use must be right all the same."""
-    for name, settings in config.predictors.items():
-        parts.make("predictors", name, settings)
-    for name in config.reviewers:
-        parts.find("reviewers", name)
+    for kind, of_kind in (("predictors", config.predictors), ("reviewers", config.reviewers)):
+        for name, settings in of_kind.items():
+            parts.check(kind, name, settings)
 
 
 def _check_backbone(config: Config) -> None:

@@ -7,9 +7,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
+from pydantic import Field
 
 from cleaner.data.exporters import Exported, clean, rows_of
 from cleaner.data.listings import SPLITS
@@ -29,12 +31,12 @@ class ImageFolder:
 
     Every class gets one folder: its name, or where that can't be a folder's name (`a/b`, `..`) one like it;
     OUT/classes.csv lists which folder is which class.
-
-    Attributes:
-        copy: copy the files instead of linking to them. Images that lie inside a table are always written.
     """
 
-    copy: bool = False
+    copy: Annotated[
+        bool,
+        Field(description="copy the files instead of linking to them; images that lie in a table are always written"),
+    ] = False
 
     def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
         out = out.absolute()

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
+from pydantic import Field
 from torch import nn
 
 from cleaner.data.scan import load
@@ -21,21 +22,18 @@ _BATCHES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Scheme:
-    """How one round's networks are trained.
+    """How one round's networks are trained."""
 
-    Attributes:
-        optimiser: `adamw`, or `sgd` with Nesterov's momentum at 20 times the learning rate.
-        smoothing: of the labels.
-        flip: whether images are mirrored at random.
-        zoom: by how much at most an image is magnified or shrunk, and moved; a share of its side.
-        light: by how much at most its contrast and brightness change; a share.
-    """
-
-    optimiser: Literal["adamw", "sgd"]
-    smoothing: float
-    flip: bool
-    zoom: float
-    light: float
+    optimiser: Annotated[
+        Literal["adamw", "sgd"],
+        Field(description="`adamw`, or `sgd` with Nesterov's momentum at 20 times the learning rate"),
+    ]
+    smoothing: Annotated[float, Field(ge=0, lt=1, description="of the labels")]
+    flip: Annotated[bool, Field(description="whether images are mirrored at random")]
+    zoom: Annotated[
+        float, Field(ge=0, lt=1, description="how far an image is magnified, shrunk or moved; a share of its side")
+    ]
+    light: Annotated[float, Field(ge=0, lt=1, description="how far its contrast and brightness change; a share")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,32 +41,43 @@ class Finetune:
     """A network trained end to end on the other folds; small by default, so that it runs without a GPU.
 
     A round's scheme is one of `schemes`, in turn.
-
-    Attributes:
-        model: a network as timm calls it.
-        weights: a safetensors file to start from; None: the packaged, else the published weights.
-        pretrained: whether to start from weights at all.
-        image_size: side in pixels the images are resized to.
-        epochs: passes over the samples.
-        batch_size: samples in one step.
-        learning_rate: the highest; it rises over the first fifth of the steps, and falls to nothing as a cosine.
-        cache_megabytes: decoded images up to this size stay in memory; of more than that each epoch decodes anew.
-        workers: threads that decode images.
     """
 
     version: ClassVar[int] = 1
     folds_together: ClassVar[bool] = False
 
-    model: str = "tf_efficientnet_lite0"
-    weights: str | None = None
-    pretrained: bool = True
-    image_size: int = 128
-    epochs: int = 8
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    cache_megabytes: int = field(default=2_000, compare=False)
-    workers: int = field(default=2, compare=False)
-    schemes: tuple[Scheme, ...] = (
+    model: Annotated[str, Field(min_length=1, description="a network as timm calls it")] = "tf_efficientnet_lite0"
+    weights: Annotated[
+        str | None,
+        Field(description="a safetensors file to start from; none: the packaged, else the published weights"),
+    ] = None
+    pretrained: Annotated[bool, Field(description="whether to start from weights at all")] = True
+    image_size: Annotated[int, Field(ge=8, le=4096, description="side in pixels the images are resized to")] = 128
+    epochs: Annotated[int, Field(ge=1, le=10_000, description="passes over the samples")] = 8
+    batch_size: Annotated[int, Field(ge=1, le=65_536, description="samples in one step")] = 32
+    learning_rate: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=100,
+            description="the highest; it rises over the first fifth of the steps, and falls to nothing as a cosine",
+        ),
+    ] = 1e-3
+    cache_megabytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000_000,
+            description="decoded images up to this size stay in memory; of more than that each epoch decodes anew",
+        ),
+    ] = field(default=2_000, compare=False)
+    workers: Annotated[int, Field(ge=1, le=1024, description="threads that decode images")] = field(
+        default=2, compare=False
+    )
+    schemes: Annotated[
+        tuple[Scheme, ...],
+        Field(min_length=1, max_length=100, description="how networks are trained, round after round"),
+    ] = (
         Scheme(optimiser="adamw", smoothing=0.1, flip=True, zoom=0.15, light=0.2),
         Scheme(optimiser="sgd", smoothing=0.0, flip=False, zoom=0.15, light=0.0),
         Scheme(optimiser="adamw", smoothing=0.2, flip=True, zoom=0.3, light=0.4),

@@ -1,39 +1,52 @@
 """Softmax heads on frozen features: one a fold, all folds and all tried penalties in one computation."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from cleaner.evidence.crossfit import Task
 from cleaner.evidence.projection import principal
 
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Heads whose penalty and sharpness are chosen by the likelihood of given labels that they did not learn from.
+    """Softmax heads on frozen features, one a fold; penalty and sharpness are chosen by the likelihood of given labels
+    that the heads did not learn from.
 
     A round's scheme is the power that the features are raised to.
-
-    Attributes:
-        dimensions: principal directions of the features that heads see.
-        penalties: tried on the first asked fold; relative to the features' total variance, for `trial` samples (of more
-            samples a penalty weighs less, in proportion).
-        powers: of the features, round after round.
-        passes: over the samples to fit the heads.
-        trial: samples at most to choose penalty and sharpness with.
     """
 
     version: ClassVar[int] = 1
     folds_together: ClassVar[bool] = True
 
-    dimensions: int = 384
-    penalties: tuple[float, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
-    powers: tuple[float, ...] = (0.5, 0.7)
-    passes: int = 25
-    trial: int = 20_000
-    sharpnesses: tuple[float, ...] = (0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
+    dimensions: Annotated[
+        int, Field(ge=1, le=4096, description="principal directions of the features that heads see")
+    ] = 384
+    penalties: Annotated[
+        tuple[Positive, ...],
+        Field(
+            min_length=1,
+            max_length=50,
+            description="tried on the first fold; relative to the features' total variance, for `trial` samples (of"
+            " more samples a penalty weighs less, in proportion)",
+        ),
+    ] = (1e-5, 3e-5, 1e-4, 3e-4)
+    powers: Annotated[
+        tuple[Positive, ...], Field(min_length=1, max_length=50, description="of the features, round after round")
+    ] = (0.5, 0.7)
+    passes: Annotated[int, Field(ge=1, le=10_000, description="over the samples to fit the heads")] = 25
+    trial: Annotated[
+        int, Field(ge=10, le=10_000_000, description="samples at most to choose penalty and sharpness with")
+    ] = 20_000
+    sharpnesses: Annotated[
+        tuple[Positive, ...],
+        Field(min_length=1, max_length=50, description="tried on what the heads say: factors of their logits"),
+    ] = (0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
 
     def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
         from cleaner.evidence.fitting import Fitting

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from cleaner.data.scan import sample_id
 from cleaner.data.sources import Source
@@ -19,15 +21,17 @@ BY = "oracle"
 class Oracle:
     """The truth for some samples; what it doesn't hold the oracle can't tell.
 
-    Attributes:
-        truth: a CSV or Parquet file with `path` or `sample_id`, and `label`. An image with an empty label is junk, and
-            so is one whose label is no class of the data set.
-
     Raises:
         InputError: there is no such file, it has other columns, or it says two things of one sample.
     """
 
-    truth: Path
+    truth: Annotated[
+        Path,
+        Field(
+            description="what `--truth` gives: a CSV or Parquet file with `path` or `sample_id`, and `label`. An image"
+            " with an empty label is junk, and so is one whose label is no class of the data set",
+        ),
+    ]
 
     def __post_init__(self) -> None:
         self._labels()

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
+from pydantic import Field
 
 from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
@@ -24,15 +25,12 @@ CLASS_COLUMNS = ("label", "images", "given", "kept", "gained", "relabelled", "dr
 
 @dataclass(frozen=True)
 class Sheet:
-    """FOLDER/NAME.csv to fill in, and FOLDER/NAME.html that shows the pictures and makes the filled CSV.
+    """FOLDER/NAME.csv to fill in, and FOLDER/NAME.html that shows the pictures and makes the filled CSV."""
 
-    Attributes:
-        picture: side in pixels of the samples' thumbnails in the page.
-        reference: side in pixels of the references' thumbnails.
-    """
-
-    picture: int = 192
-    reference: int = 112
+    picture: Annotated[
+        int, Field(ge=16, le=1024, description="side in pixels of the samples' thumbnails in the page")
+    ] = 192
+    reference: Annotated[int, Field(ge=16, le=1024, description="side in pixels of the references' thumbnails")] = 112
 
     def check(self, samples: pa.Table) -> str:
         return ""
