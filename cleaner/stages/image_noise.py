@@ -28,6 +28,7 @@ _MINORITY = 0.2
 _UNMARKED = 20_000
 _BLOCK = 8_192
 _DIRECTIONS = 64
+_POWER_STEPS = 4
 _STRENGTH = 0.3
 
 
@@ -174,19 +175,19 @@ class _Learning:
 
 def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
     """float32: what of each of `rows` is left, squared, when the principal directions of a sample are taken away."""
-    from sklearn.decomposition import PCA
+    import torch
 
     sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_UNMARKED])
     known = features[sample].astype(np.float32)
     few = max(1, min(_DIRECTIONS, len(known) // 4, known.shape[1] // 4))
-    pca = PCA(few, svd_solver="randomized", random_state=seed)
+    middle = known.mean(0, dtype=np.float64).astype(np.float32)
     far = np.empty(len(rows), np.float32)
-    with threadpool_limits(1):
-        pca.fit(known)
+    with threadpool_limits(1), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        main = torch.svd_lowrank(torch.from_numpy(known - middle), q=few, niter=_POWER_STEPS)[2].numpy()
         for start in range(0, len(rows), _BLOCK):
-            points = features[rows[start : start + _BLOCK]].astype(np.float32)
-            left = ((points - pca.mean_) ** 2).sum(1) - (pca.transform(points) ** 2).sum(1)
-            far[start : start + len(points)] = left
+            points = features[rows[start : start + _BLOCK]].astype(np.float32) - middle
+            far[start : start + len(points)] = (points**2).sum(1) - ((points @ main) ** 2).sum(1)
     return far
 
 
