@@ -63,7 +63,12 @@ class Features(Section):
         le=4096,
         description="side in pixels the images are resized to; none: chosen by the backbone",
     )
-    shard: int = Field(default=10_000, ge=1, description="samples embedded in one step")
+    shard: int = Field(
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        description="samples embedded in one step at most; fewer where they take more than a minute at the pace seen",
+    )
 
 
 class Duplicates(Section):

@@ -1,5 +1,6 @@
 """The cleaning run as a Prefect flow: the steps of the plan, each a task run. Importing this imports Prefect."""
 
+import signal
 import socket
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import TerminationSignal
 from prefect.states import Completed, Crashed
 
 from cleaner.config import Config
@@ -61,6 +63,10 @@ def run_on_prefect(order: Order, run: Run, display: Display) -> None:
             workers=order.workers,
             return_state=True,
         )
+    except TerminationSignal:
+        # Prefect has told its server; now the command ends as it does without Prefect.
+        signal.raise_signal(signal.SIGTERM)
+        raise
     finally:
         _at_hand.reset(token)
     if state.name == WAITS:

@@ -1,10 +1,12 @@
 """The command `cleaner`. What takes long to import is imported by the subcommand that needs it."""
 
 import os
+import signal
 import sys
 import time
 import traceback
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from flows.runner import Order
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -41,8 +42,19 @@ RunnerOption = Annotated[
 ]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cleaner {version('cleaner')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def cleaner(context: typer.Context) -> None:
+def cleaner(
+    context: typer.Context,
+    _version: Annotated[
+        bool, Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Find the junk images and the wrong labels in an image classification data set; ask people only where asking pays.
 
     ```
@@ -205,6 +217,7 @@ def _carry_out(order: "Order", runner: Runner) -> None:
 
 def main() -> None:
     """Run the command line; every end is an exit status, and at most one line on stderr."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = app(prog_name="cleaner", standalone_mode=False)
     except typer.TyperException as error:
@@ -218,9 +231,22 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - the last resort of the whole command
         traceback.print_exc()
         _end(1, "this is a bug in cleaner; the same command goes on where it was")
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     if status == INTERRUPTED:
+        if _ended_by:
+            _end(128 + _ended_by[0], "ended by SIGTERM; the same command goes on where it was")
         _end(status, "interrupted; the same command goes on where it was")
     sys.exit(status)
+
+
+_ended_by: list[int] = []
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """End as at Ctrl-C, and remember why."""
+    _ended_by.append(number)
+    raise KeyboardInterrupt
 
 
 def _end(status: int, line: str) -> None:

@@ -27,9 +27,8 @@ def show_findings(folder: Path) -> None:
         recall, precision = _percent(found, planted), _percent(found, found + wrong)
         table.add_row(kind, str(planted), str(found), recall, str(wrong), precision)
     console = Console()
-    console.print(
-        f"{SEEDS} junk images and {SEEDS} others were marked beforehand, as people would: {folder / 'seeds.csv'}"
-    )
+    marked = f"{SEEDS} junk images and {SEEDS} others were marked beforehand, as people would"
+    console.print(f"{marked}: {folder / 'seeds.csv'}\n", soft_wrap=True)
     console.print(table)
     console.print(f"\nthe clean data set  {folder / 'run' / 'clean.csv'}", soft_wrap=True)
     console.print(f"every verdict       {folder / 'run' / 'verdicts.parquet'}", soft_wrap=True)

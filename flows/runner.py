@@ -150,11 +150,11 @@ def _leaving(journal: Journal) -> Iterator[None]:
     except CleanerError as error:
         journal.leaves(Doing.STOPPED, str(error))
         raise
-    except KeyboardInterrupt:
-        journal.leaves(Doing.STOPPED, "it was interrupted")
-        raise
-    except BaseException as error:
+    except Exception as error:
         journal.leaves(Doing.STOPPED, f"a bug in cleaner ({type(error).__name__})")
+        raise
+    except BaseException:
+        journal.leaves(Doing.STOPPED, "it was interrupted")
         raise
     journal.leaves(Doing.FINISHED, "finished")
 

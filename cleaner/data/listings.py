@@ -144,4 +144,6 @@ def fingerprint(listing: pa.Table, *more: bytes) -> str:
 def unreadable(file: Path, error: Exception) -> SourceError:
     """The complaint of a file or folder that can't be read."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    if any(sign in reason for sign in ("magic bytes not found", "Parquet file size is")):
+        return SourceError(f"{file}: is no Parquet file, or not the whole of one; fetch or write it again")
     return SourceError(f"{file}: can't be read ({reason}); mend it or its permissions")

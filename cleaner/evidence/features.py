@@ -1,6 +1,7 @@
 """Frozen-backbone embeddings: computed once, shard by shard, and read memory-mapped."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +28,11 @@ _SMALL_SIZE = 160  # what pays on 32-pixel images: benchmarks/features.py
 _SIZE = 224
 _CELLS = 4
 _DIRECTIONS = 8
+UNPACED = 500
+"""A data set of so few samples is one shard, whatever the pace."""
+_PACED = 48
+_SECONDS = 60
+_SHARDS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -139,6 +145,31 @@ def embed(
     features = np.zeros((stop - start, found.shape[1]), np.float16)
     features[usable] = np.clip(found, -_LARGEST_HALF, _LARGEST_HALF)
     return features
+
+
+@makes("pace of features", version=1)
+def pace(
+    manifest: pa.Table, *, source: Source, backbone: Backbone, workers: int, max_pixels: int, sample: int = _PACED
+) -> pa.Table:
+    """How fast this machine computes the features of this data set: `images_per_second`, one row.
+
+    Timed are `sample` usable images, evenly spread, after as many that only warm the network up.
+    """
+    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy()).astype(np.int32)
+    rows = usable[:: max(1, len(usable) // (2 * sample))][: 2 * sample]
+    seconds = 0.0
+    for some in (np.sort(rows[::2]), np.sort(rows[1::2])):
+        images = load(source, manifest, some, side=backbone.image_size, max_pixels=max_pixels, workers=workers)
+        started = time.monotonic()
+        _embedded(images, len(some), backbone, workers)
+        seconds = time.monotonic() - started
+    return pa.table({"images_per_second": [len(rows) // 2 / max(seconds, 1e-9)]})
+
+
+def shard_size(images_per_second: float, most: int) -> int:
+    """Samples in a shard: as many as a minute's work, in round numbers, and not more than `most`."""
+    sizes = [size for size in _SHARDS if size <= min(images_per_second * _SECONDS, most)]
+    return min(most, max(sizes, default=_SHARDS[0]))
 
 
 def _embedded(images: Iterator[np.ndarray], n: int, backbone: Backbone, workers: int) -> np.ndarray:

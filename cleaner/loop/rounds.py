@@ -19,7 +19,7 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
-from cleaner.evidence.features import PIXELS, ShardedFeatures, choose, embed
+from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, pace, shard_size
 from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.runs import Run
 from cleaner.people.review import batch, candidate_batch
@@ -215,12 +215,16 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
     line.outline = _outline(run, by_network=backbone.name != PIXELS)
     what = "their pixels" if backbone.name == PIXELS else f"{backbone.name} at {backbone.image_size} pixels"
     yield line.begins("features", f"computing what the images look like, by {what}")
+    settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
+    surroundings = {"source": run.source, "workers": run.workers}
+    shard = wanted.shard
+    if len(manifest) > UNPACED:
+        paced = yield from _one(Step("features-pace", pace, (line.manifest,), settings, surroundings))
+        shard = shard_size(run.store.read(paced).column("images_per_second")[0].as_py(), wanted.shard)
     steps = []
-    for start in range(0, len(manifest), wanted.shard):
-        span = {"start": start, "stop": min(start + wanted.shard, len(manifest))}
-        settings = {"backbone": backbone, **span, "max_pixels": run.config.scan.max_pixels}
-        surroundings = {"source": run.source, "workers": run.workers}
-        steps.append(Step(f"features-{start}", embed, (line.manifest,), settings, surroundings))
+    for start in range(0, len(manifest), shard):
+        span = {"start": start, "stop": min(start + shard, len(manifest))}
+        steps.append(Step(f"features-{start}", embed, (line.manifest,), {**settings, **span}, surroundings))
     yield list(steps)
     line.shards = tuple(step.output for step in steps)
     yield Ends("")

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.errors import WeightsError
-from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features
+from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features, shard_size
 from cleaner.progress import listening
 
 LITE = "tf_efficientnet_lite0"
@@ -135,3 +135,11 @@ def test_shards_read_like_the_whole(rows, each):
     assert features.shape == whole.shape
     assert np.array_equal(features[np.array(rows, int)], whole[np.array(rows, int)])
     assert np.array_equal(features[5:20], whole[5:20]) and np.array_equal(features[:], whole)
+
+
+@pytest.mark.parametrize(
+    ("images_per_second", "most", "size"), [(170, 10_000, 10_000), (51, 10_000, 2_000), (9, 10_000, 500), (0.1, 99, 50)]
+)
+def test_a_shard_is_at_most_a_minute_of_work_in_round_numbers(images_per_second, most, size):
+    assert shard_size(images_per_second, most) == size
+    assert shard_size(images_per_second, 30) == 30

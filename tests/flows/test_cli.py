@@ -1,10 +1,12 @@
 """The command line as a user meets it: every command is a process of its own."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,17 @@ def test_a_look_at_a_run_imports_neither_prefect_nor_what_embeds_images(finished
     words = [question[0], str(finished), *question[1:]]
     result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert result.stderr == ""
+
+
+def test_the_version_is_told():
+    assert cleaner("--version").stdout == f"cleaner {version('cleaner')}\n"
+
+
+def test_the_shell_can_complete_commands():
+    asked = {"_CLEANER_COMPLETE": "complete_bash", "COMP_WORDS": "cleaner st", "COMP_CWORD": "1"}
+    command = str(Path(sys.executable).with_name("cleaner"))
+    done = subprocess.run([command], capture_output=True, text=True, env={**os.environ, **asked}, check=False)
+    assert "status" in done.stdout
 
 
 def test_no_command_shows_the_help_and_is_wrong_usage():
@@ -282,10 +295,20 @@ def test_doctor_finds_this_environment_in_order(monkeypatch, tmp_path):
     assert str(tmp_path / "home") in result.stdout.replace("\n", "").replace(" ", "")
 
 
-def test_ctrl_c_ends_with_one_line(photos, tmp_path):
-    process = stopped_before("manifest-", "clean", photos, "--run", tmp_path / "run", "--runner", "local")
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("number", "status", "line"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")]
+)
+@pytest.mark.parametrize("runner", ["local", pytest.param("prefect", marks=pytest.mark.slow)])
+def test_a_signal_ends_the_command_with_one_line_and_the_state_says_so(
+    photos, tmp_path, tmp_path_factory, number, status, line, runner
+):
+    home = tmp_path_factory.getbasetemp() / "home"
+    words = ("clean", photos, "--run", tmp_path / "run", "--runner", runner)
+    process = stopped_before("manifest-", *words, PREFECT_HOME=str(home))
+    process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("cleaner: interrupted")
+    assert process.returncode == status
+    assert said.splitlines()[-1] == f"cleaner: {line}; the same command goes on where it was"
+    assert "Traceback" not in said
+    assert "stopped: it was interrupted" in cleaner("status", tmp_path / "run").stdout

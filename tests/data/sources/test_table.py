@@ -175,9 +175,11 @@ def test_a_parquet_that_is_no_data_set_names_the_row(root, columns, complaint):
 
 
 def test_a_file_that_is_no_parquet_says_so(root):
-    (root / "x.parquet").write_bytes(b"nothing of the kind")
-    with pytest.raises(SourceError, match=r"x\.parquet: can't be read"):
-        open_source(root / "x.parquet")
+    whole = parquet_of(root, path=PATHS, label=PATHS).read_bytes()
+    for content in (b"nothing of the kind", b"", whole[: len(whole) // 2]):
+        (root / "x.parquet").write_bytes(content)
+        with pytest.raises(SourceError, match=r"x\.parquet: is no Parquet file, or not the whole of one"):
+            open_source(root / "x.parquet")
 
 
 @pytest.mark.parametrize("name", ["none", "1.jpg", "none.csv"])
