@@ -19,6 +19,7 @@ from typing import IO
 from filelock import FileLock
 
 from cleaner.errors import CleanerError, InputError
+from cleaner.run.files import cache_folder
 
 _START_SECONDS = 180
 """The first start makes a database: half a minute on a quiet machine, a minute and more on a busy one."""
@@ -53,8 +54,7 @@ def home() -> Path:
     """
     if named := os.environ.get("PREFECT_HOME"):
         return Path(named)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "cleaner" / f"prefect-{version('prefect')}"
+    return cache_folder() / f"prefect-{version('prefect')}"
 
 
 def connect(tell: Callable[[str], None]) -> None:

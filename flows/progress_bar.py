@@ -48,7 +48,7 @@ class _Pace:
         started, before = self._start = self._start or (now, done)
         if done - before < 0.01 or now - started < 1:
             return ""
-        return f"about {span((now - started) * (1 - done) / (done - before))} left in all"
+        return f"about {span((now - started) * (1 - done) / (done - before))} left"
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Lines:
             return
         self._told = time.monotonic()
         left = self._pace.left(done)
-        self.write(f"{self._words}: {count:,} of {total:,} {what}" + f"; {left}" * bool(left))
+        self.write(f"{self._words}: {count:,} of {total:,} {what}" + f"; {left} of the whole run" * bool(left))
 
     def ends(self, told: str) -> None:
         self.write(told)
@@ -99,7 +99,7 @@ class Bar:
 
     def begins(self, words: str, done: float) -> None:
         part, said = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[said]}"))
-        self._progress = Progress(part, BarColumn(), said, console=self.console, transient=True)
+        self._progress = Progress(part, BarColumn(24), said, console=self.console, transient=True)
         self._progress.add_task(words, total=None, said="")
         self._progress.update(self._progress.add_task("the whole run", total=1, said=""), completed=done)
         self._pace.left(done)
@@ -112,7 +112,7 @@ class Bar:
         said = f"{count:,} of {total:,} {what}"
         self._progress.update(part.id, completed=count, total=total, said=said)
         shown = max(done, whole.completed)
-        said = " ".join(filter(None, (f"{100 * shown:.0f} %", self._pace.left(shown))))
+        said = ", ".join(filter(None, (f"{100 * shown:.0f} %", self._pace.left(shown))))
         self._progress.update(whole.id, completed=shown, said=said)
 
     def ends(self, told: str) -> None:

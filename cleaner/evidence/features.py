@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,10 @@ import pyarrow as pa
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
+from cleaner.evidence.packaged import packaged_file
 from cleaner.progress import track
-from cleaner.run.steps import makes
+from cleaner.run.files import digest
+from cleaner.run.steps import makes, sayable
 from cleaner.tables import array
 
 AUTO = "auto"
@@ -110,12 +113,12 @@ def _weights_hash(name: str, weights: Path | None) -> str:
         if weights is not None:
             raise WeightsError(f"features.weights = {weights}: the backbone pixels has no weights; leave it out")
         return ""
-    from cleaner.evidence.networks import check_name, packaged_file, published_at
+    if weights is None and packaged_file(name) is not None:
+        return "packaged"
+    from cleaner.evidence.networks import check_name, published_at
 
     check_name(name)
-    if weights is not None:
-        return _file_hash(weights)
-    return "packaged" if packaged_file(name) is not None else f"published:{published_at(name)}"
+    return f"published:{published_at(name)}" if weights is None else _file_hash(weights)
 
 
 def _file_hash(file: Path) -> str:
@@ -182,10 +185,24 @@ def _embedded(images: Iterator[np.ndarray], n: int, backbone: Backbone, workers:
 @lru_cache(maxsize=1)
 def _runner(backbone: Backbone, workers: int):
     from cleaner.evidence.inference import runner
-    from cleaner.evidence.networks import embedder
 
-    network = embedder(backbone.name, weights=backbone.weights, image_size=backbone.image_size)
-    return runner(network, side=backbone.image_size, threads=workers)
+    def network():
+        from cleaner.evidence.networks import embedder
+
+        return embedder(backbone.name, weights=backbone.weights, image_size=backbone.image_size)
+
+    return runner(network, side=backbone.image_size, threads=workers, name=_kept_as(backbone))
+
+
+def _kept_as(backbone: Backbone) -> str | None:
+    """What a converted network is kept as; None where its weights are known by a name only, under which they may
+    change."""
+    if backbone.weights_hash.startswith("published:"):
+        return None
+    libraries = {name: version(name) for name in ("torch", "timm")}
+    file = packaged_file(backbone.name)
+    packaged = [file.stat().st_size, file.stat().st_mtime_ns] if backbone.weights is None and file else []
+    return f"{backbone.name}-{digest(sayable(backbone), libraries, packaged)}"
 
 
 def pixel_features(images: np.ndarray) -> np.ndarray:

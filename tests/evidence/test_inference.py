@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cleaner.evidence.inference import OpenvinoRunner, TorchRunner, runner
+from cleaner.evidence.inference import OpenvinoRunner, TorchRunner
 from cleaner.evidence.networks import embedder
 
 SIDE = 64
@@ -18,7 +18,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def openvino(network):
-    return OpenvinoRunner(network, side=SIDE, batch=4, threads=2)
+    return OpenvinoRunner(lambda: network, side=SIDE, batch=4, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def test_an_image_s_features_do_not_depend_on_its_company(kind, network, openvin
 
 
 def test_the_number_of_threads_changes_nothing(network, openvino, images):
-    alone = OpenvinoRunner(network, side=SIDE, batch=4, threads=1)
+    alone = OpenvinoRunner(lambda: network, side=SIDE, batch=4, threads=1)
     assert np.array_equal(alone(iter(images), len(images)), openvino(iter(images), len(images)))
 
 
-@pytest.mark.parametrize("make", [runner, lambda n, side, threads: TorchRunner(n, side=side, batch=4, device="cpu")])
-def test_no_images_give_no_features_of_the_right_width(make, network):
-    assert make(network, side=SIDE, threads=1)(iter([]), 0).shape == (0, 1392)
+def test_no_images_give_no_features_of_the_right_width(network, openvino):
+    for run in (openvino, TorchRunner(network, side=SIDE, batch=4, device="cpu")):
+        assert run(iter([]), 0).shape == (0, 1392)
 
 
 def test_openvino_s_telemetry_neither_writes_nor_speaks(tmp_path):
@@ -62,10 +62,53 @@ class Means(torch.nn.Module):
     def forward(self, images):
         return images.float().mean((1, 2))
 
-print(runner(Means(), side=8, threads=1)(iter([numpy.full((8, 8, 3), 7, numpy.uint8)]), 1))
+print(runner(Means, side=8, threads=1)(iter([numpy.full((8, 8, 3), 7, numpy.uint8)]), 1))
 assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
 """
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert (done.stdout, done.stderr) == ("[[7. 7. 7.]]\n", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "cleaner" / "networks"
+
+
+def run_kept(network, images, name="a-network"):
+    made = []
+
+    def make():
+        made.append(network)
+        return network
+
+    found = OpenvinoRunner(make, side=SIDE, batch=4, threads=2, name=name)(iter(images), len(images))
+    return found, len(made)
+
+
+def test_a_kept_network_gives_the_same_features_without_being_made(network, openvino, images, places):
+    first, made = run_kept(network, images)
+    again, made_again = run_kept(network, images)
+    assert (made, made_again) == (1, 0)
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, openvino(iter(images), len(images))), "nor does it matter whether it is kept"
+    assert [path.name.startswith("a-network-") for path in places.iterdir()] == [True]
+    assert run_kept(network, images, "another")[1] == 1
+
+
+def test_a_kept_network_that_is_damaged_is_made_again(network, images, places):
+    first, _ = run_kept(network, images)
+    (graph,) = places.glob("*/network.xml")
+    graph.write_text("<net>")
+    again, made = run_kept(network, images)
+    assert made == 1
+    assert np.array_equal(first, again)
+
+
+def test_where_nothing_can_be_kept_it_works_all_the_same(network, images, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert run_kept(network, images)[1] == 1
+    assert run_kept(network, images)[1] == 1

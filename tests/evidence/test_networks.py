@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from cleaner.errors import WeightsError
-from cleaner.evidence.networks import Embedder, network, normalisation, packaged_file, timm, untrained
+from cleaner.evidence.networks import Embedder, network, normalisation, timm, untrained
+from cleaner.evidence.packaged import packaged_file
 
 SMALL = "test_resnet"
 

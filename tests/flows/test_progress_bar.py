@@ -36,7 +36,7 @@ def test_lines_tell_the_time_left_of_the_whole_run(monkeypatch):
     lines.begins("reading the images", 0.2)
     now = 110.0
     lines.progressed("images", 1, 2, 0.4)
-    assert told == ["reading the images: 1 of 2 images; about 30.0 s left in all"]
+    assert told == ["reading the images: 1 of 2 images; about 30.0 s left of the whole run"]
 
 
 def test_a_bar_leaves_one_line_a_part_and_survives_names_that_look_like_markup():
