@@ -9,8 +9,9 @@ from pathlib import Path
 from cleaner.config import Config
 from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.loop.asking import ask_people
+from cleaner.loop.outline import Begins, Ends
 from cleaner.loop.results import conclude, concluded
-from cleaner.loop.rounds import MANIFEST_STEP, Begins, Ends, Line, done, plan
+from cleaner.loop.rounds import MANIFEST_STEP, Line, done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
 from cleaner.progress import listening
 from cleaner.run.finished import damage, read_summary, withdraw

@@ -21,6 +21,7 @@ from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, pace, shard_size
 from cleaner.loop.asking import Ask, unanswered
+from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
 from cleaner.people.review import batch, candidate_batch
 from cleaner.run.ledger import ANSWERS_PART, PERSON, fold
@@ -43,23 +44,6 @@ class Judged:
     verdicts: str = ""
     before: str = ""
     evidence: str = ""
-
-
-@dataclass(frozen=True)
-class Begins:
-    """A part of the run begins: in a person's words, and which shares of the whole run, in [0, 1], are estimated to be
-    done before and after it."""
-
-    words: str
-    before: float
-    after: float
-
-
-@dataclass(frozen=True)
-class Ends:
-    """What came of the part that began last, in a person's words."""
-
-    words: str
 
 
 @dataclass
@@ -97,7 +81,7 @@ Plan = Generator[Item, None, Line]
 
 def plan(run: Run) -> Plan:
     """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line."""
-    line = Line(outline=_outline(run, by_network=run.config.features.backbone != PIXELS))
+    line = Line(outline=outline_of(run, by_network=run.config.features.backbone != PIXELS))
     yield from _scan(run, line)
     yield from _embed(run, line)
     yield from _find_duplicates(run, line)
@@ -113,31 +97,6 @@ def plan(run: Run) -> Plan:
     yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
     yield line.begins("results", "writing the results")
     return line
-
-
-_COSTS = {"reading": 3.0, "features": 0.5, "duplicates": 0.5, "image_noise": 0.5, "settling": 0.2, "results": 0.5}
-_COST_BY_NETWORK = 12.0
-_COST_OF_A_ROUND = 0.4
-_COST_OF_TRAINING = 60.0
-
-
-def _outline(run: Run, *, by_network: bool) -> dict[str, tuple[float, float]]:
-    """Of each part the shares of the run before and after it, by about how many milliseconds an image costs on a core;
-    `coarse` and `fine` stand for rounds beyond their caps."""
-    costs = dict(_COSTS)
-    if by_network:
-        costs["features"] = _COST_BY_NETWORK
-    for stage in ("coarse", "fine"):
-        each = _COST_OF_A_ROUND if run.predictors[stage].folds_together else _COST_OF_TRAINING
-        rounds = getattr(run.config, stage).max_rounds
-        costs |= {f"{stage}-{number}": each for number in range(1, rounds + 1)} | {stage: 0.0}
-    order = ["reading", "features", "duplicates", "image_noise", *(name for name in costs if name not in _COSTS)]
-    order += ["settling", "results"]
-    total, before, found = sum(costs.values()), 0.0, {}
-    for name in order:
-        found[name] = (before / total, (before + costs[name]) / total)
-        before += costs[name]
-    return found
 
 
 def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
@@ -212,7 +171,7 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
     manifest = run.store.read(line.manifest)
     backbone = choose(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, manifest=manifest)
     line.backbone = sayable(backbone)
-    line.outline = _outline(run, by_network=backbone.name != PIXELS)
+    line.outline = outline_of(run, by_network=backbone.name != PIXELS)
     what = "their pixels" if backbone.name == PIXELS else f"{backbone.name} at {backbone.image_size} pixels"
     yield line.begins("features", f"computing what the images look like, by {what}")
     settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
