@@ -18,6 +18,8 @@ A message says what is wrong, where, and what to do, in one line for the person 
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+_NAMED = 20
+
 
 class CleanerError(Exception):
     """The root of the tree; `exit_status` is what the command ends with."""
@@ -66,9 +68,12 @@ class WaitsForPeople(CleanerError):
 
 
 def nearest(wrong: str, known: list[str]) -> str:
-    """` (did you mean X?)`, or ` (known: ...)` when nothing known is near `wrong`."""
+    """` (did you mean X?)`, or ` (known: ...)` when nothing known is near `wrong`; of many known names the first."""
     close = get_close_matches(wrong, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(sorted(known))})"
+    if close:
+        return f" (did you mean {close[0]}?)"
+    more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
+    return f" (known: {', '.join(sorted(known)[:_NAMED])}{more})"
 
 
 def complaint(problem: Any) -> str:

@@ -5,6 +5,7 @@ Looking takes no lock, writes nothing, and needs neither the data set nor what c
 
 import json
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.text import Text
 from cleaner import parts
 from cleaner.config import assign
 from cleaner.data.sources import source_at
-from cleaner.errors import InputError, RunError, nearest
+from cleaner.errors import InputError, RunError
 from cleaner.run.finished import (
     CLEAN_CSV,
     MANIFEST_FILE,
@@ -151,9 +152,10 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
     _say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
     if said["problem"]:
         _say(console, f"can't be used: {said['problem']}")
-    columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
-    shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in verdicts]
-    console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
+    if verdicts:
+        columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
+        shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in verdicts]
+        console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
     if stands is None:
         _say(console, f"the run is not finished; see: cleaner status {folder}")
         return
@@ -179,7 +181,8 @@ def _row_of(manifest: pa.Table, sample: str) -> int:
             return row
     names = manifest.column("path").to_pylist()
     close = [name for name in names if Path(name).name == Path(sample).name][:3]
-    hint = f" (did you mean {', '.join(close)}?)" if close else nearest(sample, names) if len(names) < 10_000 else ""
+    near = close or (get_close_matches(sample, names, n=3) if len(names) < 10_000 else [])
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     raise InputError(f"no sample {sample}{hint}; SAMPLE is a sample_id or a path as in verdicts.parquet")
 
 

@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 
 from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Judged, Line
-from cleaner.loop.runs import Run
+from cleaner.loop.runs import TABLE, Run
 from cleaner.pages.report import write_report
 from cleaner.run.files import write_atomically, write_json, write_table
 from cleaner.run.finished import (
@@ -32,7 +32,6 @@ from cleaner.run.steps import Step
 from cleaner.stages import duplicates
 from cleaner.tables import EVIDENCE, Action, Classes, array
 
-TABLE = "table"
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 

@@ -240,7 +240,7 @@ def _noise_rounds(run: Run, line: Line) -> Generator[Item, None, None]:
         marks = yield from _one(step)
         if not pc.any(run.store.read(marks).column("junk")).as_py():
             proposed = counted(run.store.rows(line.candidates), "candidate is", "candidates are")
-            why = f"nobody has marked any, so none was looked for; {proposed} proposed for a review"
+            why = f"nobody has marked any yet; {proposed} proposed for a review"
             line.ended["image_noise"] = _end(False, 0, why)
             return
         inputs = (line.manifest, marks, line.twins, *line.shards)

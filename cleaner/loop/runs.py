@@ -19,6 +19,8 @@ from cleaner.run.origin import Origin, read_origin, write_origin
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
+TABLE = "table"
+"""The source that reads tables of paths."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def open_run(
     before = read_origin(folder)
     _check_same_reviewer(folder, before, reviewer)
     opened = open_source(source, config.sources)
+    if config.table.root is not None and form_of(opened) != TABLE:
+        raise ConfigError(f"--root {config.table.root}: is for a table of paths, which {source} is not; leave it out")
     origin = Origin(
         source=source.resolve(),
         form=form_of(opened),

@@ -130,6 +130,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--config", "none.toml"], "none.toml"),
         (["clean", "photos", "--run", "r", "--reviewer", "oracle"], "--truth FILE"),
         (["clean", "nowhere", "--run", "r"], "nowhere"),
+        (["clean", "photos", "--run", "r", "--root", "."], "is for a table of paths"),
         (["clean", "photos", "--run", "r", "--workers", "0"], "--workers"),
         (["tidy"], "tidy"),
         (["status", "r"], "no run lies here"),
@@ -268,6 +269,7 @@ def test_why_names_near_matches_of_an_unknown_sample(finished):
     result = cleaner("why", finished, "3.png")
     assert result.returncode == 2
     assert "blue/3.png" in complaint(result)
+    assert len(complaint(cleaner("why", finished, "nothing like it"))) < 300
 
 
 def test_export_writes_every_form_with_its_settings(finished, tmp_path):
