@@ -78,7 +78,8 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
 def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
 
-    What people say counts whichever stage asked them; what a model of this stage dropped is junk to the next.
+    What people say counts whichever stage asked them, save that they can't tell; what a model of this stage dropped is
+    junk to the next.
     """
     known = np.full(len(manifest), -1, np.int8)
     for part in parts:
@@ -86,7 +87,8 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
         dropped = array(part, "action") == Action.DROP
         found = dropped & (array(part, "stage") == STAGE)
         rows = array(part, "row")
-        known[rows[personal]] = 0
+        said = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
+        known[rows[personal & said]] = 0
         known[rows[found | (personal & dropped)]] = 1
     rows = np.flatnonzero(known >= 0).astype(np.int32)
     return pa.table({"row": rows, "junk": known[rows] == 1})
@@ -117,7 +119,9 @@ def verdicts(
     known[array(marks, "row")] = array(marks, "junk")
     fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), folds=folds, seed=seed)
     scores = _Learning(features, rows, known, fold, seed).scores(folds)
-    prob = probabilities(scores, known[rows])
+    judged = ~np.isnan(scores)
+    prob = np.zeros(len(rows))
+    prob[judged] = probabilities(scores[judged], known[rows][judged])
     found = (known[rows] < 0) & (prob > threshold)
     reasons = [f"junk with probability {p:.2f}" for p in prob[found]]
     actions = pa.array([Action.DROP.value] * len(reasons), pa.string())
@@ -136,9 +140,10 @@ class _Learning:
     seed: int
 
     def scores(self, folds: int) -> np.ndarray:
-        """How like junk each of `rows` looks to a classifier that did not see its fold; float64, no probability."""
+        """How like junk each of `rows` looks to a classifier that did not see its fold; float64, no probability, and no
+        number where there is no such classifier."""
         middle = mean_of(self.features, self.rows)
-        found = np.zeros(len(self.rows))
+        found = np.full(len(self.rows), np.nan)
         # Small fits on many threads wait for each other most of the time.
         with threadpool_limits(1):
             for number in range(folds):

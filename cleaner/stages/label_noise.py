@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.belief import Beliefs, Guesses, believe, flag_below
-from cleaner.tables import VERDICTS, Action, Classes, array, matrix
+from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
 
 COARSE = "coarse"
 ACCV = "accv"
@@ -30,22 +30,27 @@ def verdicts(
     round: int,
     by: str,
 ) -> pa.Table:
-    """VERDICTS on every row of `evidence` that no person has decided, rows ascending.
+    """VERDICTS on the rows of `evidence` that no person has decided, rows ascending.
 
     Args:
         manifest: of the data set.
         standing: what stood when the evidence was made; what it does not keep was not learnt from.
-        evidence: of this round.
+        evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
+            what it was, without a score where it had none.
         k: the recipe's; `effective_k` says what it comes to.
         policy: `belief`: negative is, in `coarse`, a label that is more likely wrong than right and not among the k
             most probable, in `fine` one believed less than `belief.flag_below`. `accv`: the recipe as it was: a label
             not among the k most probable; after the first round negatives come back, and positives never go.
-        relabel: the probability from which another class becomes the label; below it a negative is dropped.
+        relabel: the probability from which another class becomes the label, if models by themselves, the estimated
+            noise left aside, find it at least half as probable; else a negative is dropped.
         stage, round, by: as they are to stand in the ledger; `by` is the predictor's name.
     """
     classes = Classes.of(manifest)
-    rows = array(evidence, "row")
-    evidence = evidence.filter(pa.array(~_decided(standing)[rows]))
+    learnt = _learnt(manifest, standing, evidence, classes)
+    open_ = ~_decided(standing)[array(evidence, "row")]
+    stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
+    unlearnt = _unlearnt(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), (stage, round, f"model:{by}"))
+    evidence = evidence.filter(pa.array(open_ & learnt))
     rows = array(evidence, "row")
     given = classes.encode(manifest.column("label").take(pa.array(rows)))
     beliefs = believe(_guesses(evidence, given, len(classes.names)))
@@ -55,8 +60,48 @@ def verdicts(
         negative = outranked & ~kept if round > 1 else outranked
     else:
         negative = _disbelieved(beliefs, outranked, stage)
-    becomes = negative & (beliefs.other_prob >= relabel)
-    return _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"))
+    becomes = negative & (beliefs.other_prob >= relabel) & (_raw(evidence, beliefs.other) >= relabel / 2)
+    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"))
+    return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
+
+
+def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes) -> np.ndarray:
+    """bool: whether the models that judged a sample, those of its fold, had one of its given class to learn from."""
+    rows, fold = pa.array(array(evidence, "row")), array(evidence, "fold").astype(np.int64)
+    given = classes.encode(manifest.column("label").take(rows))
+    action = array(standing, "action")[rows]
+    renamed = _decided(standing)[rows] & (action == Action.RELABEL)
+    taught = np.where(action == Action.KEEP, given, -1)
+    taught[renamed] = classes.encode(standing.column("new_label").take(rows))[renamed]
+    folds = int(fold.max(initial=0)) + 1
+    counts = np.bincount((taught * folds + fold)[taught >= 0], minlength=len(classes.names) * folds)
+    counts = counts.reshape(len(classes.names), folds)
+    return counts.sum(1)[given] > counts[given, fold]
+
+
+def _unlearnt(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str]) -> pa.Table:
+    """VERDICTS that keep samples of which nothing can be known."""
+    rows, count = evidence.column("row"), len(evidence)
+    stage, round, by = said
+    columns = {
+        "row": rows,
+        "sample_id": manifest.column("sample_id").take(rows),
+        "stage": pa.repeat(stage, count),
+        "round": pa.repeat(round, count),
+        "action": pa.repeat(Action.KEEP.value, count),
+        "new_label": pa.nulls(count, pa.string()),
+        "score": pa.nulls(count, pa.float32()),
+        "by": pa.repeat(by, count),
+        "reason": pa.repeat("its class was not learnt: no other picture of it is there to learn from", count),
+    }
+    return check(pa.table(columns), VERDICTS, "verdicts on what was not learnt")
+
+
+def _raw(evidence: pa.Table, classes: np.ndarray) -> np.ndarray:
+    """The probability that the models give to one class of each sample; 0 for one that they do not name."""
+    if len(evidence) == 0:
+        return np.zeros(0)
+    return np.where(matrix(evidence, "top_classes") == classes[:, None], matrix(evidence, "top_probs"), 0).max(1)
 
 
 def _disbelieved(beliefs: Beliefs, outranked: np.ndarray, stage: str) -> np.ndarray:

@@ -85,6 +85,16 @@ def test_without_marked_junk_nothing_is_dropped(features, seeds):
     assert len(one_round(features, seeds)) == 0
 
 
+@pytest.mark.parametrize("fine", [0, 5, 60])
+def test_one_mark_alone_does_not_condemn_its_fold(features, fine):
+    assert len(one_round(features, marked(range(FINE, FINE + 1), range(fine)))) == 0
+
+
+def test_who_can_not_tell_has_not_said_that_it_is_no_junk():
+    unsure = {"row": 5, "sample_id": "", "stage": "image_noise", "round": 0, "by": "person:ana", "reason": ""}
+    assert len(marks(manifest(), pa.Table.from_pylist([unsure], VERDICTS))) == 0
+
+
 def test_marks_that_mean_nothing_drop_nothing(features):
     drawn = np.random.default_rng(3).permutation(FINE)[:24]
     seeds = {f"{row}.png": place % 2 == 0 for place, row in enumerate(drawn)}

@@ -25,7 +25,7 @@ def judge(labels, probs, parts=(), **settings):
     manifest = manifest_of(labels)
     labels, probs = np.asarray(labels, np.int32), np.asarray(probs, np.float32)
     rows = np.arange(len(labels), dtype=np.int32)
-    evidence = evidence_table(rows, np.zeros(len(rows), np.int8), probs, labels)
+    evidence = evidence_table(rows, (rows % 5).astype(np.int8), probs, labels)
     defaults = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
     return label_noise.verdicts(manifest, fold(manifest, list(parts)), evidence, **(defaults | settings))
 
@@ -68,10 +68,50 @@ def test_hard_images_alone_are_no_noise():
 
 
 def test_the_reason_says_how_the_given_and_the_likeliest_class_rank():
-    reason = judge([0, 1, 2], [[0.07, 0.03, 0.9], [0.1, 0.6, 0.3], [0.0, 0.0, 1.0]]).column("reason").to_pylist()
+    probs = [[0.07, 0.03, 0.9], [0.1, 0.6, 0.3], [0.0, 0.0, 1.0]]
+    reason = judge([0, 1, 2] * 2, probs * 2).column("reason").to_pylist()
     ranks = "apple ranks 2nd of 3 (p 0.07); plum ranks 1st (p 0.90)"
-    assert reason[0] == f"{ranks}; about 30 % of plum and 66 % of apple carry this label"
+    assert reason[0] == f"{ranks}; about 36 % of plum and 66 % of apple carry this label"
     assert reason[1] == "pear ranks 1st of 3 (p 0.60); plum ranks 2nd (p 0.30)"
+
+
+def test_a_class_that_no_model_has_learnt_is_kept_without_a_score():
+    true, given, probs = noisy_world()
+    folds = np.arange(len(given)) % 5
+    alone = (given == 2) & (folds != 3)
+    given = np.where(alone, true % 2, given)
+    found = judge(given, probs)
+    rows = array(found, "row")[given == 2]
+    assert len(rows) and set(folds[rows]) == {3}
+    said = found.filter(pa.array(given == 2))
+    assert set(said.column("action").to_pylist()) == {"keep"}
+    assert said.column("score").null_count == len(rows)
+    assert "was not learnt" in said.column("reason")[0].as_py()
+    assert found.filter(pa.array(given != 2)).column("score").null_count == 0
+
+
+def test_a_class_that_was_dropped_whole_when_it_was_learnt_stays_so():
+    _, given, probs = noisy_world(n=300)
+    first = judge(given, probs)
+    dropped = np.where(given == 2, "drop", array(first, "action").astype(str))
+    first = first.set_column(VERDICTS.get_field_index("action"), "action", pa.array(dropped))
+    second = judge(given, probs, [first], round=2)
+    assert set(array(second, "row")) == set(np.flatnonzero(given != 2))
+
+
+def test_a_single_image_of_a_class_is_never_judged():
+    _, given, probs = noisy_world(n=300)
+    given = np.where(given == 2, 0, given)
+    given[7] = 2
+    assert judge(given, probs).column("score")[7].as_py() is None
+
+
+def test_no_label_is_taken_from_models_that_hardly_believe_in_it():
+    _, given, probs = noisy_world(share=0.4)
+    found = judge(given, probs, relabel=0.9)
+    becomes = array(found, "action") == "relabel"
+    new = np.array([NAMES.index(name) for name in array(found, "new_label")[becomes]])
+    assert becomes.any() and (probs[becomes, new] >= 0.45).all()
 
 
 def test_a_label_is_replaced_only_by_a_class_that_is_probable_enough():
