@@ -19,7 +19,7 @@ from typing import IO
 from filelock import FileLock
 
 from cleaner.errors import CleanerError, InputError
-from cleaner.run.files import cache_folder
+from cleaner.run.cache import cache_folder
 
 _START_SECONDS = 180
 """The first start makes a database: half a minute on a quiet machine, a minute and more on a busy one."""

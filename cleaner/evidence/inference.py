@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from cleaner.run.files import cache_folder, digest
+from cleaner.run.cache import cache_folder
+from cleaner.run.files import digest
 
 _CPU_BATCH = 4
 _GPU_BATCH = 256

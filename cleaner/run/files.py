@@ -97,11 +97,6 @@ def rows_where(path: Path, column: str, value: str) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def cache_folder() -> Path:
-    """Where what can be made again is kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleaner"
-
-
 def digest(*values: Any) -> str:
     """12 hex digits that depend on nothing but `values` (anything JSON can say)."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=True)
