@@ -145,7 +145,9 @@ class Review(Section):
         default=0.02, ge=0, le=1, description="share of the positives in a batch, smallest margin first"
     )
     max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="samples in a batch at most")
-    batches: int = Field(default=1, ge=0, le=100, description="batches a stage may ask for")
+    batches: int = Field(
+        default=1, ge=0, le=100, description="batches a stage may ask for; with 0 nobody is asked anything"
+    )
 
 
 class Config(Section):

@@ -9,8 +9,9 @@ import errno
 import hashlib
 import logging
 import re
+import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -70,7 +71,7 @@ class Facts:
         width, height: in pixels, as a person sees the image, turned upright; None where the header can't be read.
         mode: Pillow's mode of the file ("RGB", "L", "P", "CMYK", "I;16", ...); None where the header can't be read.
         bytes: size of the file.
-        content_hash: BLAKE2b of the file's bytes, 32 hex digits.
+        content_hash: as the function of this name gives it.
         problem: a short reason why the image can't be used, None if it can.
     """
 
@@ -92,6 +93,18 @@ def read(file: Path) -> bytes | OSError:
         return error
 
 
+def content_hash(data: bytes) -> str:
+    """BLAKE2b of a file's bytes, 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def unchanged(images: Iterable[bytes | OSError], hashes: Iterable[str | None]) -> Iterator[bytes | OSError]:
+    """The images, with an OSError in the place of each that has another content hash now than it is said to have."""
+    for image, known in zip(images, hashes, strict=True):
+        same = isinstance(image, OSError) or known is None or content_hash(image) == known
+        yield image if same else OSError("it has changed since it was scanned")
+
+
 def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> Facts:
     """The facts of an encoded image. Raises on no bytes whatever; decodes, so that a truncated image is found."""
     width = height = mode = problem = None
@@ -103,8 +116,7 @@ def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> 
                 width, height = height, width
     except ImageProblem as found:
         problem = str(found)
-    content_hash = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return Facts(width, height, mode, len(data), content_hash, problem)
+    return Facts(width, height, mode, len(data), content_hash(data), problem)
 
 
 def decode(data: bytes, *, max_pixels: int, min_side: int | None = None) -> np.ndarray:
@@ -239,7 +251,10 @@ def _orientation(image: Image.Image) -> int:
     """How the pixels lie, 1 to 8 (EXIF 2.3, section 4.6.4): 1 is upright. A TIFF's pixels Pillow has turned already."""
     if image.format == "TIFF":
         return 1
-    return image.getexif().get(_ORIENTATION, 1)
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, OSError, struct.error):
+        return 1  # broken EXIF; the pixels are fine
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

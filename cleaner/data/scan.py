@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cleaner.data.images import FORMATS, Facts, facts, resized
+from cleaner.data.images import FORMATS, Facts, facts, resized, unchanged
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
@@ -70,10 +70,10 @@ def load(
         workers: threads that decode.
 
     Raises:
-        SourceError: an image that was usable when the data set was scanned is not any more.
+        SourceError: an image is not what it was when the data set was scanned.
     """
-    paths = manifest.column("path").take(pa.array(rows)).to_pylist()
-    images = zip(paths, source.read(rows, paths), strict=True)
+    paths, hashes = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "content_hash"))
+    images = zip(paths, unchanged(source.read(rows, paths), hashes), strict=True)
     return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
 
 

@@ -116,6 +116,10 @@ def done(run: Run, item: Step | Ask) -> bool:
     return run.store.has(item.output) if isinstance(item, Step) else unanswered(run, item) == 0
 
 
+def _asks(run: Run) -> bool:
+    return run.reviewer is not None and run.config.review.batches > 0
+
+
 def _one(step: Step) -> Generator[Item, None, str]:
     yield [step]
     return step.output
@@ -221,7 +225,7 @@ def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
     settings = {"limit": wanted.candidates, "seed": run.config.seed}
     inputs = (line.manifest, *line.shards)
     line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, settings))
-    if run.reviewer is not None:
+    if _asks(run):
         standing = yield from _stand(line, "image_noise-batch")
         inputs = (line.manifest, standing, line.candidates, line.twins, *line.parts)
         asked = Step("image_noise-batch", candidate_batch, inputs, {"seed": run.config.seed})
@@ -269,7 +273,7 @@ def count_dropped(verdicts: pa.Table) -> int:
 
 def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
     number = yield from _until_no_new_positives(run, line, stage, split, 0)
-    if run.reviewer is None:
+    if not _asks(run):
         return
     for _ in range(run.config.review.batches):
         answers = yield from _review(run, line, stage, number)
@@ -399,7 +403,7 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
     settings = {"min_images": run.config.small_classes.min_images}
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
-    if run.reviewer is not None:
+    if _asks(run):
         yield from _put_before_people(run, line, asked, "small_classes", 1, standing, about_classes=True)
 
 

@@ -219,4 +219,9 @@ def _read_seeds(file: Path | None) -> dict[str, bool]:
     wrong = [str(number) for number, row in enumerate(rows, 2) if row["junk"] not in {"0", "1"}]
     if wrong:
         raise ConfigError(f"image_noise.seeds = {file}: junk is 1 or 0, in line {', '.join(wrong[:5])} it is neither")
-    return {row["path"]: row["junk"] == "1" for row in rows}
+    seeds: dict[str, bool] = {}
+    for number, row in enumerate(rows, 2):
+        if seeds.setdefault(row["path"], row["junk"] == "1") != (row["junk"] == "1"):
+            where = f"image_noise.seeds = {file}: line {number}"
+            raise ConfigError(f"{where}: {row['path']} is marked as junk and as none; leave one of the two")
+    return seeds

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from cleaner.data.images import thumbnail
+from cleaner.data.images import thumbnail, unchanged
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem
 from cleaner.progress import track
@@ -38,12 +38,15 @@ def render(page: str, **values: Any) -> str:
 
 
 def pictures(source: Source, manifest: pa.Table, sides: dict[int, int]) -> dict[int, str]:
-    """Thumbnails by row as data URIs, each at most its side in pixels; what can't be read any more is left out."""
+    """Thumbnails by row as data URIs, each at most its side in pixels; what can't be read any more, or is another image
+    now, is left out."""
     rows = sorted(sides)
-    paths = manifest.column("path").take(np.asarray(rows, np.int64)).to_pylist()
+    shown = manifest.select(["path", "content_hash"]).take(np.asarray(rows, np.int64))
+    paths, hashes = (column.to_pylist() for column in shown.columns)
     # The scan has refused what is too large, so the largest image that it let pass is the limit.
     largest = int(np.nanmax(array(manifest, "width") * 1.0 * array(manifest, "height"), initial=1))
-    images = zip(source.read(np.asarray(rows, np.int64), paths), (sides[row] for row in rows), strict=True)
+    read = unchanged(source.read(np.asarray(rows, np.int64), paths), hashes)
+    images = zip(read, (sides[row] for row in rows), strict=True)
     made = threaded(partial(_data_uri, max_pixels=largest), images, workers=_THREADS)
     shown = zip(rows, track(made, len(rows), "pictures"), strict=True)
     return {row: picture for row, picture in shown if picture is not None}

@@ -60,13 +60,16 @@ def read_sheet(file: Path, needed: tuple[str, ...]) -> list[Line]:
     and columns in any order.
 
     Raises:
-        AnswerError: no such file, or a column of `needed` is missing.
+        AnswerError: no such file, a column of `needed` is missing or there twice, or a line has a cell too many.
     """
     text = _decoded(file)
     head = text.partition("\n")[0]
     separator = max(_SEPARATORS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     columns = [cell.strip().lower() for cell in next(reader, [])]
+    twice = sorted({column for column in columns if column and columns.count(column) > 1})
+    if twice:
+        raise AnswerError(f"{file}: line 1: two columns are called {', '.join(twice)}; rename or remove one")
     missing = [column for column in needed if column not in columns]
     if missing:
         raise AnswerError(f"{file}: line 1: no column {', '.join(missing)}; give the columns back their names")
@@ -74,6 +77,11 @@ def read_sheet(file: Path, needed: tuple[str, ...]) -> list[Line]:
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
+                if any(cell.strip() for cell in cells[len(columns) :]):
+                    what = f"has {len(cells)} cells where line 1 has {len(columns)}"
+                    raise AnswerError(
+                        f"{file}: line {begins}: {what}; put a cell that holds a {separator!r} into quotes"
+                    )
                 lines.append(Line(begins, dict(zip(columns, cells, strict=False))))
             begins = reader.line_num + 1
     except csv.Error as error:

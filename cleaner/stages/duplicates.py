@@ -154,34 +154,47 @@ def _extra_copies(manifest: pa.Table, duplicates: pa.Table) -> tuple[list[int], 
 @makes("verdicts on duplicates in the end", version=1)
 def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
     """VERDICTS that, after the fine stage, say of each extra copy what its file's label is worth, and of equal files
-    which are kept under different labels leave the one with the likeliest label.
+    leave one, under the likeliest of their labels as they stand.
 
-    A person's word outranks every score; where two people's words conflict both stay.
+    What a person says of one file holds for its copies, junk too. Only where people themselves decided on several
+    copies does each stay as they said.
     """
     scores = np.nan_to_num(array(standing, "score").astype(np.float64), nan=-1.0)
-    paths, labels = manifest.column("path"), manifest.column("label")
     gone, kept = _extra_copies(manifest, duplicates)
+    paths = manifest.column("path")
     reasons = [f"same file as {paths[row]}" for row in kept]
-    losers, winners = _conflicts(manifest, duplicates, standing, scores)
-    reasons += [f"same file as {paths[row]}, whose label {labels[row]} is the likelier one" for row in winners]
-    beliefs = np.concatenate([scores[np.array(kept, int)], scores[np.array(losers, int)]])
-    return _drops(manifest, gone + losers, reasons, beliefs, round=2)
+    losers, why = _beaten(manifest, duplicates, standing, scores)
+    new = [(row, reason) for row, reason in zip(losers, why, strict=True) if row not in set(gone)]
+    beliefs = scores[np.array(kept + [row for row, _ in new], int)]
+    return _drops(manifest, gone + [row for row, _ in new], reasons + [reason for _, reason in new], beliefs, round=2)
 
 
-def _conflicts(
+def _beaten(
     manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, scores: np.ndarray
-) -> tuple[list[int], list[int]]:
-    """The rows that lose to an equal file under another label, and of each the row it loses to."""
+) -> tuple[list[int], list[str]]:
+    """The rows that stand beside an equal file whose label as it stands is likelier, and why they go."""
     personal = pc.starts_with(standing.column("by"), PERSON).to_numpy()
-    kept = array(standing, "action") == Action.KEEP
-    best: dict[str, int] = {}
-    copies = [(row, content) for row, content, _ in _files(manifest, duplicates) if kept[row]]
-    for row, content in copies:
-        rival = best.setdefault(content, row)
-        if (personal[row], scores[row]) > (personal[rival], scores[rival]):
-            best[content] = row
-    losers = [(row, best[content]) for row, content in copies if best[content] != row and not personal[row]]
-    return [row for row, _ in losers], [winner for _, winner in losers]
+    action, paths = array(standing, "action"), manifest.column("path")
+    labels = pc.coalesce(standing.column("new_label"), standing.column("label")).to_pylist()
+    strength = np.where(action == Action.RELABEL, 1 - scores, scores)
+    files: dict[str, list[int]] = {}
+    for row, content, _ in _files(manifest, duplicates):
+        files.setdefault(content, []).append(row)
+    rows, reasons = [], []
+    for copies in files.values():
+        heard = [row for row in copies if personal[row] or action[row] != Action.DROP]
+        best = max(heard, key=lambda row: (personal[row], strength[row], -row), default=-1)
+        for row in copies:
+            if row != best and not personal[row] and action[row] != Action.DROP:
+                rows.append(row)
+                reasons.append(f"same file as {paths[best]}" + _beaten_by(labels, action, row, best))
+    return rows, reasons
+
+
+def _beaten_by(labels: list[str], action: np.ndarray, row: int, best: int) -> str:
+    if action[best] == Action.DROP:
+        return ", which a person dropped"
+    return "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
 
 
 def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:

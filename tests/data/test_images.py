@@ -270,3 +270,14 @@ def test_photos_of_phones_look_as_they_are(form):
 )
 def test_what_a_decoder_is_missing_for_is_told_with_the_remedy(data, remedy):
     assert facts(data, max_pixels=LIMIT, formats=["JPEG", "PNG"]).problem == remedy
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_broken_exif_does_not_break_the_image(form):
+    stream = BytesIO()
+    PHOTO.save(stream, form, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    assert facts(stream.getvalue(), max_pixels=LIMIT).problem is None
+    assert decode(stream.getvalue(), max_pixels=LIMIT).shape == (427, 640, 3)
+    stream = BytesIO()
+    PHOTO.save(stream, form, exif=b"Exif\0\0nonsense")
+    assert facts(stream.getvalue(), max_pixels=LIMIT).problem is None

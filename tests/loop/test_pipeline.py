@@ -301,3 +301,30 @@ def test_answers_hold_after_a_changed_setting(demo, tmp_path):
 def decided(run: Path) -> list[tuple[str, str]]:
     rows = pq.read_table(run / "verdicts.parquet", columns=["path", "by"]).to_pylist()
     return [(row["path"], row["by"]) for row in rows]
+
+
+def test_with_no_batches_nobody_is_asked_anything(demo, tmp_path):
+    clean_locally(demo / "images", tmp_path / "run", "--reviewer", "sheet", "--set", "review.batches=0")
+    assert not (tmp_path / "run" / "reviews").exists()
+
+
+def test_a_path_marked_as_junk_and_as_none_is_refused_with_its_line(demo, tmp_path):
+    (tmp_path / "seeds.csv").write_text("path,junk\nzero/0000.png,1\nzero/0000.png,0\n")
+    words = ("--set", f"image_noise.seeds={tmp_path / 'seeds.csv'}")
+    assert (
+        "line 3: zero/0000.png is marked as junk and as none"
+        in clean_locally(demo / "images", tmp_path / "run", *words, status=2).stderr
+    )
+
+
+def test_an_image_that_was_replaced_since_the_scan_is_never_mixed_in(demo, tmp_path):
+    shutil.copytree(demo / "images", tmp_path / "images")
+    words = ("clean", tmp_path / "images", "--run", tmp_path / "run", "--runner", "local")
+    process = stopped_before("manifest-", *words)
+    files = sorted((tmp_path / "images" / "zero").glob("*.png"))
+    files[0].write_bytes(files[5].read_bytes())
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate()
+    assert process.returncode == 2
+    assert "it has changed since it was scanned" in said.splitlines()[-1]
+    assert "has changed since this run read it" in cleaner(*words, status=2).stderr

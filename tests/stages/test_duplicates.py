@@ -128,6 +128,51 @@ def test_a_persons_word_outranks_the_score_of_a_copy(tmp_path, strangers):
     assert list(by_path(manifest, settled(manifest, found, standing))) == ["a/00.png"]
 
 
+def standing_of(manifest, **said):
+    """What stands when each of the files `a/00.png` and so on was given an action, a new label, a score and a judge."""
+    ids = {path: row for row, path in enumerate(manifest.column("path").to_pylist())}
+    rows = [
+        {"row": ids[path], "sample_id": "", "stage": "fine", "round": 1, "reason": ""}
+        | dict(zip(("action", "new_label", "score", "by"), what, strict=True))
+        for path, what in said.items()
+    ]
+    return fold(manifest, [pa.Table.from_pylist(rows, VERDICTS)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "gone", "reason"),
+    [
+        (("relabel", "b", 0.1, "model:x"), ("keep", None, 0.8, "model:x"), "b/z.png", "same file as a/00.png"),
+        (
+            ("relabel", "c", 0.4, "model:x"),
+            ("keep", None, 0.8, "model:x"),
+            "a/00.png",
+            "whose label b is the likelier one",
+        ),
+        (
+            ("relabel", "c", 0.0, "model:x"),
+            ("relabel", "a", 0.3, "model:x"),
+            "b/z.png",
+            "whose label c is the",
+        ),
+        (("drop", None, 0.0, "person:ana"), ("keep", None, 0.9, "model:x"), "b/z.png", "which a person dropped"),
+        (
+            ("relabel", "c", 0.0, "person:ana"),
+            ("keep", None, 0.9, "model:x"),
+            "b/z.png",
+            "whose label c is the",
+        ),
+        (("drop", None, 0.0, "model:x"), ("keep", None, 0.9, "model:x"), None, ""),
+    ],
+)
+def test_of_equal_files_one_stays_under_one_label(tmp_path, strangers, one, other, gone, reason):
+    manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
+    said = by_path(manifest, settled(manifest, found, standing_of(manifest, **{"a/00.png": one, "b/z.png": other})))
+    assert list(said) == ([gone] if gone else [])
+    if gone:
+        assert reason in said[gone]["reason"]
+
+
 def test_an_extra_copy_is_believed_as_much_as_the_file_it_copies(tmp_path, strangers):
     manifest, found = described(tmp_path, strangers | {"a/z.png": strangers["a/00.png"]})
     standing = fold(manifest, [verdicts(manifest, found)])

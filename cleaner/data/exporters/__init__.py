@@ -1,6 +1,7 @@
 """Exporters: each writes the clean data set in one form. An exporter is a frozen dataclass; its file names it."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.data.images import unchanged
 from cleaner.data.sources import Source
-from cleaner.errors import InputError
+from cleaner.errors import InputError, SourceError
 from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check, text
 
 
@@ -70,10 +72,20 @@ def how_to_read(table: pa.Table, out: Path) -> str:
     return f"to clean it again: cleaner clean {out} --root {root} --run DIR"
 
 
-def rows_of(table: pa.Table, manifest: pa.Table) -> np.ndarray:
-    """int64: the manifest's rows of the samples in `table`."""
+def images_of(table: pa.Table, manifest: pa.Table, source: Source) -> Iterator[bytes]:
+    """The encoded images of the samples in `table`, in order.
+
+    Raises:
+        SourceError: one can't be read, or is not what was scanned.
+    """
     rows: Any = pc.index_in(table.column("sample_id"), value_set=manifest.column("sample_id").combine_chunks())
-    return rows.to_numpy().astype(np.int64)
+    rows = rows.to_numpy().astype(np.int64)
+    paths = table.column("path").to_pylist()
+    hashes = manifest.column("content_hash").take(pa.array(rows)).to_pylist()
+    for path, image in zip(paths, unchanged(source.read(rows, paths), hashes), strict=True):
+        if isinstance(image, OSError):
+            raise SourceError(f"{path}: {image.strerror or image}; mend the data set, or clean it anew in a new run")
+        yield image
 
 
 def check_file(out: Path, *, force: bool) -> None:

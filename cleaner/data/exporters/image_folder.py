@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from cleaner.data.exporters import Exported, clean, rows_of
+from cleaner.data.exporters import Exported, clean, images_of
 from cleaner.data.listings import SPLITS
 from cleaner.data.sources import Source
 from cleaner.errors import InputError, SourceError
@@ -66,26 +66,25 @@ class ImageFolder:
         splits = _splits(table)
         names = _Names(folder, sorted(set(labels)), sorted(set(splits)))
         names.list_classes()
-        files = [source.file(path) for path in paths]
-        inside = [i for i, file in enumerate(files) if file is None]
-        for i, file in track(list(enumerate(files)), len(files), "images placed"):
-            if file is not None:
-                self._place(file, names.take(splits[i], labels[i], PurePosixPath(paths[i]).name))
-        rows = rows_of(table, manifest)[inside]
-        images = source.read(rows, [paths[i] for i in inside])
-        for i, image in track(zip(inside, images, strict=True), len(inside), "images written"):
-            if isinstance(image, OSError):
-                raise SourceError(f"{paths[i]}: can't be read ({image}); mend the data set and export again")
-            names.take(splits[i], labels[i], _named_by_format(paths[i], image)).write_bytes(image)
-        return 0 if self.copy else len(files) - len(inside)
+        places = list(zip(splits, labels, paths, strict=True))
+        if not self.copy and paths and source.file(paths[0]) is not None:
+            sizes = dict(zip(*(manifest.column(name).to_pylist() for name in ("path", "bytes")), strict=True))
+            for split, label, path in track(places, len(places), "images linked"):
+                _link(Path(str(source.file(path))), names.take(split, label, PurePosixPath(path).name), sizes[path])
+            return len(paths)
+        images = track(images_of(table, manifest, source), len(places), "images written")
+        for (split, label, path), image in zip(places, images, strict=True):
+            name = _named_by_format(path, image) if source.file(path) is None else PurePosixPath(path).name
+            names.take(split, label, name).write_bytes(image)
+        return 0
 
-    def _place(self, file: Path, target: Path) -> None:
-        if not file.is_file():
-            raise SourceError(f"{file}: is gone since it was scanned; put it back and export again")
-        if self.copy:
-            shutil.copyfile(file, target)
-        else:
-            target.symlink_to(file.resolve())
+
+def _link(file: Path, target: Path, size: int) -> None:
+    if not file.is_file():
+        raise SourceError(f"{file}: is gone since it was scanned; put it back and export again")
+    if file.stat().st_size != size:
+        raise SourceError(f"{file}: has changed since it was scanned; clean the data set anew in a new run")
+    target.symlink_to(file.resolve())
 
 
 def _check_place(out: Path, *, force: bool) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cleaner.data.exporters import Exported, check_file, clean, from_folder, how_to_read, rows_of
+from cleaner.data.exporters import Exported, check_file, clean, from_folder, how_to_read, images_of
 from cleaner.data.sources import Source
-from cleaner.errors import SourceError
 from cleaner.progress import track
 from cleaner.run.files import write_atomically, write_table
 
@@ -29,15 +28,15 @@ class Parquet:
         table = clean(standing, manifest)
         paths = table.column("path").to_pylist()
         if paths and source.file(paths[0]) is None:
-            images = track(source.read(rows_of(table, manifest), paths), len(paths), "images written")
-            write_atomically(out, lambda file: _write_with_images(file, table, zip(paths, images, strict=True)))
+            images = track(images_of(table, manifest, source), len(paths), "images written")
+            write_atomically(out, lambda file: _write_with_images(file, table, images))
             return Exported(len(table), "with the images' bytes")
         table = from_folder(table, source, out.parent)
         write_table(out, table)
         return Exported(len(table), how_to_read(table, out))
 
 
-def _write_with_images(file: object, table: pa.Table, images: Iterator[tuple[str, bytes | OSError]]) -> None:
+def _write_with_images(file: object, table: pa.Table, images: Iterator[bytes]) -> None:
     name = _IMAGE
     while name in table.column_names:
         name = f"clean_{name}"
@@ -45,11 +44,5 @@ def _write_with_images(file: object, table: pa.Table, images: Iterator[tuple[str
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for start in range(0, len(table), _GROUP):
             part = table.slice(start, _GROUP)
-            found = [_bytes(path, image) for path, image in islice(images, len(part))]
+            found = list(islice(images, len(part)))
             writer.write_table(part.append_column(schema.field(name), pa.array(found, pa.binary())))
-
-
-def _bytes(path: str, image: bytes | OSError) -> bytes:
-    if isinstance(image, OSError):
-        raise SourceError(f"{path}: can't be read ({image}); mend the data set and export again")
-    return image

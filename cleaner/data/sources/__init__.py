@@ -37,7 +37,8 @@ class Source(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """12 hex digits that change when the listing (paths, labels, sizes) does, and not when the data set moves."""
+        """12 hex digits that change when the listing does (paths, labels, and the files' sizes and times), and not when
+        the data set moves."""
         ...
 
     def listing(self) -> pa.Table:

@@ -26,8 +26,11 @@ _LISTING = pa.schema([("path", pa.string()), ("label", pa.string())])
 
 
 class _File(NamedTuple):
+    """`size` in bytes and `changed` in whole seconds; -1 where it can't be looked at."""
+
     path: str
     size: int
+    changed: int
 
 
 class _Walked(NamedTuple):
@@ -73,7 +76,8 @@ class Folder:
         return folder
 
     def fingerprint(self) -> str:
-        return fingerprint(self.listing(), np.array([file.size for file in self._files], np.int64).tobytes())
+        facts = np.array([(file.size, file.changed) for file in self._files], np.int64)
+        return fingerprint(self.listing(), facts.tobytes())
 
     def listing(self) -> pa.Table:
         paths = [file.path for file in self._files]
@@ -166,7 +170,7 @@ def _walk(folder: Path, prefix: str, around: set[tuple[int, int]], left_out: dic
             else:
                 yield from _walk(Path(entry.path), f"{path}/", around | {identity}, left_out)
         elif _is_sample(entry.name, status):
-            yield _File(path, -1 if status is None else status.st_size)
+            yield _File(path, *((-1, -1) if status is None else (status.st_size, int(status.st_mtime))))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -186,5 +190,9 @@ def _is_sample(name: str, status: os.stat_result | None) -> bool:
 
 
 def _readable(name: str) -> str:
-    """The name, or, of one that is no UTF-8, a text with escapes. A file of such a name can't be read by its path."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """The name, or, of one that is no UTF-8, a text with escapes that says so, and so is no other file's name. A file
+    of such a name can't be read by its path."""
+    try:
+        return os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace") + " (no UTF-8)"

@@ -64,7 +64,9 @@ class ParquetImages:
         return source
 
     def fingerprint(self) -> str:
-        return fingerprint(self.listing(), *map(footer, parquet_files(self.path)))
+        files = parquet_files(self.path)
+        times = np.array([(file.stat().st_size, int(file.stat().st_mtime)) for file in files], np.int64)
+        return fingerprint(self.listing(), times.tobytes(), *map(footer, files))
 
     def listing(self) -> pa.Table:
         try:

@@ -79,7 +79,10 @@ class Table:
 
     def fingerprint(self) -> str:
         own = self.path.read_bytes() if self.path.suffix.lower() == ".csv" else footer(self.path)
-        return fingerprint(self.listing(), own)
+        listing = self.listing()
+        stats = [self.file(path).stat() for path in listing.column("path").to_pylist()]
+        facts = np.array([(status.st_size, int(status.st_mtime)) for status in stats], np.int64)
+        return fingerprint(listing, own, facts.tobytes())
 
     def listing(self) -> pa.Table:
         return _listing(self.path, _content(self.path))

@@ -13,7 +13,7 @@ from cleaner.data.exporters.image_folder import ImageFolder
 from cleaner.data.exporters.parquet import Parquet
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
-from cleaner.errors import InputError
+from cleaner.errors import InputError, SourceError
 from cleaner.run.ledger import fold
 
 
@@ -170,6 +170,28 @@ def test_what_lies_there_is_never_overwritten(judged, tmp_path):
     with pytest.raises(InputError, match="not empty"):
         export(ImageFolder(), judged, tmp_path / "mine.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("exporter", [Parquet(), ImageFolder()])
+def test_a_table_whose_rows_were_shuffled_since_is_refused(tmp_path, exporter):
+    images = [encoded((i * 20, 0, 0)) for i in range(10)]
+    pq.write_table(pa.table({"image": images, "label": list("ab") * 5}), tmp_path / "set.parquet")
+    standing, manifest, source = scanned(tmp_path / "set.parquet")
+    pq.write_table(pa.table({"image": images[::-1], "label": list("ab") * 5}), tmp_path / "set.parquet")
+    with pytest.raises(SourceError, match="0: it has changed since it was scanned"):
+        exporter.export(standing, manifest, source, tmp_path / "out", force=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_file_that_was_replaced_since_is_refused(tmp_path, copy):
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(encoded((len(name), 0, ord(name[0]))))
+    tables = scanned(tmp_path / "set")
+    (tmp_path / "set" / "b/2.png").write_bytes(encoded((1, 2, 3), "JPEG"))
+    with pytest.raises(SourceError, match="changed since it was scanned"):
+        ImageFolder(copy=copy).export(*tables, tmp_path / "out", force=False)
 
 
 HOSTILE = ["..", "../../out", "/etc", "a/b", "a", "nul\x00byte", ".", "x" * 300, "back\\slash"]

@@ -216,3 +216,16 @@ def test_classes_are_kept_or_removed_as_a_class(judged, tmp_path):
 def test_a_batch_of_nothing_makes_a_page_too(judged, asked, tmp_path):
     push(judged, asked.slice(0, 0), tmp_path)
     assert pull(judged, asked.slice(0, 0), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sample_id,answer,answer\na,right,junk\n", "line 1: two columns are called answer"),
+        ("sample_id,answer\na,right,junk\n", "line 2: has 3 cells where line 1 has 2; put a cell that holds a ','"),
+    ],
+)
+def test_a_sheet_in_which_answers_may_have_shifted_is_refused(tmp_path, text, complaint):
+    (tmp_path / "sheet.csv").write_text(text)
+    with pytest.raises(AnswerError, match=complaint):
+        read_sheet(tmp_path / "sheet.csv", ("sample_id", "answer"))
