@@ -72,7 +72,8 @@ EVIDENCE = _schema(
 
 DUPLICATES = _schema(row=pa.int32(), group=pa.int32(), kind=pa.string(), original=pa.int32(), similarity=pa.float32())
 """The samples that have a duplicate: `group` numbers the sets of samples that are one picture, `original` is the row of
-the group's first sample (its own row for that one), `kind` is `exact` or `near`, `similarity` the cosine to it."""
+the one that the others resemble most (its own row for that one), `kind` is `exact` or `near`, `similarity` the cosine
+to it."""
 
 VERDICTS = _schema(
     row=pa.int32(),

@@ -46,11 +46,11 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
         enough = similarity - _SLACK * (1 - similarity**2) / _WIDTH**0.5
         spans = list(_spans(len(rows)))
         for start, stop in track(spans, len(spans), "blocks compared"):
-            cosines, found = index.search(small[start:stop], min(neighbours + 1, len(rows)))
-            query, place = np.nonzero((cosines >= enough) & (found >= 0))
+            near, found = index.search(small[start:stop], min(neighbours + 1, len(rows)))
+            query, place = np.nonzero((near >= enough) & (found >= 0))
             keys.append(_keys(query + start, found[query, place], len(rows)))
     first, second = np.divmod(np.unique(np.concatenate(keys)), max(1, len(rows)))
-    cosine = _cosines(features, middle, rows[first], rows[second])
+    cosine = cosines(features, middle, rows[first], rows[second])
     enough_alike = cosine >= similarity
     return Pairs(rows[first[enough_alike]], rows[second[enough_alike]], cosine[enough_alike])
 
@@ -108,11 +108,12 @@ def _keys(one: np.ndarray, other: np.ndarray, n: int) -> np.ndarray:
     return low.astype(np.int64) * n + high
 
 
-def _cosines(features: Features, middle: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    cosines = np.empty(len(first), np.float32)
+def cosines(features: Features, middle: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """float32: of the features of each pair of rows, as seen from `middle`."""
+    found = np.empty(len(first), np.float32)
     for start, stop in _spans(len(first)):
         rows, place = np.unique(np.concatenate([first[start:stop], second[start:stop]]), return_inverse=True)
         values = directions(features, rows, middle)
         one, other = np.split(values[place], 2)
-        cosines[start:stop] = (one * other).sum(1)
-    return cosines
+        found[start:stop] = (one * other).sum(1)
+    return found

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.evidence.features import ShardedFeatures
-from cleaner.evidence.neighbors import near_pairs
+from cleaner.evidence.neighbors import cosines, mean_of, near_pairs
 from cleaner.progress import track
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
@@ -45,8 +45,9 @@ def duplicates(
 
     Features alone can't tell a second photograph of a thing from a second copy of a photograph, so candidates are
     looked at again: their correlation as 16 x 16 grey pixels must be 0.985, or 0.9 where the cosine of the features is
-    0.9 too (a crop). Under 16 pixels, where all pictures are alike, it must be 0.995. A near-duplicate is one of
-    its group's original, not merely of another member.
+    0.9 too (a crop). Under 16 pixels, where all pictures are alike, it must be 0.995. What is linked by such pairs, one
+    after the other as in a burst of photographs, is one group: no fold separates it. Its original is the sample that
+    the others resemble most.
 
     Args:
         manifest: of the whole data set.
@@ -62,7 +63,10 @@ def duplicates(
     small = _standardised(track(images, len(rows), "possible duplicates compared"), len(rows))
     alike = _correlations(small, np.searchsorted(rows, pairs.first), np.searchsorted(rows, pairs.second))
     same = _same_picture(alike, pairs.cosine, _sides(manifest)[pairs.first])
-    original, cosine = _originals(len(file), pairs.first[same], pairs.second[same], pairs.cosine[same])
+    original = _originals(len(file), pairs.first[same], pairs.second[same], pairs.cosine[same])
+    others = np.flatnonzero(original != np.arange(len(file))).astype(np.int32)
+    cosine = np.ones(len(file), np.float32)
+    cosine[others] = cosines(ShardedFeatures(shards), mean_of(ShardedFeatures(shards), files), others, original[others])
     return _table(manifest, np.where(file >= 0, original[file], -1), cosine[file])
 
 
@@ -103,14 +107,18 @@ def _same_picture(alike: np.ndarray, cosine: np.ndarray, side: np.ndarray) -> np
     return np.where(side < _TINY, alike >= _SAME_TINY_PIXELS, same)
 
 
-def _originals(n: int, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the most similar earlier original that it nearly equals, else itself; and the cosine to that."""
-    original, to_original = np.arange(n, dtype=np.int32), np.ones(n, np.float32)
-    order = np.lexsort((first, -cosine, second))
-    for one, other, near in zip(first[order], second[order], cosine[order], strict=True):
-        if original[one] == one and original[other] == other:
-            original[other], to_original[other] = one, near
-    return original, to_original
+def _originals(n: int, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """int32[n]: for each row that of its connected component with the largest sum of cosines, of equal ones the first;
+    itself where it is in no pair."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    _, component = connected_components(links, directed=False)
+    resemblance = np.bincount(first, cosine, n) + np.bincount(second, cosine, n)
+    order = np.lexsort((np.arange(n), -np.round(resemblance, 3), component))
+    _, starts = np.unique(component[order], return_index=True)
+    return order[starts][component].astype(np.int32)
 
 
 def _table(manifest: pa.Table, original: np.ndarray, similarity: np.ndarray) -> pa.Table:

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
+from cleaner.evidence.crossfit import assign_folds
 from cleaner.evidence.features import Backbone, embed
 from cleaner.run.ledger import fold
 from cleaner.stages.duplicates import duplicates, settled, verdicts
@@ -70,6 +71,20 @@ def test_copies_of_a_file_are_exact_duplicates_and_changed_pictures_near_ones(tm
     for path, original in zip(changed, ("a/00.png", "a/02.png", "a/04.png", "a/06.png"), strict=True):
         assert rows[path]["original"] == rows[original]["row"] and rows[path]["group"] == rows[original]["group"]
         assert rows[original]["similarity"] == 1 and rows[path]["similarity"] >= 0.8
+
+
+def test_a_burst_is_one_group_though_its_ends_are_strangers_and_stays_in_one_fold(tmp_path, strangers):
+    start, end = (np.asarray(photo(seed), float) for seed in (100, 101))
+    frames = [Image.fromarray((start + (end - start) * step / 29).astype(np.uint8)) for step in range(30)]
+    burst = {f"{'ab'[n % 2]}/burst{n:02d}.png": encoded(frame) for n, frame in enumerate(frames)}
+    manifest, found = described(tmp_path, strangers | burst)
+    rows = by_path(manifest, found)
+    assert rows.keys() == burst.keys()
+    assert {row["group"] for row in rows.values()} == {0}
+    assert 5 < int(manifest.column("path")[rows["a/burst00.png"]["original"]].as_py()[-6:-4]) < 25
+    labels = np.zeros(len(manifest), np.int32)
+    folds = assign_folds(labels, pictures(len(manifest), found), folds=5, seed=0)
+    assert len({folds[row["row"]] for row in rows.values()}) == 1
 
 
 def test_a_group_number_is_given_to_duplicates_only(tmp_path, strangers):
