@@ -1,34 +1,34 @@
 """The cleaning run as a Prefect flow: the steps of the plan, each a task run. Importing this imports Prefect."""
 
+import errno
 import signal
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterName,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Completed, Crashed
 
 from cleaner.config import Config
 from cleaner.errors import WaitsForPeople
 from cleaner.loop.runs import NO_REVIEWER, Run
+from cleaner.run.files import write_text
 from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
 from flows.progress_bar import Display, Lines
 from flows.runner import Order, carry_out
 
+FLOW_RUN = "flow_run"
+"""The file in a run's directory that says which flow run worked on it last."""
 WAITS = "WaitsForPeople"
 """The name of the final state of a flow run that ended because people have to answer. Its type is Completed: nothing
 failed, no retry or alert is wanted, and the next flow run of the same directory goes on."""
@@ -75,7 +75,7 @@ def run_on_prefect(order: Order, run: Run, display: Display) -> None:
 
 
 def _flow_run_name() -> str:
-    """The directory and its machine. No two living flow runs share it, since a run has a lock."""
+    """The directory and its machine, for people; two machines may have the same name."""
     return f"{runtime.flow_run.parameters['run_dir']} on {socket.gethostname()}"
 
 
@@ -105,15 +105,21 @@ def clean(
         perform_step(at_hand.run.store.folder, step)
 
     try:
-        carry_out(at_hand.run, as_task, at_hand.display, begin=_close_killed)
+        carry_out(at_hand.run, as_task, at_hand.display, begin=partial(_close_killed, at_hand.run.store.folder))
     except WaitsForPeople as wait:
         return Completed(name=WAITS, message=str(wait))
     return Completed(message=f"the clean data set is in {run_dir}")
 
 
+_MAY_PASS = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, errno.ETIMEDOUT}
+"""What a network disk says that is away for a moment."""
+
+
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Only a failure of the surroundings, a network disk's, may be gone the next time: the steps are deterministic."""
-    return isinstance(state.data, OSError)
+    error = state.data
+    causes = (error, getattr(error, "__cause__", None))
+    return any(isinstance(cause, OSError) and cause.errno in _MAY_PASS for cause in causes)
 
 
 @task(
@@ -130,16 +136,19 @@ def perform_step(folder: Path, step: Step) -> str:
     return perform(Store(folder), step)
 
 
-def _close_killed() -> None:
-    """Say of earlier flow runs on this directory that are still called running that they crashed.
+def _close_killed(folder: Path) -> None:
+    """Say of the flow run before this one on the same directory that it crashed, where it is still called running.
 
-    Nobody said so when their process was killed; and they can't be alive, since this one holds the directory's lock.
+    Nobody said so when its process was killed; and it can't be alive, since this one holds the directory's lock. The
+    directory says which it was: names are no identities, two containers may have the same.
     """
-    with get_client(sync_client=True) as client:
-        namesake = FlowRunFilter(
-            name=FlowRunFilterName(any_=[runtime.flow_run.name]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
-            id=FlowRunFilterId(not_any_=[runtime.flow_run.id]),
-        )
-        for killed in client.read_flow_runs(flow_run_filter=namesake):
-            client.set_flow_run_state(killed.id, Crashed(message="Its process was ended."), force=True)
+    file, mine = folder / FLOW_RUN, str(runtime.flow_run.id)
+    before = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    write_text(file, f"{mine}\n")
+    if before in ("", mine):
+        return
+    # A run that another server kept, or a file that somebody wrote into.
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound, ValueError):
+        state = client.read_flow_run(UUID(before)).state
+        if state is not None and state.type is StateType.RUNNING:
+            client.set_flow_run_state(UUID(before), Crashed(message="Its process was ended."), force=True)

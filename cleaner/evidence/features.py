@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
@@ -133,7 +134,8 @@ def _file_hash(file: Path) -> str:
 def embed(
     manifest: pa.Table, *, source: Source, backbone: Backbone, start: int, stop: int, workers: int, max_pixels: int
 ) -> np.ndarray:
-    """The features of the rows [start, stop): float16 (stop - start) x width, all zero for an unusable image.
+    """The features of the rows [start, stop): float16 (stop - start) x width, all zero for an unusable image, and not
+    numbers where the network gives none.
 
     An image's features depend on nothing but the image and the backbone.
 
@@ -173,6 +175,14 @@ def shard_size(images_per_second: float, most: int) -> int:
     """Samples in a shard: as many as a minute's work, in round numbers, and not more than `most`."""
     sizes = [size for size in _SHARDS if size <= min(images_per_second * _SECONDS, most)]
     return min(most, max(sizes, default=_SHARDS[0]))
+
+
+@makes("manifest of what has features", version=1)
+def sound(manifest: pa.Table, *shards: np.ndarray) -> pa.Table:
+    """The manifest, with a problem for each image of whose features some are no finite numbers."""
+    finite = np.concatenate([np.isfinite(shard).all(1) for shard in shards])
+    problem = pc.if_else(pa.array(finite), manifest.column("problem"), "its features are no numbers")
+    return manifest.set_column(manifest.schema.get_field_index("problem"), manifest.schema.field("problem"), problem)
 
 
 def _embedded(images: Iterator[np.ndarray], n: int, backbone: Backbone, workers: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
-from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, pace, shard_size
+from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, pace, shard_size, sound
 from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
@@ -190,6 +190,7 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
         steps.append(Step(f"features-{start}", embed, (line.manifest,), {**settings, **span}, surroundings))
     yield list(steps)
     line.shards = tuple(step.output for step in steps)
+    line.manifest = yield from _one(Step("manifest-sound", sound, (line.manifest, *line.shards)))
     yield Ends("")
 
 

@@ -1,6 +1,7 @@
 """One run's directory: named tables and arrays, the ledger, the lock.
 
 DIR/run.json        what this is a run of
+DIR/state.json      what it has come to
 DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
 DIR/ledger/         the outputs that are verdicts (cleaner/run/ledger.py)
 DIR/reviews/        batches put before people

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.errors import WeightsError
-from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features, shard_size
+from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features, shard_size, sound
 from cleaner.progress import listening
 
 LITE = "tf_efficientnet_lite0"
@@ -143,3 +143,13 @@ def test_shards_read_like_the_whole(rows, each):
 def test_a_shard_is_at_most_a_minute_of_work_in_round_numbers(images_per_second, most, size):
     assert shard_size(images_per_second, most) == size
     assert shard_size(images_per_second, 30) == 30
+
+
+def test_an_image_whose_features_are_no_numbers_gets_a_problem(judged):
+    shards = np.ones((50, 4), np.float16), np.ones((31, 4), np.float16)
+    shards[0][7, 2], shards[1][3, 0] = np.nan, np.inf
+    before, after = judged.manifest.column("problem").to_pylist(), sound(judged.manifest, *shards)
+    assert after.schema == judged.manifest.schema
+    changed = {row for row, (one, other) in enumerate(zip(before, after.column("problem").to_pylist())) if one != other}
+    assert changed == {7, 53}
+    assert after.column("problem")[7].as_py() == "its features are no numbers"

@@ -1,5 +1,6 @@
 """The run as a Prefect flow: on the embedded API, and on a server of its own."""
 
+import errno
 import json
 import os
 import re
@@ -157,6 +158,50 @@ def test_a_killed_run_leaves_no_server_and_is_crashed_when_it_goes_on(photos, tm
     again = clean(photos, run, {**environment, "PREFECT_API_URL": server})
     assert again.returncode == 0, again.stderr
     assert [found["state"]["type"] for found in runs_of(server, run)] == ["CRASHED", "COMPLETED"]
+
+
+def test_a_living_run_of_the_same_name_is_left_alone(photos, tmp_path, environment, server):
+    """As two containers have it that are called the same and mount different disks at the same place."""
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    process = stopped_before("manifest-", "clean", photos, "--run", run, *FAST, **environment, PREFECT_API_URL=server)
+    run.rename(elsewhere)
+    again = clean(photos, run, {**environment, "PREFECT_API_URL": server})
+    assert again.returncode == 0, again.stderr
+    assert sorted(found["state"]["type"] for found in runs_of(server, run)) == ["COMPLETED", "RUNNING"]
+    process.kill()
+    process.communicate()
+
+
+FAILING = """
+import errno, os, sys
+from pathlib import Path
+number, times = (int(sys.argv.pop(1)) for _ in range(2))
+replace, failed = Path.replace, []
+
+def failing(path, target):
+    if target.name.startswith("manifest-") and len(failed) < times:
+        failed.append(target)
+        raise OSError(number, os.strerror(number))
+    return replace(path, target)
+
+Path.replace = failing
+from flows import clean
+clean.perform_step = clean.perform_step.with_options(retry_delay_seconds=[0, 0])
+from flows.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "status"), [(errno.EIO, 2, 0), (errno.EIO, 3, 1), (errno.ENOSPC, 1, 1), (errno.EACCES, 1, 1)]
+)
+def test_a_disk_that_is_away_for_a_moment_is_tried_again(photos, tmp_path, environment, server, number, times, status):
+    words = [str(number), str(times), "clean", str(photos), "--run", str(tmp_path / "run"), *FAST]
+    command = [sys.executable, "-c", FAILING, *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**environment, "PREFECT_API_URL": server}, check=False
+    )
+    assert done.returncode == status, done.stderr
 
 
 def children(parent, module):
