@@ -10,8 +10,9 @@ import hashlib
 import logging
 import re
 import struct
+import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -61,6 +62,10 @@ _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _REDUCING_GAP = 3.0
 _MAX_BYTES = 2**29
+_STRIPE = 2**20
+_BYTES_A_PIXEL = 12
+"""What decoding takes at most, beside a stripe: the decoder's image, its pixels, and these turned upright."""
+_BYTES_AT_ONCE = 2**30
 
 
 @dataclass(frozen=True)
@@ -198,15 +203,41 @@ def _too_large(max_pixels: int) -> ImageProblem:
     return ImageProblem(f"more than {max_pixels} pixels")
 
 
+class _Budget:
+    """Bytes that all threads together may have in images being decoded; one image alone may have more."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self._freed = threading.Condition()
+
+    @contextmanager
+    def take(self, size: int) -> Iterator[None]:
+        """Wait until there is room for `size` bytes, and hold them within the block."""
+        with self._freed:
+            self._freed.wait_for(lambda: self._taken == 0 or self._taken + size <= self._most)
+            self._taken += size
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._taken -= size
+                self._freed.notify_all()
+
+
+_budget = _Budget(_BYTES_AT_ONCE)
+
+
 def _pixels(image: Image.Image, data: bytes, *, max_pixels: int, min_side: int | None) -> np.ndarray:
     if image.width * image.height > max_pixels:
         raise _too_large(max_pixels)
-    pixels = _turbo(image, data, min_side)
-    if pixels is None:
-        if min_side is not None:
-            image.draft(None, (min_side, min_side))
-        pixels = _rgb(image)
-    return _upright(pixels, _orientation(image))
+    with _budget.take(image.width * image.height * _BYTES_A_PIXEL):
+        pixels = _turbo(image, data, min_side)
+        if pixels is None:
+            if min_side is not None:
+                image.draft(None, (min_side, min_side))
+            pixels = _rgb(image)
+        return _upright(pixels, _orientation(image))
 
 
 def _turbo(image: Image.Image, data: bytes, min_side: int | None) -> np.ndarray | None:
@@ -222,29 +253,46 @@ def _turbo(image: Image.Image, data: bytes, min_side: int | None) -> np.ndarray 
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode in _DEEP_GREY:
-        deep = np.asarray(image)
-        grey = np.where(deep == image.info.get("transparency"), 255, _eight_bits(deep)).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+    """uint8 height x width x 3, converted a stripe at a time: whole, a conversion's copies are many times the image."""
+    image.load()
+    convert = _grey_to_rgb(image) if image.mode in _DEEP_GREY else _to_rgb
+    found = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIPE // image.width)
+    for top in range(0, image.height, rows):
+        stripe = image.crop((0, top, image.width, min(top + rows, image.height)))
+        stripe.info = image.info
+        found[top : top + rows] = convert(stripe)
+    return found
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
     return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """Deep grey values as uint8.
+def _grey_to_rgb(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+    """From a stripe of a deep grey image to its pixels, by the black and the white of the whole image.
 
     Whole numbers that fit 16 bits are 16-bit values, and fractions in [0, 1] or [0, 255] run from black to white there;
     any other range has no agreed black and white, and is stretched from its smallest to its largest value.
     """
-    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = values.min(), values.max()
-    whites = (65_535,) if grey.dtype.kind in "iu" else (1, 255)
+    deep = np.asarray(image)
+    sound = deep if deep.dtype.kind in "iu" else np.nan_to_num(deep, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(sound.min()), float(sound.max())
+    whites = (65_535,) if deep.dtype.kind in "iu" else (1, 255)
     white = next((white for white in whites if low >= 0 and high <= white), None)
-    if white is None:
-        values, white = values - low, (high - low) or 1
-    return np.rint(values * (255 / white)).astype(np.uint8)
+    black, width = (0.0, white) if white is not None else (low, (high - low) or 1)
+    clear = image.info.get("transparency")
+
+    def convert(stripe: Image.Image) -> np.ndarray:
+        values = np.asarray(stripe)
+        sound = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        grey = np.where(values == clear, 255, np.rint((sound - black) * (255 / width))).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+
+    return convert
 
 
 def _orientation(image: Image.Image) -> int:

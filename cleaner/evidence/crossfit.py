@@ -64,6 +64,14 @@ class Predictor(Protocol):
     folds_together: bool
     """Whether all folds are one computation; if not, each fold is a step of its own."""
 
+    def files(self) -> str:
+        """A hash of what lies in the files that its settings name; empty where they name none.
+
+        Raises:
+            WeightsError: one can't be read.
+        """
+        ...
+
     def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
         """An EVIDENCE table of the rows with `task.predict` in these `folds`, by models that learnt from the rows with
         `task.train` of all other folds."""

@@ -1,6 +1,7 @@
 """Frozen-backbone embeddings: computed once, shard by shard, and read memory-mapped."""
 
-import hashlib
+import importlib.util
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
-from cleaner.evidence.packaged import packaged_file
+from cleaner.evidence.weights import file_hash, packaged_file
 from cleaner.progress import track
 from cleaner.run.files import digest
 from cleaner.run.steps import makes, sayable
@@ -119,15 +120,19 @@ def _weights_hash(name: str, weights: Path | None) -> str:
     from cleaner.evidence.networks import check_name, published_at
 
     check_name(name)
-    return f"published:{published_at(name)}" if weights is None else _file_hash(weights)
+    return f"published:{published_at(name)}" if weights is None else file_hash(weights, "features.weights")
 
 
-def _file_hash(file: Path) -> str:
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"features.weights = {file}: can't be read ({error.strerror})") from error
+def engine() -> str:
+    """What runs networks here, as far as features differ by it: `cuda`, `openvino` or `torch`, with its version."""
+    # Without a GPU's device file there is no need to ask torch, whose import takes seconds.
+    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
+        import torch
+
+        if torch.cuda.is_available():
+            return f"cuda {torch.__version__}"
+    name = "openvino" if importlib.util.find_spec("openvino") is not None else "torch"
+    return f"{name} {version(name)}"
 
 
 @makes("features", version=1)

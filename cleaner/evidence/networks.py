@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cleaner.errors import WeightsError
-from cleaner.evidence.packaged import packaged_file
+from cleaner.evidence.weights import packaged_file
 
 _OPERATORS: list[torch.library.Library] = []
 

@@ -19,7 +19,7 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
-from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, pace, shard_size, sound
+from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
 from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
@@ -127,8 +127,8 @@ def _one(step: Step) -> Generator[Item, None, str]:
 
 def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
     yield line.begins("reading", "reading the images")
-    settings = {"fingerprint": run.origin.fingerprint}
-    line.listing = yield from _one(Step("listing", list_source, (), settings, {"source": run.source}))
+    identity = {"fingerprint": run.origin.fingerprint}
+    line.listing = yield from _one(Step("listing", list_source, (), {}, {"source": run.source}, identity))
     count = run.store.rows(line.listing)
     shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
     yield list(shards)
@@ -150,8 +150,8 @@ def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
 
 
 @makes("listing", version=1)
-def list_source(*, fingerprint: str, source: Source) -> pa.Table:
-    """The source's listing; `fingerprint` makes the output's name follow the data."""
+def list_source(*, source: Source) -> pa.Table:
+    """The source's listing."""
     return source.listing()
 
 
@@ -180,14 +180,15 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
     yield line.begins("features", f"computing what the images look like, by {what}")
     settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
     surroundings = {"source": run.source, "workers": run.workers}
+    identity = {"engine": engine() if backbone.name != PIXELS else ""}
     shard = wanted.shard
     if len(manifest) > UNPACED:
-        paced = yield from _one(Step("features-pace", pace, (line.manifest,), settings, surroundings))
+        paced = yield from _one(Step("features-pace", pace, (line.manifest,), settings, surroundings, identity))
         shard = shard_size(run.store.read(paced).column("images_per_second")[0].as_py(), wanted.shard)
     steps = []
     for start in range(0, len(manifest), shard):
         span = {"start": start, "stop": min(start + shard, len(manifest))}
-        steps.append(Step(f"features-{start}", embed, (line.manifest,), {**settings, **span}, surroundings))
+        steps.append(Step(f"features-{start}", embed, (line.manifest,), {**settings, **span}, surroundings, identity))
     yield list(steps)
     line.shards = tuple(step.output for step in steps)
     line.manifest = yield from _one(Step("manifest-sound", sound, (line.manifest, *line.shards)))
@@ -314,7 +315,14 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     inputs = (line.manifest, before, line.twins, *line.shards)
     name = f"{stage}-{number}-evidence"
     steps = [
-        Step(name + "-fold" * (len(asked) == 1), out_of_sample, inputs, {**settings, "asked": asked}, surroundings)
+        Step(
+            name + "-fold" * (len(asked) == 1),
+            out_of_sample,
+            inputs,
+            {**settings, "asked": asked},
+            surroundings,
+            {"files": predictor.files()},
+        )
         for asked in fold_sets
     ]
     yield list(steps)

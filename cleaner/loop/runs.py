@@ -91,6 +91,8 @@ def open_run(
     _check_unused_settings(config)
     _check_backbone(config)
     run = _run(folder, origin, workers)
+    for predictor in run.predictors.values():
+        predictor.files()
     _check_seeds_are_samples(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
     return replace(run, notes=(*opened.notes(), *filter(None, [said])))

@@ -36,6 +36,8 @@ class Step:
         inputs: the names of the outputs it reads.
         settings: what its output depends on besides its inputs: values that JSON can say, and frozen dataclasses.
         surroundings: what it needs but its output does not depend on: the source (its listing is an input), workers.
+        identity: what its output depends on and the function finds out by itself: what lies in a file, which engine
+            computes; values that JSON can say.
         judges: its output is VERDICTS, a part of the ledger.
     """
 
@@ -44,6 +46,7 @@ class Step:
     inputs: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     surroundings: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
     judges: bool = False
 
     @property
@@ -51,7 +54,7 @@ class Step:
         """The step's name and a hash of all that its output depends on."""
         made = vars(self.function)
         said = {key: sayable(value) for key, value in self.settings.items()}
-        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said)}"
+        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said, dict(self.identity))}"
 
 
 def sayable(value: Any) -> Any:

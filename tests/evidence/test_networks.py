@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from cleaner.errors import WeightsError
 from cleaner.evidence.networks import Embedder, network, normalisation, timm, untrained
-from cleaner.evidence.packaged import packaged_file
+from cleaner.evidence.weights import packaged_file
 
 SMALL = "test_resnet"
 

@@ -141,5 +141,10 @@ def test_a_steps_name_follows_the_version_of_the_part_in_its_settings():
     assert made(1) == made(1) != made(2)
 
 
+def test_a_steps_name_follows_what_its_method_finds_out_by_itself():
+    one, other = (Step("count", count_up, identity={"engine": name}).output for name in ("torch", "openvino"))
+    assert one != other != Step("count", count_up).output
+
+
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})

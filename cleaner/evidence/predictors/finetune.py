@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from cleaner.data.scan import load
 from cleaner.evidence.crossfit import Task, evidence_table
 from cleaner.evidence.networks import network, normalisation, untrained
+from cleaner.evidence.weights import file_hash
 from cleaner.progress import track
 from cleaner.tables import array
 
@@ -82,6 +84,9 @@ class Finetune:
         Scheme(optimiser="sgd", smoothing=0.0, flip=False, zoom=0.15, light=0.0),
         Scheme(optimiser="adamw", smoothing=0.2, flip=True, zoom=0.3, light=0.4),
     )
+
+    def files(self) -> str:
+        return file_hash(Path(self.weights), "predictors.finetune.weights") if self.weights else ""
 
     def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
         """One network a fold.

@@ -48,6 +48,9 @@ class Probe:
         Field(min_length=1, max_length=50, description="tried on what the heads say: factors of their logits"),
     ] = (0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
 
+    def files(self) -> str:
+        return ""
+
     def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
         from cleaner.evidence.fitting import Fitting
 

@@ -64,6 +64,16 @@ def test_every_scheme_learns(striped, round):
     assert accuracy(replace(TINY, epochs=8).evidence(replace(striped, round=round), (0,))) > 0.6
 
 
+def test_weights_are_told_by_what_lies_in_their_file_not_by_its_name(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"one")
+    first = Finetune(weights=str(file)).files()
+    file.write_bytes(b"two")
+    assert first != Finetune(weights=str(file)).files() != Finetune().files() == ""
+    with pytest.raises(WeightsError, match=r"predictors\.finetune\.weights = .*none: can't be read"):
+        Finetune(weights=str(tmp_path / "none")).files()
+
+
 def test_labels_without_meaning_are_not_remembered_out_of_fold(striped):
     shuffled = np.random.default_rng(2).permutation(striped.labels)
     found = replace(TINY, epochs=8).evidence(replace(striped, labels=shuffled), (0, 1))
