@@ -187,7 +187,7 @@ def measure(folder: Path, run: Path) -> dict[str, tuple[int, int, int]]:
     false = int((flagged & ~wrong & ~by_stage.isin(["duplicates", "scan"])).sum())
     return {
         "wrong labels and junk": (int((flagged & wrong).sum()), int(wrong.sum()), false),
-        "exact duplicates": _count(flagged & (by_stage == "duplicates"), planted == "exact duplicate"),
+        "exact duplicates": _count(flagged & ~wrong & (by_stage == "duplicates"), planted == "exact duplicate"),
         "near duplicates": _count(_grouped(run, verdicts.index), planted == "near duplicate"),
         "unreadable files": _count(flagged & (by_stage == "scan"), planted == "unreadable"),
     }

@@ -191,7 +191,9 @@ def _beaten(
     rows, reasons = [], []
     for copies in files.values():
         heard = [row for row in copies if personal[row] or action[row] != Action.DROP]
-        best = max(heard, key=lambda row: (personal[row], strength[row], -row), default=-1)
+        likeliest = max(heard, key=lambda row: (personal[row], strength[row], -row), default=-1)
+        alike = [row for row in heard if labels[row] == labels[likeliest] and personal[row] == personal[likeliest]]
+        best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row), default=-1)
         for row in copies:
             if row != best and not personal[row] and action[row] != Action.DROP:
                 rows.append(row)

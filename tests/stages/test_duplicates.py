@@ -157,7 +157,7 @@ def standing_of(manifest, **said):
 @pytest.mark.parametrize(
     ("one", "other", "gone", "reason"),
     [
-        (("relabel", "b", 0.1, "model:x"), ("keep", None, 0.8, "model:x"), "b/z.png", "same file as a/00.png"),
+        (("relabel", "b", 0.1, "model:x"), ("keep", None, 0.8, "model:x"), "a/00.png", "same file as b/z.png"),
         (
             ("relabel", "c", 0.4, "model:x"),
             ("keep", None, 0.8, "model:x"),
