@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -88,7 +89,28 @@ class ParquetImages:
         for group in _groups(parquet_files(self.path)):
             first, last = np.searchsorted(rows, (group.start, group.stop))
             if first < last:
-                yield from _read_group(group, rows[first:last] - group.start)
+                yield from self._read_group(group, rows[first:last] - group.start)
+
+    def _read_group(self, group: _Group, rows: np.ndarray) -> Iterator[bytes]:
+        """The images of the ascending `rows`, counted from the group's first; a null is an empty image."""
+        # Taken out while it is used, so that two readers never share one.
+        reader = next((self._readers.pop() for kept in self._readers if kept.group == group), None)
+        if reader is None or reader.start > rows[0]:
+            reader = _Reader(group)
+        try:
+            for row in rows:
+                yield reader.image(int(row))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise unreadable(group.file, error) from error
+        self._readers[:] = [reader]
+
+    @cached_property
+    def _readers(self) -> list["_Reader"]:
+        """The reader that was used last, if any: who reads on where it stopped need not decode all before again."""
+        return []
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path}
 
 
 def _place(row: int) -> str:
@@ -133,20 +155,21 @@ def _groups(files: list[Path]) -> Iterator[_Group]:
             start = stop
 
 
-def _read_group(group: _Group, rows: np.ndarray) -> Iterator[bytes]:
-    """The images of the ascending `rows`, counted from the group's first; a null is an empty image."""
-    start = 0
-    try:
-        for images in _batches(group):
-            stop = start + len(images)
-            first, last = np.searchsorted(rows, (start, stop))
-            for row in rows[first:last]:
-                yield images[int(row) - start].as_py() or b""
-            if last == len(rows):
-                return
-            start = stop
-    except (OSError, pa.ArrowInvalid) as error:
-        raise unreadable(group.file, error) from error
+class _Reader:
+    """Goes through the images of one row group, a batch at a time; `start` is the first row that it can still give."""
+
+    def __init__(self, group: _Group) -> None:
+        self.group = group
+        self.start = 0
+        self._batch: pa.Array = pa.array([], pa.binary())
+        self._batches = _batches(group)
+
+    def image(self, row: int) -> bytes:
+        """The image of `row`, not lower than `start`."""
+        while row >= self.start + len(self._batch):
+            self.start += len(self._batch)
+            self._batch = next(self._batches)
+        return self._batch[row - self.start].as_py() or b""
 
 
 def _batches(group: _Group) -> Iterator[pa.Array]:

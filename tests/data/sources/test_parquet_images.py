@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaner.data.sources import open_source
+from cleaner.data.sources import open_source, parquet_images
 from cleaner.errors import SourceError
 
 IMAGES = [f"image {number}".encode() for number in range(100)]
@@ -146,4 +146,21 @@ def test_the_fingerprint_changes_with_labels_and_images_and_stays_when_the_file_
 
 def test_the_source_pickles(tmp_path):
     source = open_source(write(tmp_path / "x.parquet", image=IMAGES[:3], label=labels(3)))
+    assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
+
+
+def test_who_reads_on_where_it_stopped_decodes_nothing_twice(tmp_path, monkeypatch):
+    count = 500
+    images = [bytes([n % 251]) * 50 for n in range(count)]
+    pq.write_table(pa.table({"image": images, "label": list("ab") * (count // 2)}), tmp_path / "x.parquet")
+    source, decoded = open_source(tmp_path / "x.parquet"), []
+    batches = parquet_images._batches
+    monkeypatch.setattr(parquet_images, "_batches", lambda group: (decoded.append(b) or b for b in batches(group)))
+    for start in range(0, count, 45):
+        rows = np.arange(start, min(start + 45, count))
+        assert list(source.read(rows, [str(row) for row in rows])) == [images[row] for row in rows]
+    assert sum(map(len, decoded)) == count
+    assert list(source.read(np.array([3, 400]), ["3", "400"])) == [images[3], images[400]]
+    again = source.read(np.arange(10), [])
+    assert [next(again), *source.read(np.arange(2), []), *again] == [images[n] for n in (0, 0, 1, *range(1, 10))]
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
