@@ -131,6 +131,13 @@ class SmallClasses(Section):
         default=50, ge=0, le=1_000_000, description="a class that keeps fewer images is put before people"
     )
 
+    max_asked: int = Field(
+        default=200,
+        ge=1,
+        le=10_000,
+        description="small classes put before people at most, those with the fewest images",
+    )
+
 
 class Review(Section):
     """What is put before people, and how much of it."""

@@ -102,9 +102,11 @@ def plan(run: Run) -> Plan:
 def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
     """The parts of people who answered batches that, after a changed setting or answer, this plan no longer asks: what
     they said of a sample holds all the same."""
+    # Each pull's part holds all answers to its question so far: of one question the newest part says what holds.
     answers = [name for name in run.store.ledger.names("") if ANSWERS_PART in name]
-    mine = tuple(_question(name) for name in line.parts if ANSWERS_PART in name)
-    return [name for name in answers if _question(name) not in mine]
+    newest = {_question(name): name for name in answers}
+    mine = {_question(name) for name in line.parts if ANSWERS_PART in name}
+    return [name for name in answers if newest[_question(name)] == name and _question(name) not in mine]
 
 
 def _question(part: str) -> str:
@@ -413,7 +415,9 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
     if _asks(run):
-        yield from _put_before_people(run, line, asked, "small_classes", 1, standing, about_classes=True)
+        most = {"most": run.config.small_classes.max_asked}
+        batch = Step("small_classes-batch", small_classes.asked_about, (line.small,), most)
+        yield from _put_before_people(run, line, batch, "small_classes", 1, standing, about_classes=True)
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:

@@ -47,6 +47,12 @@ def small_classes(manifest: pa.Table, standing: pa.Table, *, min_images: int) ->
     return check(small.append_column("examples", pa.array(examples, pa.list_(pa.int32()))), SMALL_CLASSES, STAGE)
 
 
+@makes("small classes asked about", version=1)
+def asked_about(small: pa.Table, *, most: int) -> pa.Table:
+    """The first `most` of the SMALL_CLASSES, those with the fewest images: more than people look at in one go."""
+    return small.slice(0, most)
+
+
 def removals(asked: pa.Table, answers: pa.Table, manifest: pa.Table, standing: pa.Table, *, round: int) -> pa.Table:
     """VERDICTS that drop every sample that stands for a class which people remove by their CLASS_ANSWERS."""
     answers = check(answers, CLASS_ANSWERS, "answers on classes")

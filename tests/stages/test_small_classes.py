@@ -1,7 +1,7 @@
 import pyarrow as pa
 
 from cleaner.run.ledger import fold
-from cleaner.stages.small_classes import class_counts, removals, small_classes
+from cleaner.stages.small_classes import asked_about, class_counts, removals, small_classes
 from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES
 
 
@@ -9,6 +9,12 @@ def test_counts_add_up_for_every_class(judged):
     for entry in class_counts(judged.manifest, judged.standing).to_pylist():
         assert entry["kept"] + entry["relabelled"] + entry["dropped"] == entry["given"] == 20
         assert entry["images"] == entry["kept"] + entry["gained"]
+
+
+def test_the_smallest_classes_are_asked_about_and_not_more_than_people_look_at(judged):
+    small = small_classes(judged.manifest, judged.standing, min_images=1000)
+    assert asked_about(small, most=2) == small.slice(0, 2)
+    assert asked_about(small, most=100) == small
 
 
 def test_only_classes_with_too_few_images_are_listed_the_smallest_first(judged):
