@@ -62,13 +62,13 @@ def carry_out(
     folder = run.store.folder
     with run.store.locked():
         begin()
-        remember(run)
         journal = Journal(folder)
         for note in run.notes:
             display.say(note)
         with closing(display), _leaving(journal):
             if not _results_are_of(run):
                 _withdraw(folder, display)
+            remember(run)
             _carry_out(run, perform_step, _Telling(display, journal))
 
 

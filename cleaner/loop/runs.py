@@ -132,8 +132,9 @@ def _check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: is a file; --run wants a directory")
     if not folder.is_dir() or read_origin(folder) is not None:
         return
-    # A command that was killed where it began leaves a lock and half a run.json, both hidden.
-    if any(not entry.name.startswith(".") for entry in folder.iterdir() if entry.name != "steps"):
+    # A command that was killed where it began leaves these, a lock and half a run.json, the last two hidden.
+    begun = {"steps", "flow_run", "state.json"}
+    if any(not entry.name.startswith(".") for entry in folder.iterdir() if entry.name not in begun):
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
 
 

@@ -328,3 +328,17 @@ def test_an_image_that_was_replaced_since_the_scan_is_never_mixed_in(demo, tmp_p
     assert process.returncode == 2
     assert "it has changed since it was scanned" in said.splitlines()[-1]
     assert "has changed since this run read it" in cleaner(*words, status=2).stderr
+
+
+def test_a_command_that_was_killed_where_it_began_can_be_given_again(demo, finished, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("state.json", "flow_run", ".run.json.7.tmp", ".lock"):
+        (run / name).write_text("")
+    (run / "state.json").write_bytes((finished / "state.json").read_bytes())
+    process = stopped_before("manifest-", "clean", demo / "images", "--run", run, "--runner", "local")
+    process.kill()
+    process.communicate()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    assert "is not empty and no run directory" in clean_locally(demo / "images", tmp_path / "other", status=2).stderr
