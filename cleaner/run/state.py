@@ -121,4 +121,6 @@ def _lives(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    # Where Linux says so: a process that has ended and whom nobody has asked for its exit status is none any more.
+    said = Path(f"/proc/{pid}/stat")
+    return not (said.exists() and said.read_text().rpartition(")")[2].split()[0] == "Z")

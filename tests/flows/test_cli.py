@@ -184,8 +184,9 @@ def test_status_tells_a_run_at_work_and_one_whose_command_was_ended(photos, tmp_
     assert "done: reading the images: 61 images of 2 classes" in at_work.stdout
     assert cleaner("why", run, "blue/3.png").stdout.splitlines()[-1].startswith("the run is not finished")
     process.kill()
-    process.communicate()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert "was ended while computing what the images look like" in cleaner("status", run).stdout
+    process.communicate()
     assert json.loads(cleaner("status", run, "--json").stdout)["ended"] is True
 
 
