@@ -122,5 +122,7 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         pass
     # Where Linux says so: a process that has ended and whom nobody has asked for its exit status is none any more.
-    said = Path(f"/proc/{pid}/stat")
-    return not (said.exists() and said.read_text().rpartition(")")[2].split()[0] == "Z")
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc/self").exists()
