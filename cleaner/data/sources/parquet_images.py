@@ -29,9 +29,11 @@ _BATCH = 32
 
 
 class _Group(NamedTuple):
-    """A row group, and which of the data set's rows are in it."""
+    """A row group, which of the data set's rows are in it, and the size and time of its file: another file under the
+    same name has other groups."""
 
     file: Path
+    facts: tuple[int, int]
     number: int
     start: int
     stop: int
@@ -148,10 +150,10 @@ def _listing(file: Path) -> pa.Table:
 def _groups(files: list[Path]) -> Iterator[_Group]:
     start = 0
     for file in files:
-        metadata = pq.read_metadata(file)
+        metadata, status = pq.read_metadata(file), file.stat()
         for number in range(metadata.num_row_groups):
             stop = start + metadata.row_group(number).num_rows
-            yield _Group(file, number, start, stop)
+            yield _Group(file, (status.st_size, status.st_mtime_ns), number, start, stop)
             start = stop
 
 
