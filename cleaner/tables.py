@@ -125,6 +125,20 @@ class, and of the first guess's class."""
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch; `new_label` is set for `another` only."""
 
+SAID = _schema(
+    batch=pa.string(),
+    sample_id=pa.string(),
+    content_hash=pa.string(),
+    label=pa.string(),
+    answer=pa.string(),
+    new_label=pa.string(),
+    by=pa.string(),
+    at=pa.string(),
+)
+"""What people said, as it is kept. `label` is the label that the image was given when they said it, or the class, where
+they spoke of a class: then `sample_id` and `content_hash` are null. `at` is the moment it was stored, ISO 8601 in UTC
+with microseconds."""
+
 SMALL_CLASSES = _schema(
     label=pa.string(),
     images=pa.int64(),

@@ -7,6 +7,7 @@ SCORE = (
 )
 
 STAGES = {
+    "people": "people",
     "scan": "unreadable files",
     "duplicates": "duplicates",
     "image_noise": "junk images",

@@ -96,7 +96,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Tell
         else:
             if not done(run, item):
                 _withdraw(run.store.folder, telling.display)
-            ask_people(run, item)
+            ask_people(run, item, telling.display.say)
     if not concluded(run, line):
         with telling.step(0, 1):
             conclude(run, line, steps)

@@ -6,6 +6,7 @@ Looking takes no lock, writes nothing, and needs neither the data set nor what c
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _rounds(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """The rounds in which anything was judged."""
     return [
         (
-            STAGES[entry["stage"]] + ", by people" * entry["by_people"],
+            STAGES[entry["stage"]],
             str(entry["round"]),
             *(f"{entry[count]:,}" for count in ("judged", *_COUNTS.values())),
         )
@@ -140,29 +141,51 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
     summary = read_summary(folder)
     manifest = _manifest(folder, finished=summary is not None)
     said = manifest.slice(_row_of(manifest, sample), 1).to_pylist()[0]
-    verdicts = Store(folder).ledger.explain(said["sample_id"]).to_pylist()
+    verdicts = _verdicts(folder, said["sample_id"], summary)
+    words = _words(folder, said["content_hash"])
     stands = None
     if summary is not None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
     if as_json:
-        everything = {"sample": said, "verdicts": verdicts, "stands": stands}
+        everything = {"sample": said, "said": words, "verdicts": verdicts, "stands": stands}
         _say(Console(), json.dumps(everything, indent=2, default=str, ensure_ascii=False))
         return
     console = Console()
     _say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
     if said["problem"]:
         _say(console, f"can't be used: {said['problem']}")
-    if verdicts:
+    for word in words:
+        label = f" {word['new_label']}" if word["new_label"] else ""
+        _say(console, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
+    if told := [verdict for verdict in verdicts if verdict["counts"]]:
         columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
-        shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in verdicts]
+        shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
         console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
     if stands is None:
         _say(console, f"the run is not finished; see: cleaner status {folder}")
         return
-    if any(verdict["stage"] in ("coarse", "fine") for verdict in verdicts):
+    if any(verdict["stage"] in ("coarse", "fine") for verdict in told):
         _say(console, SCORE)
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
     _say(console, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
+
+
+def _verdicts(folder: Path, sample_id: str, summary: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Every verdict ever; of a finished run those that count come in the order in which they do."""
+    verdicts = Store(folder).ledger.explain(sample_id).to_pylist()
+    if summary is None:
+        return [verdict | {"counts": True} for verdict in verdicts]
+    place = {name: number for number, name in enumerate(summary["versions"]["ledger"])}
+    places = [place.get(verdict["part"].partition("-")[2], -1) for verdict in verdicts]
+    order = sorted(range(len(verdicts)), key=lambda number: places[number])
+    return [verdicts[number] | {"counts": places[number] >= 0} for number in order]
+
+
+def _words(folder: Path, content_hash: str | None) -> list[dict[str, Any]]:
+    """What people said of a file or its copies, the newest last."""
+    said = Store(folder).answers.words()
+    words = [word for word in said if word["content_hash"] is not None and word["content_hash"] == content_hash]
+    return sorted(words, key=itemgetter("at"))
 
 
 def _manifest(folder: Path, *, finished: bool) -> pa.Table:

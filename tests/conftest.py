@@ -12,6 +12,7 @@ from PIL import Image
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
+from cleaner.people.review import batch
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, VERDICTS, Classes, array, check, lists
 
@@ -29,6 +30,11 @@ class Judged:
     duplicates: pa.Table
     standing: pa.Table
     classes: tuple[str, ...]
+
+    def batch(self, people: pa.Table = VERDICTS.empty_table(), **settings: object) -> pa.Table:  # noqa: B008
+        """The review batch after what `people` have said so far."""
+        tables = self.manifest, self.standing, self.evidence, self.duplicates, people
+        return batch(*tables, **{"stage": "fine", "seed": 0, **settings})
 
 
 @pytest.fixture(scope="session")

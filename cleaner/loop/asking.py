@@ -1,98 +1,95 @@
 """Putting a batch before people, and storing what they answer before anything is made of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from cleaner.errors import AnswerError, WaitsForPeople
+from cleaner.errors import WaitsForPeople
 from cleaner.loop.runs import Run
-from cleaner.people.review import answers_to_verdicts
-from cleaner.people.reviewers import Reviewer
-from cleaner.run.files import digest
-from cleaner.run.ledger import ANSWERS_PART
-from cleaner.stages.small_classes import removals
-from cleaner.tables import Classes
-from cleaner.words import STAGES
+from cleaner.tables import SAID, Classes
+from cleaner.words import STAGES, counted
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to people: the output that is the batch, and the stage and round that want it answered.
-
-    Each pull that brings anything new becomes a part of the ledger; the newest holds all answers so far.
+    """A question to people: one batch, put before them unless it has been.
 
     Attributes:
-        batch: the name of a BATCH, or of SMALL_CLASSES where `standing` is given.
+        name: the batch's, `coarse-1`.
         manifest: the name of the manifest.
-        standing: for small classes: the name of what stood when they were found.
+        output: the name of the BATCH or of the SMALL_CLASSES to ask about; None for a batch of before.
+        waits: whether nothing may be done while answers are missing.
     """
 
-    batch: str
+    name: str
     manifest: str
-    stage: str
-    round: int
-    standing: str | None = None
-
-    @property
-    def prefix(self) -> str:
-        """What the names of the answers' parts in the ledger begin with."""
-        return f"{self.stage}-{self.round}{ANSWERS_PART}{self.batch.rpartition('-')[2]}-"
+    output: str | None = None
+    waits: bool = True
 
 
-def ask_people(run: Run, ask: Ask) -> None:
+def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     """Put the batch before people unless it is there already, and store the answers so far.
+
+    An answer holds until another one is given: who takes one back answers that nobody can tell.
 
     Raises:
         AnswerError: an answer can't be understood.
         WaitsForPeople: answers are missing; those that are there are stored.
     """
     assert run.reviewer is not None, "a plan asks only where there is a reviewer"
-    asked = run.store.read(ask.batch)
-    if ask.standing is None:
-        answers, verdicts = _ask_about_samples(run, run.reviewer, ask, asked)
+    batches, reviews = run.store.batches, run.store.batches.folder
+    if not batches.has(ask.name):
+        assert ask.output is not None, "a batch of before is there"
+        batches.add(ask.name, run.store.read(ask.output), reviewer=run.origin.reviewer)
+    asked, manifest = batches.read(ask.name), run.store.read(ask.manifest)
+    names = Classes.of(manifest).names
+    where: dict[str, Any] = {"name": ask.name, "folder": reviews}
+    if "sample_id" in asked.column_names:
+        run.reviewer.push(asked, **where, source=run.source, manifest=manifest, classes=names)
+        words = _words(ask.name, run.reviewer.pull(ask.name, reviews, asked, names), manifest)
     else:
-        answers, verdicts = _ask_about_classes(run, run.reviewer, ask, asked, run.store.read(ask.standing))
-    _store(run, ask, answers, verdicts)
-    if missing := len(asked) - len(answers):
-        todo = run.reviewer.todo(ask.batch, run.store.reviews)
-        raise WaitsForPeople(f"{STAGES[ask.stage]}: {missing:,} of {len(asked):,} answers are missing; {todo}")
+        run.reviewer.push_classes(asked, **where, source=run.source, manifest=manifest)
+        words = _words_on_classes(ask.name, run.reviewer.pull_classes(ask.name, reviews, asked, manifest))
+    known = _newest_of(run, ask.name)
+    run.store.answers.append(pa.Table.from_pylist([w for w in words if _differs(known.get(_about(w)), w)], SAID))
+    if gone := known.keys() - {_about(word) for word in words}:
+        what = f"{counted(len(gone), 'answer')} to {ask.name} that were given before are there no more"
+        say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
+    if (missing := unanswered(run, ask)) and ask.waits:
+        stage, todo = STAGES[ask.name.rpartition("-")[0]], run.reviewer.todo(ask.name, reviews)
+        raise WaitsForPeople(f"{stage}: {missing:,} of {len(asked):,} answers are missing; {todo}")
 
 
 def unanswered(run: Run, ask: Ask) -> int:
     """How many answers are missing, by what is stored."""
-    parts = run.store.ledger.names(ask.prefix)
-    answered = int(parts[-1].split("-")[-2]) if parts else 0
-    return run.store.rows(ask.batch) - answered
+    if ask.output is not None and not run.store.batches.has(ask.name):
+        return run.store.rows(ask.output)
+    return run.store.batches.rows(ask.name) - len(_newest_of(run, ask.name))
 
 
-def _ask_about_samples(run: Run, reviewer: Reviewer, ask: Ask, asked: pa.Table) -> tuple[pa.Table, pa.Table]:
-    manifest, folder = run.store.read(ask.manifest), run.store.reviews
-    names = Classes.of(manifest).names
-    reviewer.push(asked, ask.batch, folder, source=run.source, manifest=manifest, classes=names)
-    answers = reviewer.pull(ask.batch, folder, asked, names)
-    return answers, answers_to_verdicts(answers, manifest, stage=ask.stage, round=ask.round)
+def _words(batch: str, answers: pa.Table, manifest: pa.Table) -> list[dict[str, Any]]:
+    """ANSWERS as SAID, of what each image is and was labelled."""
+    wanted = manifest.filter(pc.is_in(manifest.column("sample_id"), value_set=answers.column("sample_id")))
+    of = {sample["sample_id"]: sample for sample in wanted.select(["sample_id", "content_hash", "label"]).to_pylist()}
+    return [{"batch": batch, **of[answer["sample_id"]], **answer} for answer in answers.to_pylist()]
 
 
-def _ask_about_classes(
-    run: Run, reviewer: Reviewer, ask: Ask, asked: pa.Table, standing: pa.Table
-) -> tuple[pa.Table, pa.Table]:
-    manifest, folder = run.store.read(ask.manifest), run.store.reviews
-    reviewer.push_classes(asked, ask.batch, folder, source=run.source, manifest=manifest)
-    answers = reviewer.pull_classes(ask.batch, folder, asked, manifest)
-    return answers, removals(asked, answers, manifest, standing, round=ask.round)
+def _words_on_classes(batch: str, answers: pa.Table) -> list[dict[str, Any]]:
+    return [{"batch": batch, **answer} for answer in answers.to_pylist()]
 
 
-def _store(run: Run, ask: Ask, answers: pa.Table, verdicts: pa.Table) -> None:
-    content = digest(answers.to_pylist())
-    parts = run.store.ledger.names(ask.prefix)
-    if parts and ask.standing is None:
-        _refuse_lost(run.store.ledger.read(parts[-1]), answers)
-    if not parts or not parts[-1].endswith(content):
-        run.store.ledger.append(f"{ask.prefix}{len(parts) + 1}-{len(answers)}-{content}", verdicts)
+def _about(word: dict[str, Any]) -> str:
+    """What, within its batch, a word is about: a sample or a class."""
+    return str(word.get("sample_id") or word["label"])
 
 
-def _refuse_lost(stored: pa.Table, answers: pa.Table) -> None:
-    lost = set(stored.column("sample_id").to_pylist()) - set(answers.column("sample_id").to_pylist())
-    if lost:
-        what = f"{len(lost)} answers that were given before are gone, of sample {min(lost)} for one"
-        raise AnswerError(f"{what}; put them back, or answer unsure where you no longer know")
+def _newest_of(run: Run, batch: str) -> dict[str, dict[str, Any]]:
+    """Of one batch the newest stored word on each sample or class."""
+    return {_about(word): word for word in run.store.answers.words() if word["batch"] == batch}
+
+
+def _differs(known: dict[str, Any] | None, word: dict[str, Any]) -> bool:
+    return known is None or any(known[name] != word.get(name) for name in ("answer", "new_label", "by"))

@@ -27,9 +27,9 @@ from cleaner.run.finished import (
     read_summary,
     withdraw,
 )
-from cleaner.run.ledger import ANSWERS_PART
+from cleaner.run.ledger import PEOPLE
 from cleaner.run.steps import Step
-from cleaner.stages import duplicates
+from cleaner.stages import duplicates, small_classes
 from cleaner.tables import EVIDENCE, Action, Classes, array
 
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
@@ -150,6 +150,6 @@ def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> d
         "lost_positives": int((was_kept & is_negative).sum()),
         "dropped": actions[Action.DROP],
         "relabelled": actions[Action.RELABEL],
-        "by_people": ANSWERS_PART in judged.verdicts,
+        "by_people": judged.stage in (PEOPLE, small_classes.STAGE),
         "seconds": round(sum(spent for name, spent in seconds.items() if name.startswith(mine)), 2),
     }

@@ -23,8 +23,9 @@ from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, 
 from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
-from cleaner.people.review import batch, candidate_batch
-from cleaner.run.ledger import ANSWERS_PART, PERSON, fold
+from cleaner.people import review
+from cleaner.run.answers import newest, on_classes, on_images
+from cleaner.run.ledger import PEOPLE, PERSON, fold
 from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
@@ -51,6 +52,8 @@ class Line:
     """What a plan has come to: the names of the outputs that this state of the data set follows from.
 
     Attributes:
+        copies: the verdicts on extra copies.
+        people: the verdicts of people.
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
@@ -62,6 +65,8 @@ class Line:
     manifest: str = ""
     shards: tuple[str, ...] = ()
     twins: str = ""
+    copies: str = ""
+    people: str = ""
     candidates: str = ""
     small: str = ""
     backbone: dict[str, Any] = field(default_factory=dict)
@@ -80,37 +85,65 @@ Plan = Generator[Item, None, Line]
 
 
 def plan(run: Run) -> Plan:
-    """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line."""
+    """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line.
+
+    What people have said counts before anything else in every round. So when they answer, the samples are judged from
+    the first round on, and what stands follows from the data, the settings and their newest words alone, in whatever
+    order they said them and whichever batch asked.
+    """
     line = Line(outline=outline_of(run, by_network=run.config.features.backbone != PIXELS))
     yield from _scan(run, line)
+    yield from _collect(run, line)
     yield from _embed(run, line)
     yield from _find_duplicates(run, line)
-    yield from _image_noise(run, line)
-    yield from _label_noise(run, line, "coarse", run.config.coarse)
-    yield from _label_noise(run, line, "fine", run.config.fine)
+    while (yield from _judge_all(run, line)):
+        pass
     yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
-    parts = (*_answers_to_other_batches(run, line), *line.parts)
-    line.final = yield from _one(Step("final-standing", stand, (line.manifest, *parts)))
+    line.final = yield from _one(Step("final-standing", stand, (line.manifest, *line.parts)))
     small = counted(run.store.rows(line.small), "class keeps", "classes keep")
     yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
     yield line.begins("results", "writing the results")
     return line
 
 
-def _answers_to_other_batches(run: Run, line: Line) -> list[str]:
-    """The parts of people who answered batches that, after a changed setting or answer, this plan no longer asks: what
-    they said of a sample holds all the same."""
-    # Each pull's part holds all answers to its question so far: of one question the newest part says what holds.
-    answers = [name for name in run.store.ledger.names("") if ANSWERS_PART in name]
-    newest = {_question(name): name for name in answers}
-    mine = {_question(name) for name in line.parts if ANSWERS_PART in name}
-    return [name for name in answers if newest[_question(name)] == name and _question(name) not in mine]
+def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
+    """The rounds of all stages; ends early, and gives True, where people have answered a batch."""
+    line.parts, line.judged, line.ended = [], [], {}
+    yield from _hear_people(run, line)
+    return (
+        (yield from _image_noise(run, line))
+        or (yield from _label_noise(run, line, "coarse", run.config.coarse))
+        or (yield from _label_noise(run, line, "fine", run.config.fine))
+    )
 
 
-def _question(part: str) -> str:
-    return part.rsplit("-", 3)[0]
+def _collect(run: Run, line: Line) -> Generator[Item, None, None]:
+    """Ask for the answers to the batches of before; those that the settings still want are waited for."""
+    for name in run.store.batches.names() if run.reviewer is not None else ():
+        number = int(name.rpartition("-")[2])
+        yield Ask(name, line.manifest, waits=number <= run.config.review.batches)
+
+
+def _hear_people(run: Run, line: Line) -> Generator[Item, None, None]:
+    """What people said: of the images that were marked beforehand, then of those that they were asked about."""
+    marked = Judged("image_noise", 0)
+    yield from _judge(line, marked, image_noise.seed_verdicts, (line.manifest,), {"seeds": run.seeds})
+    said = yield from _said(run, "people-said", review.said_of_images, on_images)
+    line.people = yield from _judge(line, Judged(PEOPLE, 0), review.verdicts, (line.manifest, said), {})
+    line.parts.append(line.copies)
+    line.judged.append(Judged("duplicates", 1, verdicts=line.copies))
+
+
+def _said(
+    run: Run, name: str, function: Callable[..., pa.Table], of: Callable[[pa.Table], pa.Table]
+) -> Generator[Item, None, str]:
+    """The newest words so far, by a step that is named by what they say, not by when."""
+    words = run.store.answers.read()
+    content = newest(of(words)).drop_columns(["batch", "sample_id", "at"]).to_pylist()
+    surroundings = {"answers": run.store.answers, "first": len(words)}
+    return (yield from _one(Step(name, function, (), {}, surroundings, {"said": content})))
 
 
 def done(run: Run, item: Step | Ask) -> bool:
@@ -118,8 +151,8 @@ def done(run: Run, item: Step | Ask) -> bool:
     return run.store.has(item.output) if isinstance(item, Step) else unanswered(run, item) == 0
 
 
-def _asks(run: Run) -> bool:
-    return run.reviewer is not None and run.config.review.batches > 0
+def _may_ask(run: Run, stage: str) -> bool:
+    return run.reviewer is not None and len(run.store.batches.names(stage)) < run.config.review.batches
 
 
 def _one(step: Step) -> Generator[Item, None, str]:
@@ -203,8 +236,9 @@ def _find_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     surroundings = {"source": run.source, "workers": run.workers}
     inputs = (line.manifest, *line.shards)
     line.twins = yield from _one(Step("duplicates", duplicates.duplicates, inputs, settings, surroundings))
-    part = yield from _judge(line, Judged("duplicates", 1), duplicates.verdicts, (line.manifest, line.twins), {})
-    copies, twins = len(run.store.read(part)), run.store.read(line.twins)
+    step = Step("duplicates-1-verdicts", duplicates.verdicts, (line.manifest, line.twins), judges=True)
+    line.copies = yield from _one(step)
+    copies, twins = len(run.store.read(line.copies)), run.store.read(line.twins)
     like = len(twins) - pc.count_distinct(twins.column("group")).as_py() - copies
     said = f"{counted(copies, 'extra copy', 'extra copies')}, {counted(like, 'near-duplicate')}"
     leaking = pc.count_distinct(duplicates.leakage(run.store.read(line.manifest), twins).column("group")).as_py()
@@ -221,22 +255,22 @@ def _judge(
     return part
 
 
-def _image_noise(run: Run, line: Line) -> Generator[Item, None, None]:
+def _image_noise(run: Run, line: Line) -> Generator[Item, None, bool]:
     wanted = run.config.image_noise
     yield line.begins("image_noise", "looking for junk images")
-    seeds = Judged("image_noise", 0)
-    yield from _judge(line, seeds, image_noise.seed_verdicts, (line.manifest,), {"seeds": run.seeds})
     settings = {"limit": wanted.candidates, "seed": run.config.seed}
     inputs = (line.manifest, *line.shards)
     line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, settings))
-    if _asks(run):
+    if _may_ask(run, "image_noise"):
         standing = yield from _stand(line, "image_noise-batch")
-        inputs = (line.manifest, standing, line.candidates, line.twins, *line.parts)
-        asked = Step("image_noise-batch", candidate_batch, inputs, {"seed": run.config.seed})
-        yield from _put_before_people(run, line, asked, "image_noise", 0, standing)
+        inputs = (line.manifest, standing, line.candidates, line.twins, line.people)
+        asked = Step("image_noise-batch", review.candidate_batch, inputs, {"seed": run.config.seed})
+        if (yield from _put_before_people(run, line, asked, "image_noise")):
+            return True
     yield from _noise_rounds(run, line)
     end = line.ended["image_noise"]
     yield Ends(f"{end['found']:,} found; {end['why']}" if end["rounds"] else end["why"])
+    return False
 
 
 def _noise_rounds(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -275,21 +309,19 @@ def count_dropped(verdicts: pa.Table) -> int:
     return pc.sum(pc.equal(verdicts.column("action"), Action.DROP.value)).as_py() or 0
 
 
-def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
-    number = yield from _until_no_new_positives(run, line, stage, split, 0)
-    if not _asks(run):
-        return
-    for _ in range(run.config.review.batches):
-        answers = yield from _review(run, line, stage, number)
-        if answers == 0:
-            return
-        number = yield from _until_no_new_positives(run, line, stage, split, number)
+def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, bool]:
+    yield from _until_no_new_positives(run, line, stage, split)
+    if not _may_ask(run, stage):
+        return False
+    standing = yield from _stand(line, f"{stage}-batch")
+    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people)
+    settings = {**run.config.review.model_dump(exclude={"batches"}), "stage": stage, "seed": run.config.seed}
+    return (yield from _put_before_people(run, line, Step(f"{stage}-batch", review.batch, inputs, settings), stage))
 
 
-def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split, number: int) -> Generator[Item, None, int]:
-    """Rounds of one stage, counted on from `number`; returns the last one's number."""
-    first, last = number + 1, number + split.max_rounds
-    for number in range(first, last + 1):
+def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
+    last = split.max_rounds
+    for number in range(1, last + 1):
         words = f"looking for {STAGES[stage]}, round {number} of at most {last}"
         yield line.begins(f"{stage}-{number}", words)
         before = yield from _stand(line, f"{stage}-{number}")
@@ -302,10 +334,9 @@ def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split, numb
         yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (number > 1))
         if number > 1 and new == 0:
             line.ended[stage] = _end(True, number, "nothing was taken back any more")
-            return number
-    why = f"stopped at the most rounds allowed, {split.max_rounds}; the last still took {new:,} back"
+            return
+    why = f"stopped at the most rounds allowed, {last}; the last still took {new:,} back"
     line.ended[stage] = _end(False, number, why)
-    return number
 
 
 def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -> Generator[Item, None, str]:
@@ -378,29 +409,13 @@ def concatenate_by_row(*tables: pa.Table) -> pa.Table:
     return pa.concat_tables(tables).sort_by("row").combine_chunks()
 
 
-def _review(run: Run, line: Line, stage: str, number: int) -> Generator[Item, None, int]:
-    """Put a batch of the stage before people; returns how many have answered."""
-    standing = yield from _stand(line, f"{stage}-{number}-batch")
-    evidence = line.judged[-1].evidence
-    people = [part for part in line.parts if ANSWERS_PART in part]
-    inputs = (line.manifest, standing, evidence, line.twins, *people)
-    settings = {**run.config.review.model_dump(exclude={"batches"}), "stage": stage, "seed": run.config.seed}
-    asked = Step(f"{stage}-{number}-batch", batch, inputs, settings)
-    return (yield from _put_before_people(run, line, asked, stage, number, standing))
-
-
-def _put_before_people(
-    run: Run, line: Line, asked: Step, stage: str, number: int, before: str, *, about_classes: bool = False
-) -> Generator[Item, None, int]:
+def _put_before_people(run: Run, line: Line, asked: Step, stage: str) -> Generator[Item, None, bool]:
+    """Whether there was anything to ask; then people have answered."""
     yield [asked]
-    count = run.store.rows(asked.output)
-    if count == 0:
-        return 0
-    ask = Ask(asked.output, line.manifest, stage, number, before if about_classes else None)
-    yield ask
-    line.parts.append(run.store.ledger.names(ask.prefix)[-1])
-    line.judged.append(Judged(stage, number, verdicts=line.parts[-1], before=before))
-    return count
+    if run.store.rows(asked.output) == 0:
+        return False
+    yield Ask(f"{stage}-{len(run.store.batches.names(stage)) + 1}", line.manifest, asked.output)
+    return True
 
 
 def _settle_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -414,10 +429,14 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
     settings = {"min_images": run.config.small_classes.min_images}
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
-    if _asks(run):
+    said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, on_classes)
+    if _may_ask(run, "small_classes"):
         most = {"most": run.config.small_classes.max_asked}
-        batch = Step("small_classes-batch", small_classes.asked_about, (line.small,), most)
-        yield from _put_before_people(run, line, batch, "small_classes", 1, standing, about_classes=True)
+        batch = Step("small_classes-batch", small_classes.asked_about, (line.small, said), most)
+        if (yield from _put_before_people(run, line, batch, "small_classes")):
+            said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, on_classes)
+    inputs = (line.manifest, standing, said)
+    yield from _judge(line, Judged("small_classes", 1, before=standing), small_classes.removals, inputs, {})
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:

@@ -14,7 +14,7 @@ from cleaner.errors import ConfigError, RunError, nearest
 from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
-from cleaner.run.ledger import ANSWERS_PART
+from cleaner.run import answers
 from cleaner.run.origin import Origin, read_origin, write_origin
 from cleaner.run.store import Store
 
@@ -75,7 +75,7 @@ def open_run(
     _check_folder(folder)
     _check_apart(folder, source)
     before = read_origin(folder)
-    _check_same_reviewer(folder, before, reviewer)
+    _check_same_reviewer(folder, reviewer)
     opened = open_source(source, config.sources)
     if config.table.root is not None and form_of(opened) != TABLE:
         raise ConfigError(f"--root {config.table.root}: is for a table of paths, which {source} is not; leave it out")
@@ -132,8 +132,9 @@ def _check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: is a file; --run wants a directory")
     if not folder.is_dir() or read_origin(folder) is not None:
         return
-    # A command that was killed where it began leaves these, a lock and half a run.json, the last two hidden.
-    begun = {"steps", "flow_run", "state.json"}
+    # A command that was killed where it began leaves the first three, a lock and half a run.json, both hidden; what
+    # people said, a person may have copied from another run of the same images.
+    begun = {"steps", "flow_run", "state.json", answers.FILE}
     if any(not entry.name.startswith(".") for entry in folder.iterdir() if entry.name not in begun):
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
 
@@ -145,15 +146,13 @@ def _check_apart(folder: Path, source: Path) -> None:
         )
 
 
-def _check_same_reviewer(folder: Path, before: Origin | None, reviewer: str) -> None:
-    if before is None or before.reviewer == reviewer or not _has_answers(folder):
-        return
-    what = f"people have answered by --reviewer {before.reviewer}"
-    raise RunError(f"{folder}: {what}; give that again, or --run a new directory")
-
-
-def _has_answers(folder: Path) -> bool:
-    return any(ANSWERS_PART in name for name in Store(folder).ledger.names(""))
+def _check_same_reviewer(folder: Path, reviewer: str) -> None:
+    """People are asked for the answers to a batch where it was put before them."""
+    batches = Store(folder).batches
+    for name in batches.names() if reviewer != NO_REVIEWER else ():
+        if batches.reviewer(name) != reviewer:
+            what = f"its batch {name} was put before people by --reviewer {batches.reviewer(name)}"
+            raise RunError(f"{folder}: {what}; give that again, or --run a new directory")
 
 
 def _check_same_data(folder: Path, before: Origin | None, now: Origin) -> None:

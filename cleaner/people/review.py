@@ -4,17 +4,21 @@ Asking in order of the smallest margin finds several times as many clean negativ
 remaining noise sits among the least certain positives: so a batch holds both, and a random share to estimate from.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.run.ledger import PERSON
+from cleaner.run.answers import Answers, newest, on_images
+from cleaner.run.ledger import PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest, pictures
-from cleaner.tables import ANSWERS, BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
+from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
 
 GUESSES = 3
 REFERENCES = 3
@@ -24,13 +28,14 @@ RANDOM = "random negative"
 DOUBTFUL = "doubtful positive"
 
 
-@makes("review batch", version=1)
+@makes("review batch", version=2)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
     duplicates: pa.Table,
-    *answered: pa.Table,
+    people: pa.Table,
+    *,
     stage: str,
     share: float,
     random_share: float,
@@ -42,7 +47,7 @@ def batch(
 
     Args:
         evidence: the stage's last round.
-        answered: VERDICTS of people; who is in them is not asked about again, though the answer was "unsure".
+        people: VERDICTS of people; what is in them is not asked about again, though the answer was "unsure".
         stage: a negative is what this stage dropped or relabelled.
         share, random_share: of the negatives, smallest margin first and at random.
         doubtful_share: of the positives, smallest margin first.
@@ -51,7 +56,7 @@ def batch(
     """
     margin = np.full(len(manifest), np.nan, np.float32)
     margin[array(evidence, "row")] = array(evidence, "margin")
-    askable = _usable(manifest) & ~np.isnan(margin) & ~_answered(manifest, standing, answered)
+    askable = _one_a_file(manifest, _open(manifest, standing, people) & ~np.isnan(margin))
     kept = array(standing, "action") == Action.KEEP
     negatives = np.flatnonzero(askable & ~kept & (array(standing, "stage") == stage))
     positives = np.flatnonzero(askable & kept)
@@ -65,42 +70,76 @@ def batch(
     return _assemble(manifest, rows, because, _Guesses.of(evidence, manifest, rows), fitness(standing), duplicates)
 
 
-@makes("review batch of candidates", version=1)
+@makes("review batch of candidates", version=2)
 def candidate_batch(
-    manifest: pa.Table, standing: pa.Table, candidates: pa.Table, duplicates: pa.Table, *answered: pa.Table, seed: int
+    manifest: pa.Table, standing: pa.Table, candidates: pa.Table, duplicates: pa.Table, people: pa.Table, *, seed: int
 ) -> pa.Table:
     """The BATCH of `candidates` (row, asked_because) in their order, before any model has spoken: no guesses, and
     random kept samples of the given class as references."""
     rows = array(candidates, "row")
-    ask = _usable(manifest)[rows] & ~_answered(manifest, standing, answered)[rows]
+    askable = np.zeros(len(manifest), bool)
+    askable[rows] = True
+    ask = _one_a_file(manifest, _open(manifest, standing, people) & askable)[rows]
     because = candidates.column("asked_because").filter(pa.array(ask)).to_pylist()
     fit = np.random.default_rng(seed).random(len(manifest), dtype=np.float32)
     fit[(array(standing, "action") != Action.KEEP) | np.isin(np.arange(len(manifest)), rows)] = np.nan
     return _assemble(manifest, rows[ask], because, _Guesses.none(int(ask.sum())), fit, duplicates)
 
 
-def answers_to_verdicts(answers: pa.Table, manifest: pa.Table, *, stage: str, round: int) -> pa.Table:
-    """People's ANSWERS as VERDICTS: the given label is right (keep, score 1), another one is (relabel, score 0), the
-    image is junk (drop, score 0), or nobody can tell (no action, no score)."""
-    answers = check(answers, ANSWERS, "answers")
-    said = answers.column("answer").to_pylist()
-    people = answers.column("by").to_pylist()
-    columns = {
-        "row": pc.index_in(answers.column("sample_id"), value_set=manifest.column("sample_id")),
-        "sample_id": answers.column("sample_id"),
-        "stage": pa.repeat(stage, len(answers)),
-        "round": pa.repeat(round, len(answers)),
-        "action": pa.array([_ACTION[answer] for answer in said], pa.string()),
-        "new_label": answers.column("new_label"),
-        "score": pa.array([_SCORE[answer] for answer in said], pa.float32()),
-        "by": pa.array([PERSON + person for person in people], pa.string()),
-        "reason": pa.array([f"{_SAID[a]}, says {by}" for a, by in zip(said, people, strict=True)], pa.string()),
-    }
-    return check(pa.table(columns), VERDICTS, "verdicts of people")
+@makes("what people said of images", version=1)
+def said_of_images(*, answers: Answers, first: int) -> pa.Table:
+    """SAID: the newest of the `first` so many words on each image that people have spoken of."""
+    return newest(on_images(answers.read(first)))
 
 
-_ACTION = {Answer.RIGHT: Action.KEEP, Answer.ANOTHER: Action.RELABEL, Answer.JUNK: Action.DROP, Answer.UNSURE: None}
-_SCORE = {Answer.RIGHT: 1.0, Answer.ANOTHER: 0.0, Answer.JUNK: 0.0, Answer.UNSURE: None}
+@makes("verdicts of people", version=1)
+def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
+    """VERDICTS on every usable sample of whose bytes people have spoken, rows ascending.
+
+    The image is junk: all its copies are dropped, score 0. It shows a class: one copy stays, if there is one a copy
+    that was given this label (keep, score 1), else one that gets it (relabel, score 0); the other copies are dropped.
+    Nobody can tell: no action, no score. A word of a class that the data set has no more says nothing.
+
+    Args:
+        said: as `said_of_images` gives it.
+    """
+    found: Any = pc.index_in(manifest.column("content_hash"), value_set=said.column("content_hash").combine_chunks())
+    rows = np.flatnonzero(found.is_valid().to_numpy() & _usable(manifest))
+    which = found.take(pa.array(rows)).to_numpy()
+    words, classes = said.to_pylist(), set(Classes.of(manifest).names)
+    copies: dict[int, list[tuple[int, str, str]]] = {}
+    columns = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "label"))
+    for number, *copy in zip(which.tolist(), rows.tolist(), *columns, strict=True):
+        copies.setdefault(number, []).append((copy[0], copy[1], copy[2]))
+    judged = [verdict for number, alike in copies.items() for verdict in _judged(words[number], alike, classes)]
+    table = pa.Table.from_pylist(sorted(judged, key=itemgetter("row")), VERDICTS.remove(1))
+    ids = manifest.column("sample_id").take(table.column("row"))
+    return check(table.append_column("sample_id", ids), VERDICTS, "verdicts of people")
+
+
+def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: set[str]) -> Iterator[dict[str, Any]]:
+    """What one word says of the files (row, path, label) that have the bytes it is about."""
+    answer, by = Answer(word["answer"]), word["by"]
+    judged: dict[str, Any] = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{_SAID[answer]}, says {by}"}
+    if answer in (Answer.UNSURE, Answer.JUNK):
+        junk = {"action": Action.DROP.value, "score": 0.0} if answer is Answer.JUNK else {}
+        yield from ({"row": row, **judged, **junk} for row, _, _ in copies)
+        return
+    shown = word["label"] if answer is Answer.RIGHT else word["new_label"]
+    if shown not in classes:
+        return
+    stays, path, given = next((copy for copy in copies if copy[2] == shown), copies[0])
+    score = {row: float(label == shown) for row, _, label in copies}
+    if given == shown:
+        judged["reason"] = f"{_SAID[Answer.RIGHT]}, says {by}"
+        yield {"row": stays, **judged, "action": Action.KEEP.value, "score": 1.0}
+    else:
+        judged["reason"] = f"{_SAID[Answer.ANOTHER]}, says {by}"
+        yield {"row": stays, **judged, "action": Action.RELABEL.value, "new_label": shown, "score": 0.0}
+    gone = judged | {"stage": "duplicates", "action": Action.DROP.value, "reason": f"same file as {path}"}
+    yield from ({"row": row, **gone, "score": score[row]} for row, _, _ in copies if row != stays)
+
+
 _SAID = {Answer.RIGHT: "right", Answer.ANOTHER: "another class", Answer.JUNK: "junk", Answer.UNSURE: "can't tell"}
 
 
@@ -108,11 +147,21 @@ def _usable(manifest: pa.Table) -> np.ndarray:
     return manifest.column("problem").is_null().to_numpy()
 
 
-def _answered(manifest: pa.Table, standing: pa.Table, answered: tuple[pa.Table, ...]) -> np.ndarray:
-    by_person = pc.starts_with(standing.column("by"), PERSON).to_numpy().copy()
-    for verdicts in answered:
-        by_person[array(verdicts, "row")[pc.starts_with(verdicts.column("by"), PERSON).to_numpy()]] = True
-    return by_person
+def _open(manifest: pa.Table, standing: pa.Table, people: pa.Table) -> np.ndarray:
+    """bool: the usable samples of which no person has spoken."""
+    spoken = pc.starts_with(standing.column("by"), PERSON).to_numpy().copy()
+    spoken[array(people, "row")] = True
+    return _usable(manifest) & ~spoken
+
+
+def _one_a_file(manifest: pa.Table, askable: np.ndarray) -> np.ndarray:
+    """Of the `askable` samples those that are the first with their bytes."""
+    rows = np.flatnonzero(askable)
+    files = manifest.column("content_hash").combine_chunks().dictionary_encode().indices
+    _, first = np.unique(files.to_numpy(zero_copy_only=False)[rows], return_index=True)
+    found = np.zeros(len(askable), bool)
+    found[rows[first]] = True
+    return found
 
 
 def _fit(wanted: list[float], most: int) -> list[int]:

@@ -1,6 +1,6 @@
 """The ledger: every verdict ever, append-only; what stands is a fold over it.
 
-One part is one step's verdicts, all by people or none, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`; the number
+One part is one step's verdicts, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`; the number
 says in which order parts came. A part is never changed and never removed, so every earlier state of the data set can be
 folded again.
 """
@@ -19,8 +19,8 @@ from cleaner.run.files import read_table, rows_where, write_table
 from cleaner.tables import STANDING, VERDICTS, Action, array, check, text
 
 PERSON = "person:"
-ANSWERS_PART = "-answers-"
-"""What the name of a part has in it whose verdicts are people's answers to a batch."""
+PEOPLE = "people"
+"""The stage of verdicts that are what people said of a sample."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ class Ledger:
 
     def has(self, name: str) -> bool:
         return self._part(name) is not None
-
-    def names(self, prefix: str) -> list[str]:
-        """The names of the parts that begin with `prefix`, the oldest first."""
-        names = [part.stem.partition("-")[2] for part in self.parts()]
-        return [name for name in names if name.startswith(prefix)]
 
     def append(self, name: str, verdicts: pa.Table) -> Path:
         """Add `verdicts` as the part `name`; a name that is there already is left as it is."""
@@ -84,8 +79,7 @@ def _read(part: Path, read: Callable[[Path], pa.Table] = read_table) -> pa.Table
     try:
         return read(part)
     except (OSError, pa.ArrowException) as error:
-        answers = "restore it from a copy: people's answers are in it"
-        remedy = answers if ANSWERS_PART in part.name else "delete it and give the same `cleaner clean` command again"
+        remedy = "delete it and give the same `cleaner clean` command again"
         raise RunError(f"{part}: is damaged ({' '.join(str(error).split())[:120]}); {remedy}") from error
 
 

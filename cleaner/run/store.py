@@ -4,7 +4,8 @@ DIR/run.json        what this is a run of
 DIR/state.json      what it has come to
 DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
 DIR/ledger/         the outputs that are verdicts (cleaner/run/ledger.py)
-DIR/reviews/        batches put before people
+DIR/answers.jsonl   what people said (cleaner/run/answers.py)
+DIR/reviews/        batches put before people (cleaner/run/batches.py)
 DIR/*               the results
 """
 
@@ -20,6 +21,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from cleaner.errors import RunError, RunLocked
+from cleaner.run.answers import Answers
+from cleaner.run.batches import Batches
 from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
 
@@ -39,8 +42,12 @@ class Store:
         return Ledger(self.folder / "ledger")
 
     @property
-    def reviews(self) -> Path:
-        return self.folder / "reviews"
+    def answers(self) -> Answers:
+        return Answers(self.folder)
+
+    @property
+    def batches(self) -> Batches:
+        return Batches(self.folder / "reviews")
 
     def _file(self, name: str, kind: str) -> Path:
         return self.folder / "steps" / f"{name}.{kind}"

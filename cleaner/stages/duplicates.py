@@ -159,14 +159,11 @@ def _extra_copies(manifest: pa.Table, duplicates: pa.Table) -> tuple[list[int], 
     return [row for row, _ in extra], [kept for _, kept in extra]
 
 
-@makes("verdicts on duplicates in the end", version=1)
+@makes("verdicts on duplicates in the end", version=2)
 def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
     """VERDICTS that, after the fine stage, say of each extra copy what its file's label is worth, and of equal files
-    leave one, under the likeliest of their labels as they stand.
-
-    What a person says of one file holds for its copies, junk too. Only where people themselves decided on several
-    copies does each stay as they said.
-    """
+    leave one, under the likeliest of their labels as they stand. Where people have spoken of a file they have spoken of
+    its copies."""
     scores = np.nan_to_num(array(standing, "score").astype(np.float64), nan=-1.0)
     gone, kept = _extra_copies(manifest, duplicates)
     paths = manifest.column("path")
@@ -181,30 +178,25 @@ def _beaten(
     manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, scores: np.ndarray
 ) -> tuple[list[int], list[str]]:
     """The rows that stand beside an equal file whose label as it stands is likelier, and why they go."""
-    personal = pc.starts_with(standing.column("by"), PERSON).to_numpy()
     action, paths = array(standing, "action"), manifest.column("path")
+    open_ = (action != Action.DROP) & ~pc.starts_with(standing.column("by"), PERSON).to_numpy()
     labels = pc.coalesce(standing.column("new_label"), standing.column("label")).to_pylist()
     strength = np.where(action == Action.RELABEL, 1 - scores, scores)
     files: dict[str, list[int]] = {}
     for row, content, _ in _files(manifest, duplicates):
-        files.setdefault(content, []).append(row)
+        if open_[row]:
+            files.setdefault(content, []).append(row)
     rows, reasons = [], []
     for copies in files.values():
-        heard = [row for row in copies if personal[row] or action[row] != Action.DROP]
-        likeliest = max(heard, key=lambda row: (personal[row], strength[row], -row), default=-1)
-        alike = [row for row in heard if labels[row] == labels[likeliest] and personal[row] == personal[likeliest]]
-        best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row), default=-1)
+        likeliest = max(copies, key=lambda row: (strength[row], -row))
+        alike = [row for row in copies if labels[row] == labels[likeliest]]
+        best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row))
         for row in copies:
-            if row != best and not personal[row] and action[row] != Action.DROP:
+            if row != best:
+                why = "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
                 rows.append(row)
-                reasons.append(f"same file as {paths[best]}" + _beaten_by(labels, action, row, best))
+                reasons.append(f"same file as {paths[best]}{why}")
     return rows, reasons
-
-
-def _beaten_by(labels: list[str], action: np.ndarray, row: int, best: int) -> str:
-    if action[best] == Action.DROP:
-        return ", which a person dropped"
-    return "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
 
 
 def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from cleaner.evidence.crossfit import Features, assign_folds
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, mean_of
-from cleaner.run.ledger import PERSON
+from cleaner.run.ledger import PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.calibration import probabilities
 from cleaner.stages.references import pictures
@@ -32,15 +32,22 @@ _POWER_STEPS = 4
 _STRENGTH = 0.3
 
 
-@makes("verdicts by marks beforehand", version=1)
+@makes("verdicts by marks beforehand", version=2)
 def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
-    """VERDICTS of people who marked images beforehand: junk is dropped; of an image that is none nothing is decided.
+    """VERDICTS of people who marked images beforehand: junk is dropped, and so are its copies, the files with the same
+    bytes; of an image that is none nothing is decided.
 
     Args:
-        seeds: path -> is junk; a path that is no sample's is left out.
+        seeds: path -> is junk; a path that is no sample's is left out. Where copies are marked both ways it is junk.
     """
-    rows = pc.index_in(pa.array(seeds, pa.string()), value_set=manifest.column("path")).drop_null().to_numpy()
-    junk = np.array([seeds[path] for path in manifest.column("path").take(rows).to_pylist()], bool)
+    rows = pc.index_in(pa.array(seeds, pa.string()), value_set=manifest.column("path")).drop_null()
+    marked = zip(*(manifest.column(name).take(rows).to_pylist() for name in ("content_hash", "path")), strict=True)
+    said: dict[str, bool] = {}
+    for content, path in marked:
+        said[content] = said.get(content, False) or seeds[path]
+    found = pc.index_in(manifest.column("content_hash"), value_set=pa.array(said, pa.string()), skip_nulls=True)
+    rows = np.flatnonzero(found.is_valid().to_numpy())
+    junk = np.array(list(said.values()), bool)[found.drop_null().to_numpy()]
     reasons = np.where(junk, "marked as junk", "marked as no junk")
     actions = pa.array(np.full(len(rows), Action.DROP.value), pa.string(), mask=~junk)
     return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
@@ -74,22 +81,20 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
     return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
 
 
-@makes("marks", version=1)
+@makes("marks", version=2)
 def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
 
-    What people say counts whichever stage asked them, save that they can't tell; what a model of this stage dropped is
-    junk to the next.
+    What people say counts, save that they can't tell; what a model of this stage dropped is junk to the next.
     """
     known = np.full(len(manifest), -1, np.int8)
     for part in parts:
         personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
-        dropped = array(part, "action") == Action.DROP
-        found = dropped & (array(part, "stage") == STAGE)
+        junk = (array(part, "action") == Action.DROP) & np.isin(array(part, "stage"), (STAGE, PEOPLE))
         rows = array(part, "row")
         said = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
         known[rows[personal & said]] = 0
-        known[rows[found | (personal & dropped)]] = 1
+        known[rows[junk]] = 1
     rows = np.flatnonzero(known >= 0).astype(np.int32)
     return pa.table({"row": rows, "junk": known[rows] == 1})
 

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.run.answers import Answers, newest, on_classes
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest
-from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
+from cleaner.tables import SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
 
 STAGE = "small_classes"
 EXAMPLES = 12
@@ -47,16 +48,28 @@ def small_classes(manifest: pa.Table, standing: pa.Table, *, min_images: int) ->
     return check(small.append_column("examples", pa.array(examples, pa.list_(pa.int32()))), SMALL_CLASSES, STAGE)
 
 
-@makes("small classes asked about", version=1)
-def asked_about(small: pa.Table, *, most: int) -> pa.Table:
-    """The first `most` of the SMALL_CLASSES, those with the fewest images: more than people look at in one go."""
-    return small.slice(0, most)
+@makes("small classes asked about", version=2)
+def asked_about(small: pa.Table, said: pa.Table, *, most: int) -> pa.Table:
+    """Of the SMALL_CLASSES on which nobody has `said` anything the first `most`, those with the fewest images: more
+    than people look at in one go."""
+    answered = pc.is_in(small.column("label"), value_set=said.column("label").combine_chunks())
+    return small.filter(pc.invert(answered)).slice(0, most)
 
 
-def removals(asked: pa.Table, answers: pa.Table, manifest: pa.Table, standing: pa.Table, *, round: int) -> pa.Table:
-    """VERDICTS that drop every sample that stands for a class which people remove by their CLASS_ANSWERS."""
-    answers = check(answers, CLASS_ANSWERS, "answers on classes")
-    removed = answers.filter(pc.equal(answers.column("answer"), ClassAnswer.REMOVE.value))
+@makes("what people said of classes", version=1)
+def said_of_classes(*, answers: Answers, first: int) -> pa.Table:
+    """SAID: the newest of the `first` so many words on each class that people have spoken of."""
+    return newest(on_classes(answers.read(first)))
+
+
+@makes("removals of classes", version=1)
+def removals(manifest: pa.Table, standing: pa.Table, said: pa.Table) -> pa.Table:
+    """VERDICTS that drop every sample that stands for a class which people remove.
+
+    Args:
+        said: as `said_of_classes` gives it.
+    """
+    removed = said.filter(pc.equal(said.column("answer"), ClassAnswer.REMOVE.value))
     names = Classes(tuple(removed.column("label").to_pylist()))
     number = names.encode(pc.coalesce(standing.column("new_label"), standing.column("label")))
     rows = np.flatnonzero((number >= 0) & (array(standing, "action") != Action.DROP))
@@ -65,7 +78,7 @@ def removals(asked: pa.Table, answers: pa.Table, manifest: pa.Table, standing: p
         "row": rows,
         "sample_id": manifest.column("sample_id").take(rows),
         "stage": pa.repeat(STAGE, len(rows)),
-        "round": pa.repeat(round, len(rows)),
+        "round": pa.repeat(1, len(rows)),
         "action": pa.repeat(Action.DROP.value, len(rows)),
         "new_label": pa.nulls(len(rows), pa.string()),
         "score": pa.nulls(len(rows), pa.float32()),

@@ -169,7 +169,7 @@ def test_an_oracle_answers_and_the_loop_goes_on(demo, tmp_path):
     run = tmp_path / "run"
     clean_locally(demo / "images", run, "--reviewer", "oracle", "--truth", demo / "truth.csv")
     standing = pq.read_table(run / "verdicts.parquet").to_pylist()
-    people = [row for row in standing if row["by"].startswith("person:")]
+    people = [row for row in standing if row["stage"] == "people"]
     truth = {row["path"]: row["label"] for row in csv.DictReader((demo / "truth.csv").open())}
     assert people
     for row in people:
@@ -283,19 +283,19 @@ def test_a_run_directory_within_the_data_set_is_refused(demo):
     assert not run.exists()
 
 
-def test_answers_are_never_left_out_by_forgetting_the_reviewer(demo, tmp_path):
-    run = tmp_path / "run"
-    clean_locally(demo / "images", run, "--reviewer", "oracle", "--truth", demo / "truth.csv")
-    assert "people have answered by --reviewer oracle" in clean_locally(demo / "images", run, status=2).stderr
-
-
-def test_answers_hold_after_a_changed_setting(demo, tmp_path):
+def test_answers_hold_after_a_changed_setting_and_without_a_reviewer(demo, tmp_path):
     run = tmp_path / "run"
     words = ("--reviewer", "oracle", "--truth", demo / "truth.csv")
     clean_locally(demo / "images", run, *words)
     people = {path for path, by in decided(run) if by.startswith("person:")}
     clean_locally(demo / "images", run, *words, "--set", "coarse.relabel=0.99", "--set", "review.share=0.01")
-    assert people <= {path for path, by in decided(run) if by.startswith("person:")}
+    assert people == {path for path, by in decided(run) if by.startswith("person:")}
+    clean_locally(demo / "images", run)
+    assert people == {path for path, by in decided(run) if by.startswith("person:")}
+    refused = clean_locally(demo / "images", run, "--reviewer", "sheet", status=2).stderr
+    assert "was put before people by --reviewer oracle" in refused
+    told = cleaner("why", run, min(people), COLUMNS="200").stdout
+    assert "oracle said" in told and "says oracle" in told
 
 
 def decided(run: Path) -> list[tuple[str, str]]:

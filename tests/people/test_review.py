@@ -2,16 +2,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, answers_to_verdicts, batch, candidate_batch
+from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, batch, candidate_batch, verdicts
 from cleaner.run.ledger import fold
-from cleaner.tables import ANSWERS, BATCH, array
+from cleaner.tables import BATCH, SAID, VERDICTS, array
 
 SHARES = {"share": 0.5, "random_share": 0.25, "doubtful_share": 0.1, "max_samples": 100}
 
 
-def of(judged, *answered, **settings):
-    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates
-    return batch(*tables, *answered, **{"stage": "fine", "seed": 0, **SHARES, **settings})
+NOBODY = VERDICTS.empty_table()
+
+
+def of(judged, people=NOBODY, **settings):
+    return judged.batch(people, **{**SHARES, **settings})
 
 
 def margins(judged, asked, because):
@@ -19,15 +21,10 @@ def margins(judged, asked, because):
     return [margin[sample["row"]] for sample in asked.to_pylist() if sample["asked_because"] == because]
 
 
-def answers(asked, said, new_label=None):
-    count = len(asked)
-    columns = {
-        "sample_id": asked.column("sample_id"),
-        "answer": pa.repeat(said, count),
-        "new_label": pa.array([new_label] * count, pa.string()),
-        "by": pa.repeat("ana", count),
-    }
-    return pa.table(columns, ANSWERS)
+def said(judged, rows, answer, new_label=None):
+    """SAID as a person might have answered on these rows."""
+    samples = judged.manifest.take(pa.array(rows)).select(["content_hash", "label"]).to_pylist()
+    return pa.Table.from_pylist([{**s, "answer": answer, "new_label": new_label, "by": "ana"} for s in samples], SAID)
 
 
 def test_a_batch_holds_its_shares_of_negatives_and_positives(judged):
@@ -67,11 +64,10 @@ def test_a_batch_is_as_large_as_allowed_and_gives_way_in_proportion(judged, most
         assert set(asked.column("asked_because").to_pylist()) == {NEAR, RANDOM, DOUBTFUL}
 
 
-@pytest.mark.parametrize("said", ["right", "junk", "unsure"])
-def test_who_has_been_answered_is_not_asked_again(judged, said):
+@pytest.mark.parametrize("answer", ["right", "junk", "unsure"])
+def test_who_has_been_answered_is_not_asked_again(judged, answer):
     first = of(judged)
-    people = answers_to_verdicts(answers(first, said), judged.manifest, stage="fine", round=1)
-    again = of(judged, people)
+    again = of(judged, verdicts(judged.manifest, said(judged, array(first, "row"), answer)))
     assert not set(array(first, "row")) & set(array(again, "row"))
 
 
@@ -102,7 +98,7 @@ def test_a_duplicate_is_no_reference_for_its_twin(judged):
 
 def test_candidates_are_asked_in_their_order_without_guesses(judged):
     candidates = pa.table({"row": [7, 3, 30], "asked_because": ["mode CMYK", "far outlier", "mode P"]})
-    asked = candidate_batch(judged.manifest, judged.standing, candidates, judged.duplicates, seed=0)
+    asked = candidate_batch(judged.manifest, judged.standing, candidates, judged.duplicates, NOBODY, seed=0)
     assert array(asked, "row").tolist() == [7, 3, 30]
     assert asked.column("guesses").to_pylist() == [[], [], []]
     assert asked.column("given_prob").null_count == 3
@@ -110,23 +106,66 @@ def test_candidates_are_asked_in_their_order_without_guesses(judged):
         assert len(sample["given_references"]) == 3 and not set(sample["given_references"]) & {7, 3, 30}
 
 
+def stands(judged, words):
+    """What stands after people's words alone."""
+    return fold(judged.manifest, [verdicts(judged.manifest, words)])
+
+
 def test_answers_become_verdicts_that_outrank_a_models(judged):
-    asked = of(judged)
-    right = answers_to_verdicts(answers(asked, "right"), judged.manifest, stage="fine", round=2)
+    rows = array(of(judged), "row")
+    right = stands(judged, said(judged, rows, "right")).take(rows)
     assert set(right.column("by").to_pylist()) == {"person:ana"}
-    assert set(fold(judged.manifest, [right]).take(array(asked, "row")).column("action").to_pylist()) == {"keep"}
-    another = answers_to_verdicts(answers(asked, "another", "with space"), judged.manifest, stage="fine", round=2)
-    assert set(another.column("new_label").to_pylist()) == {"with space"}
-    assert set(another.column("score").to_pylist()) == {0.0}
+    assert set(right.column("action").to_pylist()) == {"keep"}
+    another = stands(judged, said(judged, rows, "another", "with space")).take(rows)
+    assert {(s["action"], s["new_label"]) for s in another.to_pylist() if s["label"] != "with space"} == {
+        ("relabel", "with space")
+    }
+    assert {s["action"] for s in another.to_pylist() if s["label"] == "with space"} == {"keep"}
 
 
 def test_who_can_not_tell_changes_nothing(judged):
-    unsure = answers_to_verdicts(answers(of(judged), "unsure"), judged.manifest, stage="fine", round=2)
-    assert unsure.column("action").null_count == unsure.column("score").null_count == len(unsure)
+    unsure = verdicts(judged.manifest, said(judged, [1, 2, 3], "unsure"))
+    assert unsure.column("action").null_count == unsure.column("score").null_count == len(unsure) == 3
     assert fold(judged.manifest, [unsure]).equals(fold(judged.manifest, []))
+
+
+def copied(judged, *rows):
+    """The data set as if the files of these rows were one file."""
+    content = judged.manifest.column("content_hash").to_pylist()
+    for row in rows:
+        content[row] = content[rows[0]]
+    at = judged.manifest.schema.names.index("content_hash")
+    return judged.manifest.set_column(at, "content_hash", pa.array(content))
+
+
+@pytest.mark.parametrize(
+    ("answer", "new_label", "expected"),
+    [
+        ("right", None, {0: "keep", 1: "drop", 30: "drop"}),
+        ("another", "=cmd()", {0: "drop", 1: "drop", 30: "keep"}),
+        ("another", "with space", {0: "relabel", 1: "drop", 30: "drop"}),
+        ("another", "a class of before", {0: None, 1: None, 30: None}),
+        ("junk", None, {0: "drop", 1: "drop", 30: "drop"}),
+        ("unsure", None, {0: None, 1: None, 30: None}),
+    ],
+)
+def test_what_people_say_of_a_file_holds_for_all_its_copies(judged, answer, new_label, expected):
+    manifest = copied(judged, 0, 1, 30)
+    found = verdicts(manifest, said(judged, [0], answer, new_label)).to_pylist()
+    actions = dict.fromkeys(expected) | {verdict["row"]: verdict["action"] for verdict in found}
+    assert actions == expected
+    assert {verdict["by"] for verdict in found} <= {"person:ana"}
+
+
+def test_of_copies_one_is_asked_about(judged):
+    manifest = copied(judged, *range(0, 80, 5))
+    tables = manifest, judged.standing, judged.evidence, judged.duplicates, NOBODY
+    asked = batch(*tables, stage="fine", seed=0, share=1, random_share=1, doubtful_share=1, max_samples=1000)
+    content = asked.column("row").to_pylist()
+    assert len(set(content) & set(range(0, 80, 5))) == 1
 
 
 def test_a_data_set_without_negatives_asks_about_positives_only(judged):
     clean = fold(judged.manifest, [])
-    asked = batch(judged.manifest, clean, judged.evidence, judged.duplicates, stage="fine", seed=0, **SHARES)
+    asked = batch(judged.manifest, clean, judged.evidence, judged.duplicates, NOBODY, stage="fine", seed=0, **SHARES)
     assert set(asked.column("asked_because").to_pylist()) == {DOUBTFUL}

@@ -110,7 +110,7 @@ def test_an_extra_copy_under_the_same_label_is_dropped_and_one_under_another_is_
     assert {row["action"] for row in said.values()} == {"drop"}
 
 
-def judged(manifest: pa.Table, scores: dict[str, float], by: str = "model:probe") -> pa.Table:
+def judged(manifest: pa.Table, scores: dict[str, float]) -> pa.Table:
     """What stands when these samples were kept with these scores."""
     ids = dict(zip(manifest.column("path").to_pylist(), range(len(manifest)), strict=True))
     rows = [
@@ -121,7 +121,7 @@ def judged(manifest: pa.Table, scores: dict[str, float], by: str = "model:probe"
             "round": 1,
             "action": "keep",
             "score": score,
-            "by": by,
+            "by": "model:probe",
             "reason": "",
         }
         for path, score in scores.items()
@@ -135,12 +135,6 @@ def test_of_equal_files_kept_under_two_labels_the_likelier_label_stays(tmp_path,
     rows = by_path(manifest, said)
     assert list(rows) == ["a/00.png"] and rows["a/00.png"]["round"] == 2
     assert rows["a/00.png"]["reason"] == "same file as b/z.png, whose label b is the likelier one"
-
-
-def test_a_persons_word_outranks_the_score_of_a_copy(tmp_path, strangers):
-    manifest, found = described(tmp_path, strangers | {"b/z.png": strangers["a/00.png"]})
-    standing = judged(manifest, {"b/z.png": 0.1}, by="person:ana")
-    assert list(by_path(manifest, settled(manifest, found, standing))) == ["a/00.png"]
 
 
 def standing_of(manifest, **said):
@@ -170,13 +164,7 @@ def standing_of(manifest, **said):
             "b/z.png",
             "whose label c is the",
         ),
-        (("drop", None, 0.0, "person:ana"), ("keep", None, 0.9, "model:x"), "b/z.png", "which a person dropped"),
-        (
-            ("relabel", "c", 0.0, "person:ana"),
-            ("keep", None, 0.9, "model:x"),
-            "b/z.png",
-            "whose label c is the",
-        ),
+        (("keep", None, 1.0, "person:ana"), ("drop", None, 0.0, "person:ana"), None, ""),
         (("drop", None, 0.0, "model:x"), ("keep", None, 0.9, "model:x"), None, ""),
     ],
 )

@@ -8,6 +8,8 @@ from cleaner.tables import DUPLICATES, VERDICTS, array
 FINE, JUNK, WIDTH = 600, 40, 48
 N = FINE + JUNK
 ALONE = DUPLICATES.empty_table()
+COPIES = (4, 5, 8, 9)
+"""Rows of which each two are one file."""
 SETTINGS = {"round": 1, "threshold": 0.9, "folds": 5, "seed": 0}
 
 
@@ -26,6 +28,7 @@ def features() -> np.ndarray:
 def manifest(modes: list[str] | None = None, unusable: tuple[int, ...] = ()) -> pa.Table:
     problem = [None if row not in unusable else "no image" for row in range(N)]
     columns = {"sample_id": [f"{row:016x}" for row in range(N)], "path": [f"{row}.png" for row in range(N)]}
+    columns["content_hash"] = [f"{row // 2 * 2 if row in COPIES else row:x}" for row in range(N)]
     return pa.table({**columns, "mode": modes or ["RGB"] * N, "problem": pa.array(problem, pa.string())})
 
 
@@ -90,6 +93,14 @@ def test_one_mark_alone_does_not_condemn_its_fold(features, fine):
     assert len(one_round(features, marked(range(FINE, FINE + 1), range(fine)))) == 0
 
 
+def test_a_mark_on_a_file_holds_for_its_copies():
+    said = seed_verdicts(manifest(), seeds={"4.png": True, "9.png": False, "7.png": True}).to_pylist()
+    assert [(verdict["row"], verdict["action"]) for verdict in said] == [
+        *((4, "drop"), (5, "drop"), (7, "drop")),
+        *((8, None), (9, None)),
+    ]
+
+
 def test_who_can_not_tell_has_not_said_that_it_is_no_junk():
     unsure = {"row": 5, "sample_id": "", "stage": "image_noise", "round": 0, "by": "person:ana", "reason": ""}
     assert len(marks(manifest(), pa.Table.from_pylist([unsure], VERDICTS))) == 0
@@ -108,8 +119,10 @@ def test_what_one_round_drops_is_junk_to_the_next_and_a_person_outranks_it():
         for row, action, by in ((5, "drop", "model:logistic_regression"), (6, "keep", "person:ana"))
     ]
     other = model | {"row": 7, "stage": "fine"}
-    known = marks(images, pa.Table.from_pylist([model, person, other], VERDICTS))
-    assert known.to_pylist() == [{"row": 5, "junk": True}, {"row": 6, "junk": False}]
+    said = person | {"row": 8, "stage": "people", "action": "drop"}
+    copy = said | {"row": 9, "stage": "duplicates"}
+    known = marks(images, pa.Table.from_pylist([model, person, other, said, copy], VERDICTS))
+    assert dict(zip(*known.to_pydict().values(), strict=True)) == {5: True, 6: False, 8: True, 9: False}
     overruled = pa.Table.from_pylist([person | {"row": 5}], VERDICTS)
     known = marks(images, pa.Table.from_pylist([model], VERDICTS), overruled)
     assert known.to_pylist() == [{"row": 5, "junk": False}]

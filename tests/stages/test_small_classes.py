@@ -2,7 +2,7 @@ import pyarrow as pa
 
 from cleaner.run.ledger import fold
 from cleaner.stages.small_classes import asked_about, class_counts, removals, small_classes
-from cleaner.tables import CLASS_ANSWERS, SMALL_CLASSES
+from cleaner.tables import SAID, SMALL_CLASSES
 
 
 def test_counts_add_up_for_every_class(judged):
@@ -11,10 +11,16 @@ def test_counts_add_up_for_every_class(judged):
         assert entry["images"] == entry["kept"] + entry["gained"]
 
 
-def test_the_smallest_classes_are_asked_about_and_not_more_than_people_look_at(judged):
+def said(**answers):
+    return pa.Table.from_pylist([{"label": name, "answer": answers[name], "by": "ana"} for name in answers], SAID)
+
+
+def test_the_smallest_classes_are_asked_about_once_and_not_more_than_people_look_at(judged):
     small = small_classes(judged.manifest, judged.standing, min_images=1000)
-    assert asked_about(small, most=2) == small.slice(0, 2)
-    assert asked_about(small, most=100) == small
+    assert asked_about(small, said(), most=2) == small.slice(0, 2)
+    assert asked_about(small, said(), most=100) == small
+    first = small.column("label")[0].as_py()
+    assert asked_about(small, said(**{first: "keep"}), most=2) == small.slice(1, 2)
 
 
 def test_only_classes_with_too_few_images_are_listed_the_smallest_first(judged):
@@ -36,9 +42,8 @@ def test_examples_are_the_surest_kept_samples_of_the_class(judged):
 
 def test_a_removed_class_takes_all_that_stands_for_it_and_a_kept_one_nothing(judged):
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
-    said = [{"label": "with space", "answer": "remove", "by": "ana"}, {"label": "=cmd()", "answer": "keep", "by": "bo"}]
-    answers = pa.Table.from_pylist(said, CLASS_ANSWERS)
-    verdicts = removals(asked, answers, judged.manifest, judged.standing, round=1)
+    words = said(**{"with space": "remove", "=cmd()": "keep"})
+    verdicts = removals(judged.manifest, judged.standing, words)
     before = {e["label"]: e["images"] for e in asked.to_pylist()}
     assert len(verdicts) == before["with space"]
     assert set(verdicts.column("by").to_pylist()) == {"person:ana"}
@@ -47,6 +52,4 @@ def test_a_removed_class_takes_all_that_stands_for_it_and_a_kept_one_nothing(jud
 
 
 def test_without_answers_nothing_is_dropped(judged):
-    asked = small_classes(judged.manifest, judged.standing, min_images=1000)
-    nobody = CLASS_ANSWERS.empty_table()
-    assert len(removals(asked, nobody, judged.manifest, judged.standing, round=1)) == 0
+    assert len(removals(judged.manifest, judged.standing, said())) == 0

@@ -7,16 +7,13 @@ import pytest
 from conftest import NASTY
 
 from cleaner.errors import InputError
-from cleaner.people.review import batch
 from cleaner.people.reviewers.oracle import Oracle
 from cleaner.stages.small_classes import small_classes
 
 
 @pytest.fixture
 def asked(judged):
-    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates
-    shares = {"share": 0.5, "random_share": 0.0, "doubtful_share": 0.0, "max_samples": 5}
-    return batch(*tables, stage="fine", seed=0, **shares)
+    return judged.batch(share=0.5, random_share=0.0, doubtful_share=0.0, max_samples=5)
 
 
 def truth_for(asked, other):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from cleaner.errors import AnswerError
 from cleaner.people.answer_sheet import guarded, read_sheet, sheet_text, unguarded
-from cleaner.people.review import batch
 from cleaner.people.reviewers.sheet import Sheet
 from cleaner.stages.small_classes import small_classes
 
@@ -18,7 +17,7 @@ SHARES = {"share": 0.5, "random_share": 0.1, "doubtful_share": 0.1, "max_samples
 
 @pytest.fixture
 def asked(judged):
-    return batch(judged.manifest, judged.standing, judged.evidence, judged.duplicates, stage="fine", seed=0, **SHARES)
+    return judged.batch(**SHARES)
 
 
 @pytest.fixture

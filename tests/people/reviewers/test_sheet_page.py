@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from cleaner.people.review import batch
 from cleaner.people.reviewers.sheet import Sheet
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -24,7 +23,7 @@ def browser():
 
 def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_understood(judged, browser, tmp_path):
     shares = {"share": 0.5, "random_share": 0.0, "doubtful_share": 0.0, "max_samples": 10}
-    asked = batch(judged.manifest, judged.standing, judged.evidence, judged.duplicates, stage="fine", seed=0, **shares)
+    asked = judged.batch(**shares)
     sheet = Sheet()
     sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
     complaints = []

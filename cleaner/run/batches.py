@@ -1,0 +1,69 @@
+"""The batches put before people: `reviews/NAME.parquet`, written before anybody sees one and never changed.
+
+A batch is named by the stage that asks and a number, `coarse-1`. What is in it stays, whatever settings change.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleaner.errors import RunError
+from cleaner.run.files import read_table, write_table
+
+_REVIEWER = "reviewer"
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches under `folder`."""
+
+    folder: Path
+
+    def names(self, stage: str = "") -> list[str]:
+        """Of all stages or of one; those of one stage as they were asked."""
+        names = [tuple(file.stem.rsplit("-", 1)) for file in self.folder.glob("*-*.parquet")]
+        ordered = sorted((of, int(number)) for of, number in names if number.isdecimal())
+        return [f"{of}-{number}" for of, number in ordered if stage in ("", of)]
+
+    def has(self, name: str) -> bool:
+        return self._file(name).exists()
+
+    def add(self, name: str, asked: pa.Table, *, reviewer: str) -> None:
+        """Write down what is about to be put before people, and by which reviewer."""
+        write_table(self._file(name), asked.replace_schema_metadata({_REVIEWER: reviewer}))
+
+    def read(self, name: str) -> pa.Table:
+        """The BATCH, or the SMALL_CLASSES.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        try:
+            return read_table(self._file(name)).replace_schema_metadata()
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(name, error) from error
+
+    def rows(self, name: str) -> int:
+        """How many samples or classes are asked about."""
+        try:
+            return int(pq.read_metadata(self._file(name)).num_rows)
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(name, error) from error
+
+    def reviewer(self, name: str) -> str:
+        """The part that put it before people."""
+        try:
+            metadata = pq.read_schema(self._file(name)).metadata or {}
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(name, error) from error
+        return str(metadata.get(_REVIEWER.encode(), b"").decode())
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
+
+    def _damaged(self, name: str, error: Exception) -> RunError:
+        what = " ".join(str(error).split())[:120]
+        remedy = "restore it from a copy, or delete it: people are then asked anew, and what they said holds"
+        return RunError(f"{self._file(name)}: is damaged ({what}); {remedy}")

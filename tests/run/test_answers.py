@@ -1,0 +1,72 @@
+import json
+
+import pyarrow as pa
+import pytest
+
+from cleaner.errors import RunError
+from cleaner.run.answers import FILE, Answers, newest, on_classes, on_images
+from cleaner.tables import SAID
+
+
+def word(content, answer, *, label="a", new_label=None, batch="fine-1", by="ana"):
+    sample = {"sample_id": f"id of {content}", "content_hash": content} if content else {}
+    return {"batch": batch, "label": label, "answer": answer, "new_label": new_label, "by": by} | sample
+
+
+def words(*said):
+    return pa.Table.from_pylist(list(said), SAID)
+
+
+def test_what_was_said_is_what_is_read_in_its_order(tmp_path):
+    answers = Answers(tmp_path)
+    assert len(answers.read()) == 0
+    answers.append(words(word("1", "right"), word("2", "another", new_label="räk\n,smörgås")))
+    answers.append(words(word(None, "keep", label="a class")))
+    said = answers.read()
+    assert said.schema == SAID
+    assert said.column("answer").to_pylist() == ["right", "another", "keep"]
+    assert said.column("new_label").to_pylist() == [None, "räk\n,smörgås", None]
+    assert answers.read(2).equals(said.slice(0, 2))
+    assert len(on_images(said)) == 2 and len(on_classes(said)) == 1
+
+
+def test_of_all_words_on_one_image_or_class_the_newest_holds(tmp_path):
+    answers = Answers(tmp_path)
+    answers.append(words(word("2", "right"), word("1", "junk", batch="coarse-1"), word(None, "remove")))
+    answers.append(words(word("1", "unsure", by="bo"), word(None, "keep")))
+    held = newest(answers.read()).to_pylist()
+    assert [(said["content_hash"], said["answer"]) for said in held] == [
+        (None, "keep"),
+        ("1", "unsure"),
+        ("2", "right"),
+    ]
+
+
+@pytest.mark.parametrize("left", ['{"batch": "fi', "{}", "\x00"])
+def test_half_a_line_of_a_killed_write_is_no_answer_and_in_nobodys_way(tmp_path, left):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right")))
+    with (tmp_path / FILE).open("a") as file:
+        file.write(left)
+    assert len(answers.read()) == 1
+    answers.append(words(word("2", "junk")))
+    assert answers.read().column("answer").to_pylist() == ["right", "junk"]
+
+
+@pytest.mark.parametrize("damage", ["no JSON", "{}", "[]", "7", '{"batch": 1, "other": 2}'])
+def test_a_damaged_line_is_told_with_its_number(tmp_path, damage):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right")))
+    lines = (tmp_path / FILE).read_text().splitlines()
+    (tmp_path / FILE).write_text("\n".join([*lines, damage, *lines, ""]))
+    with pytest.raises(RunError, match=r"line 2: is damaged .* restore it from a copy"):
+        answers.read()
+
+
+def test_a_line_with_a_field_of_another_kind_is_refused(tmp_path):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right")))
+    line = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps({**line, "answer": 7}) + "\n")
+    with pytest.raises(RunError, match="line 1"):
+        answers.read()
