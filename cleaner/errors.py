@@ -9,6 +9,7 @@
     │   ├── WeightsError          a backbone or its weights can't be had
     │   └── AnswerError           a review's answers can't be understood
     ├── StorageError              the disk refused a write
+    ├── ServerError               a server is down, or fails
     ├── ImageProblem              an image can't be used; the message is its short reason, a manifest's `problem`
     └── WaitsForPeople            exit status 3: not a failure; people have something to answer
 
@@ -56,6 +57,10 @@ class AnswerError(InputError):
 
 
 class StorageError(CleanerError):
+    pass
+
+
+class ServerError(CleanerError):
     pass
 
 

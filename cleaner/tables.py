@@ -123,7 +123,8 @@ BATCH = _schema(
 class, and of the first guess's class."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
-"""People's answers to one batch; `new_label` is set for `another` only."""
+"""People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer
+knows, `at`, when it was said (as in SAID), and `seconds`, how long it took, follow."""
 
 SAID = _schema(
     batch=pa.string(),
@@ -134,10 +135,11 @@ SAID = _schema(
     new_label=pa.string(),
     by=pa.string(),
     at=pa.string(),
+    seconds=pa.float64(),
 )
 """What people said, as it is kept. `label` is the label that the image was given when they said it, or the class, where
-they spoke of a class: then `sample_id` and `content_hash` are null. `at` is the moment it was stored, ISO 8601 in UTC
-with microseconds."""
+they spoke of a class: then `sample_id` and `content_hash` are null. `at` is the moment they said it, or
+else of its storing, ISO 8601 in UTC with microseconds; `seconds` how long it took them, null where nobody knows."""
 
 SMALL_CLASSES = _schema(
     label=pa.string(),
@@ -154,7 +156,7 @@ another class, or `dropped`; `gained` came from other classes; `images` = `kept`
 samples."""
 
 CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), by=pa.string())
-"""People's answers to small classes."""
+"""People's answers to small classes; `at` and `seconds` may follow."""
 
 
 def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -49,12 +50,13 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     where: dict[str, Any] = {"name": ask.name, "folder": reviews}
     if "sample_id" in asked.column_names:
         run.reviewer.push(asked, **where, source=run.source, manifest=manifest, classes=names)
-        words = _words(ask.name, run.reviewer.pull(ask.name, reviews, asked, names), manifest)
+        words = _words(ask.name, run.reviewer.pull(ask.name, reviews, asked, names, say), manifest)
     else:
         run.reviewer.push_classes(asked, **where, source=run.source, manifest=manifest)
-        words = _words_on_classes(ask.name, run.reviewer.pull_classes(ask.name, reviews, asked, manifest))
-    known = _newest_of(run, ask.name)
-    run.store.answers.append(pa.Table.from_pylist([w for w in words if _differs(known.get(_about(w)), w)], SAID))
+        words = _words_on_classes(ask.name, run.reviewer.pull_classes(ask.name, reviews, asked, manifest, say))
+    known = _words_of(run, ask.name)
+    news = [word for word in words if _is_new(known.get(_about(word), []), word)]
+    run.store.answers.append(pa.Table.from_pylist(news, SAID))
     if gone := known.keys() - {_about(word) for word in words}:
         what = f"{counted(len(gone), 'answer')} to {ask.name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
@@ -67,7 +69,7 @@ def unanswered(run: Run, ask: Ask) -> int:
     """How many answers are missing, by what is stored."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
-    return run.store.batches.rows(ask.name) - len(_newest_of(run, ask.name))
+    return run.store.batches.rows(ask.name) - len(_words_of(run, ask.name))
 
 
 def _words(batch: str, answers: pa.Table, manifest: pa.Table) -> list[dict[str, Any]]:
@@ -86,10 +88,16 @@ def _about(word: dict[str, Any]) -> str:
     return str(word.get("sample_id") or word["label"])
 
 
-def _newest_of(run: Run, batch: str) -> dict[str, dict[str, Any]]:
-    """Of one batch the newest stored word on each sample or class."""
-    return {_about(word): word for word in run.store.answers.words() if word["batch"] == batch}
+def _words_of(run: Run, batch: str) -> dict[str, list[dict[str, Any]]]:
+    """Of one batch the stored words on each sample or class, the newest last."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for word in run.store.answers.words():
+        if word["batch"] == batch:
+            found.setdefault(_about(word), []).append(word)
+    return {about: sorted(words, key=itemgetter("at")) for about, words in found.items()}
 
 
-def _differs(known: dict[str, Any] | None, word: dict[str, Any]) -> bool:
-    return known is None or any(known[name] != word.get(name) for name in ("answer", "new_label", "by"))
+def _is_new(known: list[dict[str, Any]], word: dict[str, Any]) -> bool:
+    """Whether a word says anything but the newest of before; where it is known when it was said, of the same person."""
+    before = [old for old in known if old["by"] == word["by"]] if word.get("at") else known
+    return not before or any(before[-1][name] != word.get(name) for name in ("answer", "new_label", "by"))

@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
+import io
+from collections.abc import Hashable, Iterator
 from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from cleaner.data.images import thumbnail, unchanged
 from cleaner.data.sources import Source
@@ -18,6 +21,8 @@ from cleaner.tables import array
 from cleaner.threads import threaded
 
 _THREADS = 4
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def render(page: str, **values: Any) -> str:
@@ -40,6 +45,38 @@ def render(page: str, **values: Any) -> str:
 def pictures(source: Source, manifest: pa.Table, sides: dict[int, int]) -> dict[int, str]:
     """Thumbnails by row as data URIs, each at most its side in pixels; what can't be read any more, or is another image
     now, is left out."""
+    return {row: _data_uri(picture) for row, picture in _thumbnails(source, manifest, sides)}
+
+
+def contact_sheets(
+    source: Source, manifest: pa.Table, wanted: dict[Key, list[int]], *, side: int, across: int
+) -> dict[Key, str]:
+    """For each key one picture of its rows' thumbnails, `across` side by side, each in a square of `side` pixels, as a
+    data URI; none where there is none to show."""
+    rows = {row for shown in wanted.values() for row in shown}
+    thumbnails = dict(_thumbnails(source, manifest, dict.fromkeys(rows, side)))
+    sheets = {}
+    for key, shown in wanted.items():
+        found = [thumbnails[row] for row in shown if row in thumbnails]
+        if found:
+            sheets[key] = _data_uri(_contact_sheet(found, side, across))
+    return sheets
+
+
+def _contact_sheet(thumbnails: list[bytes], side: int, across: int) -> bytes:
+    gap = side // 32
+    lines = -(-len(thumbnails) // across)
+    sheet = Image.new("RGB", (across * (side + gap) - gap, lines * (side + gap) - gap), "white")
+    for number, data in enumerate(thumbnails):
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+            left, top = number % across * (side + gap), number // across * (side + gap)
+            sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
+    out = io.BytesIO()
+    sheet.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def _thumbnails(source: Source, manifest: pa.Table, sides: dict[int, int]) -> Iterator[tuple[int, bytes]]:
     rows = sorted(sides)
     shown = manifest.select(["path", "content_hash"]).take(np.asarray(rows, np.int64))
     paths, hashes = (column.to_pylist() for column in shown.columns)
@@ -47,17 +84,20 @@ def pictures(source: Source, manifest: pa.Table, sides: dict[int, int]) -> dict[
     largest = int(np.nanmax(array(manifest, "width") * 1.0 * array(manifest, "height"), initial=1))
     read = unchanged(source.read(np.asarray(rows, np.int64), paths), hashes)
     images = zip(read, (sides[row] for row in rows), strict=True)
-    made = threaded(partial(_data_uri, max_pixels=largest), images, workers=_THREADS)
-    shown = zip(rows, track(made, len(rows), "pictures"), strict=True)
-    return {row: picture for row, picture in shown if picture is not None}
+    made = threaded(partial(_thumbnail, max_pixels=largest), images, workers=_THREADS)
+    found = zip(rows, track(made, len(rows), "pictures"), strict=True)
+    return ((row, picture) for row, picture in found if picture is not None)
 
 
-def _data_uri(sized: tuple[bytes | OSError, int], max_pixels: int) -> str | None:
+def _thumbnail(sized: tuple[bytes | OSError, int], max_pixels: int) -> bytes | None:
     image, side = sized
     if isinstance(image, OSError):
         return None
     try:
-        small = thumbnail(image, side=side, max_pixels=max_pixels)
+        return thumbnail(image, side=side, max_pixels=max_pixels)
     except ImageProblem:
         return None
-    return "data:image/jpeg;base64," + base64.b64encode(small).decode()
+
+
+def _data_uri(picture: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()

@@ -54,13 +54,13 @@ class Answers:
         return pa.Table.from_pylist(self.words(first), SAID)
 
     def append(self, said: pa.Table) -> None:
-        """Add the words `said`, SAID without `at`: they are said now.
+        """Add the words `said`, SAID; those without a moment are said now.
 
         Raises:
             StorageError: the disk refused the write.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        words = [{**word, "at": now} for word in said.to_pylist()]
+        words = [{**word, "at": word["at"] or now} for word in said.to_pylist()]
         text = "".join(json.dumps(word, ensure_ascii=False) + "\n" for word in words).encode()
         try:
             with FileLock(self.folder / f".{FILE}.lock"), self.file.open("a+b") as file:
@@ -77,7 +77,7 @@ def _word(file: Path, number: int, line: bytes) -> dict[str, Any]:
         word = json.loads(line)
         if not isinstance(word, dict) or set(word) != set(SAID.names):
             raise ValueError("other fields than an answer's")
-        if not all(value is None or isinstance(value, str) for value in word.values()):
+        if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
             raise ValueError("a field that is no text")
     except ValueError as error:
         remedy = "restore it from a copy: people's answers are in it"

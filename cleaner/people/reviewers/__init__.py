@@ -4,6 +4,7 @@ its file's name is its name.
 A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and pulled until nothing is missing.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -33,8 +34,11 @@ class Reviewer(Protocol):
         """
         ...
 
-    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
-        """The ANSWERS so far, in the batch's order; a sample without an answer has no row.
+    def pull(
+        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+    ) -> pa.Table:
+        """The ANSWERS so far; a sample without an answer has no row. `say` takes lines for whoever runs the command, on
+        what can't be taken for an answer.
 
         Raises:
             AnswerError: an answer that can't be understood.
@@ -45,8 +49,10 @@ class Reviewer(Protocol):
         """Put SMALL_CLASSES before people, each as a class: keep or remove. As idempotent as `push`."""
         ...
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
-        """The CLASS_ANSWERS so far, in the order of `asked`.
+    def pull_classes(
+        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+    ) -> pa.Table:
+        """The CLASS_ANSWERS so far.
 
         Raises:
             AnswerError: an answer that can't be understood.

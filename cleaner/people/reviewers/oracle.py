@@ -1,5 +1,6 @@
 """Answers from a table of true labels, at once: for benchmarks, where people are known to be right."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,9 @@ class Oracle:
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
         """Nothing has to be put anywhere."""
 
-    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    def pull(
+        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+    ) -> pa.Table:
         truth = self._labels()
         true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
         given, known = batch.column("label").to_pylist(), set(classes)
@@ -75,7 +78,9 @@ class Oracle:
         }
         return check(pa.table(columns), ANSWERS, "answers")
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
+    def pull_classes(
+        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+    ) -> pa.Table:
         """A class is removed that no image truly shows, if the truth is known of an image that was given its label."""
         truth = self._labels()
         true = pd.Series(_names(manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()

@@ -1,6 +1,6 @@
 """A CSV file and a page with the pictures, for people without any server."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -69,7 +69,9 @@ class Sheet:
         review["pictures"] = pictures(source, manifest, sides)
         write_text(_page(name, folder), render("sheet", review=review))
 
-    def pull(self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    def pull(
+        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+    ) -> pa.Table:
         file = _csv(name, folder)
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
         numbered = list(samples.values())
@@ -83,7 +85,9 @@ class Sheet:
         rows = [(sample, *found[sample]) for sample in samples if sample in found]
         return check(pa.table(_columns(rows, ANSWERS)), ANSWERS, "answers")
 
-    def pull_classes(self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table) -> pa.Table:
+    def pull_classes(
+        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+    ) -> pa.Table:
         file = _csv(name, folder)
         labels = asked.column("label").to_pylist()
 

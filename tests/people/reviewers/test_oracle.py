@@ -29,7 +29,7 @@ def test_the_oracle_answers_what_is_true(judged, asked, tmp_path, form):
     truth, samples = truth_for(asked, other)
     file = tmp_path / f"truth.{form}"
     truth.to_pandas().to_csv(file, index=False) if form == "csv" else pq.write_table(truth, file)
-    found = Oracle(truth=file).pull("any", tmp_path, asked, judged.classes).to_pylist()
+    found = Oracle(truth=file).pull("any", tmp_path, asked, judged.classes, print).to_pylist()
     assert [f["answer"] for f in found] == ["right", "another", "junk", "junk", "unsure"]
     assert [f["new_label"] for f in found] == [None, other, None, None, None]
 
@@ -41,7 +41,7 @@ def test_a_class_is_removed_that_nothing_truly_shows_of_which_the_oracle_knows_a
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([("path", "label"), (first[wrong], right), (first[right], right)])
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
-    found = Oracle(truth=file).pull_classes("any", tmp_path, asked, judged.manifest).to_pylist()
+    found = Oracle(truth=file).pull_classes("any", tmp_path, asked, judged.manifest, print).to_pylist()
     assert {f["label"]: f["answer"] for f in found} == {wrong: "remove", right: "keep"} | dict.fromkeys(unknown, "keep")
 
 
@@ -93,5 +93,5 @@ def test_names_that_look_like_missing_values_and_numbers_stay_text(judged, asked
     path = asked.column("path")[0].as_py()
     file = tmp_path / "truth.csv"
     file.write_text(f"path,label\n{path},NA\nother,007\n")
-    found = Oracle(truth=file).pull("any", tmp_path, asked, (*judged.classes, "NA")).to_pylist()
+    found = Oracle(truth=file).pull("any", tmp_path, asked, (*judged.classes, "NA"), print).to_pylist()
     assert found[0]["new_label"] == "NA"

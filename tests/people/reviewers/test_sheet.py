@@ -31,7 +31,7 @@ def push(judged, asked, folder):
 
 
 def pull(judged, asked, folder):
-    return Sheet().pull("fine-1", folder, asked, judged.classes).to_pylist()
+    return Sheet().pull("fine-1", folder, asked, judged.classes, print).to_pylist()
 
 
 def rows_of(folder):
@@ -198,14 +198,14 @@ def test_classes_are_kept_or_removed_as_a_class(judged, tmp_path):
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
     sheet = Sheet()
     sheet.push_classes(asked, "small", tmp_path, source=judged.source, manifest=judged.manifest)
-    assert len(sheet.pull_classes("small", tmp_path, asked, judged.manifest)) == 0
+    assert len(sheet.pull_classes("small", tmp_path, asked, judged.manifest, print)) == 0
     file = tmp_path / "small.csv"
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     answered = [
         line.removesuffix(",,") + answer for line, answer in zip(lines[1:], [",Keep,bo", ",remove,"], strict=False)
     ]
     file.write_text("\n".join([lines[0], *answered]))
-    found = sheet.pull_classes("small", tmp_path, asked, judged.manifest).to_pylist()
+    found = sheet.pull_classes("small", tmp_path, asked, judged.manifest, print).to_pylist()
     assert [(f["label"], f["answer"], f["by"]) for f in found] == [
         (asked.column("label")[0].as_py(), "keep", "bo"),
         (asked.column("label")[1].as_py(), "remove", "someone"),

@@ -40,7 +40,7 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
         page.click("#save")
     assert download.value.suggested_filename == "fine-1.csv"
     download.value.save_as(tmp_path / "fine-1.csv")
-    found = sheet.pull("fine-1", tmp_path, asked, judged.classes).to_pylist()
+    found = sheet.pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
     assert [f["answer"] for f in found] == ["right", "another", "junk", "unsure"]
     assert found[1]["new_label"] == asked.column("guesses")[1].as_py()[0]
     assert {f["by"] for f in found} == {"=ana"}

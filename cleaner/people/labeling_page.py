@@ -1,0 +1,174 @@
+"""The page on which people answer in Label Studio, as its labeling configuration, and what a task of it holds.
+
+Names of classes are shown as text and travel as numbers, so that they come back as they went whatever is in them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from cleaner.tables import Answer, ClassAnswer
+
+ANSWER, CLASS, IMAGE = "answer", "class", "image"
+_GUESS = "guess_"
+_NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw=="
+# The panels beside the page tell of regions, of which there are none here; without them the photo has their place.
+_STYLE = """
+.lsf-sidepanels { padding: 0 !important }
+.lsf-sidepanels__wrapper_align_right, .lsf-sidepanels__wrapper_align_left { display: none }
+.cleaner { display: grid; grid-template-columns: minmax(0, 1fr) 400px; gap: 24px; align-items: start }
+.cleaner h4 { margin: 12px 0 4px; overflow-wrap: anywhere }
+.references .lsf-toolbar { display: none }
+"""
+
+
+def samples_page(classes: Sequence[str]) -> str:
+    """The configuration for a BATCH: the photo, the answers by key, a search among `classes`, references."""
+    search = _tag(
+        "Taxonomy",
+        *(_tag("Choice", value=name, alias=str(number)) for number, name in enumerate(classes)),
+        name=CLASS,
+        toName=IMAGE,
+        visibleWhen="choice-selected",
+        whenTagName=ANSWER,
+        whenChoiceValue=Answer.ANOTHER.value,
+        maxUsages="1",
+        required="true",
+        requiredMessage="Which class does it show?",
+        placeholder="search a class",
+    )
+    return _page(
+        _tag("View", _image(IMAGE, zoomControl="true")),
+        _tag("View", _answers(), search, _references("given"), _references("guess")),
+    )
+
+
+def classes_page() -> str:
+    """The configuration for SMALL_CLASSES: the surest images of a class, and whether to keep it."""
+    return _page(
+        _tag("View", _image(IMAGE, zoomControl="true")),
+        _tag("View", _tag("Header", value="$given", size="4"), _tag("Header", value="$counts", size="5"), _answers()),
+    )
+
+
+def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, numbers: dict[str, int], blind: bool) -> Any:
+    """The data of one task: a row of a BATCH.
+
+    Args:
+        pictures: data URIs or addresses: `image`, and strips of references, `given` and `guess`.
+        numbers: of the classes.
+        blind: show no guess.
+    """
+    guesses = [] if blind else list(zip(sample["guesses"], sample["guess_probs"], strict=True))
+    prob = None if blind else sample["given_prob"]
+    choices = [_choice(Answer.RIGHT.value, f"right: {sample['label']}", "1", prob)]
+    choices += [_choice(f"{_GUESS}{numbers[name]}", name, str(key), p) for key, (name, p) in enumerate(guesses, 2)]
+    choices.append(_choice(Answer.ANOTHER.value, "another class", "a"))
+    choices.append(_choice(Answer.JUNK.value, "junk: shows no class", "j"))
+    choices.append(_choice(Answer.UNSURE.value, "can't tell", "u"))
+    return {
+        "item": sample["sample_id"],
+        "image": pictures["image"],
+        "choices": choices,
+        "given": f"{sample['label']}, given",
+        "given_references": pictures.get("given", _NOTHING),
+        "guess": f"{guesses[0][0]}, first guess" if guesses else " ",
+        "guess_references": pictures["guess"] if guesses and "guess" in pictures else _NOTHING,
+    }
+
+
+def class_task(entry: dict[str, Any], picture: str | None) -> Any:
+    """The data of one task: a row of SMALL_CLASSES, with one `picture` of its examples."""
+    return {
+        "item": entry["label"],
+        "image": picture or _NOTHING,
+        "choices": [
+            _choice(ClassAnswer.KEEP.value, "keep the class", "1"),
+            _choice(ClassAnswer.REMOVE.value, "remove the class and its images", "2"),
+        ],
+        "given": entry["label"],
+        "counts": f"{entry['images']} images are left of {entry['given']} given",
+    }
+
+
+def read_result(result: list[dict[str, Any]], label: str, classes: Sequence[str]) -> tuple[str, str | None]:
+    """The answer and the new label that one annotation gives to a sample labelled `label`.
+
+    Raises:
+        ValueError: it is none; the message says why, for people.
+    """
+    said = _chosen(result, ANSWER, "choices")
+    if said is None:
+        raise ValueError("no answer was chosen")
+    if said.startswith(_GUESS):
+        return _as_answer(_class(said.removeprefix(_GUESS), classes), label)
+    if said not in list(Answer):
+        raise ValueError(f"{said!r} is no answer")
+    if said != Answer.ANOTHER:
+        return said, None
+    chosen = _chosen(result, CLASS, "taxonomy")
+    if chosen is None:
+        raise ValueError("another class was chosen, but not which")
+    return _as_answer(_class(chosen, classes), label)
+
+
+def read_class_result(result: list[dict[str, Any]]) -> str:
+    """Keep or remove, as one annotation says.
+
+    Raises:
+        ValueError: it says neither.
+    """
+    said = _chosen(result, ANSWER, "choices")
+    if said not in list(ClassAnswer):
+        raise ValueError("no answer was chosen" if said is None else f"{said!r} is no answer")
+    return said
+
+
+def _as_answer(shown: str, label: str) -> tuple[str, str | None]:
+    return (Answer.RIGHT.value, None) if shown == label else (Answer.ANOTHER.value, shown)
+
+
+def _class(number: str, classes: Sequence[str]) -> str:
+    if not number.isdecimal() or int(number) >= len(classes):
+        raise ValueError(f"{number!r} is no class of the data set")
+    return classes[int(number)]
+
+
+def _chosen(result: list[dict[str, Any]], name: str, kind: str) -> str | None:
+    """The one choice of the control `name`; of a taxonomy the leaf of its path."""
+    found = [part["value"][kind] for part in result if part.get("from_name") == name and kind in part.get("value", {})]
+    if not found or not found[0]:
+        return None
+    first = found[0][0]
+    return str(first[-1] if isinstance(first, list) and first else first)
+
+
+def _choice(alias: str, text: str, key: str, prob: float | None = None) -> dict[str, str]:
+    return {"alias": alias, "value": text if prob is None else f"{text}  {100 * prob:.0f} %", "hotkey": key}
+
+
+def _page(*columns: ElementTree.Element) -> str:
+    style = ElementTree.Element("Style")
+    style.text = _STYLE
+    page = _tag("View", style, _tag("View", *columns, className="cleaner"))
+    return ElementTree.tostring(page, encoding="unicode")
+
+
+def _answers() -> ElementTree.Element:
+    required = {"required": "true", "requiredMessage": "Choose an answer, or its key."}
+    return _tag("Choices", name=ANSWER, toName=IMAGE, choice="single-radio", value="$choices", **required)
+
+
+def _image(name: str, **more: str) -> ElementTree.Element:
+    return _tag("Image", name=name, value=f"${name}", zoom="true", **more)
+
+
+def _references(of: str) -> ElementTree.Element:
+    header = _tag("Header", value=f"${of}", size="4")
+    return _tag("View", header, _image(f"{of}_references", zoomControl="false"), className="references")
+
+
+def _tag(kind: str, /, *children: ElementTree.Element, **attributes: str) -> ElementTree.Element:
+    element = ElementTree.Element(kind, attributes)
+    element.extend(children)
+    return element

@@ -1,0 +1,375 @@
+"""Label Studio, for teams: a project for each batch on a server of theirs, and the answers back.
+
+The server's address and a user's token come from the environment, LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+import pyarrow as pa
+from pydantic import Field
+
+from cleaner.data.sources import Source
+from cleaner.errors import AnswerError, ConfigError, ServerError
+from cleaner.pages import contact_sheets, pictures
+from cleaner.people.labeling_page import (
+    class_task,
+    classes_page,
+    read_class_result,
+    read_result,
+    sample_task,
+    samples_page,
+)
+from cleaner.progress import track
+from cleaner.run.files import digest, write_json
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio as Client
+
+URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
+_PUSHED_AT_ONCE = 100
+_PULLED_AT_ONCE = 500
+_TRIES = 4
+_TIMEOUT = 120
+_REFERENCE = 128
+_EXAMPLE = 192
+
+
+@dataclass(frozen=True)
+class LabelStudio:
+    """One project a batch, one task a sample; what a person skips they can't tell."""
+
+    images: Annotated[
+        Literal["embedded", "local_files", "url"],
+        Field(
+            description="`embedded`: thumbnails travel in the tasks, which works with every server; `local_files`: the"
+            " server reads the files, where it sees the data set's folder under its document root; `url`: people's"
+            " browsers fetch them from `url_prefix`"
+        ),
+    ] = "embedded"
+    picture: Annotated[int, Field(ge=64, le=2048, description="side in pixels of embedded thumbnails")] = 512
+    document_root: Annotated[
+        Path | None,
+        Field(description="for `local_files`: the server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, as it lies here"),
+    ] = None
+    url_prefix: Annotated[str, Field(description="for `url`: what goes before a sample's path to make its address")] = (
+        ""
+    )
+    blind_share: Annotated[
+        float, Field(ge=0, le=1, description="share of the samples that are shown without any guess")
+    ] = 0.1
+
+    def check(self, samples: pa.Table) -> str:
+        if self.images == "local_files" and self.document_root is None:
+            raise ConfigError("reviewers.label_studio.images = local_files: wants reviewers.label_studio.document_root")
+        if self.images == "url" and not self.url_prefix:
+            raise ConfigError("reviewers.label_studio.images = url: wants reviewers.label_studio.url_prefix")
+        with _server() as client:
+            name = client.users.whoami(request_options=_options()).email
+        return f"people are asked in Label Studio at {_address()}, as {name}"
+
+    def push(
+        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+    ) -> None:
+        numbers = {label: number for number, label in enumerate(classes)}
+
+        def tasks(samples: list[dict[str, Any]]) -> list[Any]:
+            shown = self._shown(samples, source, manifest)
+            wanted = {(s["sample_id"], of): s[f"{of}_references"] for s in samples for of in ("given", "guess")}
+            strips = contact_sheets(source, manifest, wanted, side=_REFERENCE, across=3)
+            return [
+                sample_task(
+                    sample,
+                    {"image": shown[sample["sample_id"]]}
+                    | {of: strips[key] for of in ("given", "guess") if (key := (sample["sample_id"], of)) in strips},
+                    numbers=numbers,
+                    blind=_share_of(sample["sample_id"]) < self.blind_share,
+                )
+                for sample in samples
+            ]
+
+        self._push(name, folder, samples_page(classes), batch.to_pylist(), "sample_id", tasks, source)
+
+    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+        def tasks(entries: list[dict[str, Any]]) -> list[Any]:
+            wanted = {entry["label"]: entry["examples"] for entry in entries}
+            sheets = contact_sheets(source, manifest, wanted, side=_EXAMPLE, across=4)
+            return [class_task(entry, sheets.get(entry["label"])) for entry in entries]
+
+        self._push(name, folder, classes_page(), asked.to_pylist(), "label", tasks, source)
+
+    def pull(
+        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+    ) -> pa.Table:
+        samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
+        found = []
+        for item, who, annotation in self._annotations(name, folder, say):
+            sample = samples[item]
+            try:
+                answer, new_label = _said(annotation) or read_result(annotation["result"], sample["label"], classes)
+            except ValueError as problem:
+                say(f"{name}: {sample['path']}: {problem}, by {who}; it counts as not answered")
+                continue
+            found.append({"sample_id": item, "answer": answer, "new_label": new_label, **_when(annotation), "by": who})
+        return pa.Table.from_pylist(found, ANSWERS)
+
+    def pull_classes(
+        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+    ) -> pa.Table:
+        found = []
+        for item, who, annotation in self._annotations(name, folder, say):
+            if annotation.get("was_cancelled"):
+                continue
+            try:
+                answer = read_class_result(annotation["result"])
+            except ValueError as problem:
+                say(f"{name}: class {item}: {problem}, by {who}; it counts as not answered")
+                continue
+            found.append({"label": item, "answer": answer, **_when(annotation), "by": who})
+        return pa.Table.from_pylist(found, CLASS_ANSWERS)
+
+    def todo(self, name: str, folder: Path) -> str:
+        project = _Record.read(_file(name, folder)).project
+        return f"answer in Label Studio: {_address()}/projects/{project}/data?labeling=1"
+
+    def _shown(self, samples: list[dict[str, Any]], source: Source, manifest: pa.Table) -> dict[str, str]:
+        """What shows each sample, by its id: an address, or a thumbnail."""
+        if self.images == "embedded":
+            thumbnails = pictures(source, manifest, {sample["row"]: self.picture for sample in samples})
+            return {sample["sample_id"]: thumbnails.get(sample["row"], "") for sample in samples}
+        if self.images == "url":
+            return {sample["sample_id"]: self.url_prefix + quote(sample["path"]) for sample in samples}
+        return {sample["sample_id"]: self._local(source, sample["path"]) for sample in samples}
+
+    def _local(self, source: Source, path: str) -> str:
+        file, root = source.file(path), self.document_root
+        if file is None or root is None or not file.resolve().is_relative_to(root.resolve()):
+            what = f"{path} is no file under reviewers.label_studio.document_root = {root}"
+            raise ConfigError(f"{what}; give --set reviewers.label_studio.images=embedded")
+        return f"/data/local-files/?d={quote(file.resolve().relative_to(root.resolve()).as_posix())}"
+
+    def _push(
+        self,
+        name: str,
+        folder: Path,
+        page: str,
+        asked: list[dict[str, Any]],
+        key: str,
+        tasks: Callable[[list[dict[str, Any]]], list[Any]],
+        source: Source,
+    ) -> None:
+        """Complete the project: find or make it, then add the tasks that it lacks."""
+        file = _file(name, folder)
+        record = _Record.read(file)
+        if record.project and len(record.tasks) == len(asked):
+            return
+        with _server() as client:
+            if not record.project:
+                mark = f"cleaner {digest(str(folder.resolve()), name, [entry[key] for entry in asked])}"
+                record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page), {})
+                record.write(file)
+            if self.images == "local_files":
+                self._connect(client, record.project, source)
+            record.learn(client)
+            known = set(record.tasks.values())
+            left = [entry for entry in asked if entry[key] not in known]
+            spans = range(0, len(left), _PUSHED_AT_ONCE)
+            for start in track(spans, len(spans), "parts of the batch sent"):
+                part = left[start : start + _PUSHED_AT_ONCE]
+                record.add(client, tasks(part))
+                record.write(file)
+
+    def _connect(self, client: "Client", project: int, source: Source) -> None:
+        """Let the server serve the data set's files; without such a storage it serves none."""
+        if not list(client.import_storage.local.list(project=project, request_options=_options())):
+            first = source.file(source.listing().column("path")[0].as_py())
+            assert first is not None, "_local has looked"
+            folder = next(parent for parent in (first.resolve().parents) if parent.parent == self._root())
+            client.import_storage.local.create(
+                project=project, path=str(folder), use_blob_urls=True, title="images", request_options=_options()
+            )
+
+    def _root(self) -> Path:
+        assert self.document_root is not None, "check has looked"
+        return self.document_root.resolve()
+
+    def _annotations(
+        self, name: str, folder: Path, say: Callable[[str], None]
+    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Every annotation: what it is about, by whom, and what it says, in the order of the tasks."""
+        record = _Record.read(_file(name, folder))
+        unknown = 0
+        with _server() as client:
+            people = {user.id: user.email for user in client.users.list(request_options=_options())}
+            wanted = "id,annotations,result,completed_by,lead_time,was_cancelled,updated_at"
+            pages: Any = client.tasks.list(
+                project=record.project,
+                fields="all",
+                include=wanted,
+                page_size=_PULLED_AT_ONCE,
+                request_options=_options(),
+            )
+            for task in track(pages, len(record.tasks), "answers fetched"):
+                item = record.tasks.get(str(task.id))
+                if item is None:
+                    unknown += 1
+                    continue
+                for annotation in task.dict().get("annotations") or []:
+                    who = people.get(annotation.get("completed_by"), f"user {annotation.get('completed_by')}")
+                    yield item, who, annotation
+        if unknown:
+            say(f"{name}: {unknown} tasks of the project are none of this batch, and are left out")
+
+
+@dataclass
+class _Record:
+    """What was pushed where: NAME.label_studio.json beside the batch. `tasks`: the task's id as text -> the item."""
+
+    server: str
+    project: int
+    tasks: dict[str, str]
+
+    @classmethod
+    def read(cls, file: Path) -> "_Record":
+        try:
+            said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            record = cls(said.get("server", ""), int(said.get("project", 0)), dict(said.get("tasks", {})))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            remedy = "restore it from a copy, or delete it: the project is then looked for"
+            raise AnswerError(f"{file}: is damaged ({error}); {remedy}") from error
+        if record.server not in ("", _address()):
+            what = f"this batch was sent to {record.server}, and {URL} is {_address()}"
+            raise AnswerError(f"{file}: {what}; set {URL} back, or delete the file to send it anew")
+        return record
+
+    def write(self, file: Path) -> None:
+        write_json(file, {"server": self.server, "project": self.project, "tasks": self.tasks})
+
+    def learn(self, client: "Client") -> None:
+        """Add tasks that a push brought to the server before it could write them down."""
+        newest = max(map(int, self.tasks), default=0)
+        later = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": newest}
+        query = json.dumps({"filters": {"conjunction": "and", "items": [later]}})
+        pages: Any = client.tasks.list(
+            project=self.project, query=query, page_size=_PUSHED_AT_ONCE, request_options=_options()
+        )
+        self.tasks |= {str(task.id): str((task.data or {}).get("item", "")) for task in pages}
+
+    def add(self, client: "Client", tasks: list[Any]) -> None:
+        """Send `tasks`. Where it isn't known whether they arrived the server is asked, so that none is sent twice."""
+        request: Any = [{"data": task} for task in tasks]
+        sent: Any = client.projects.import_tasks(
+            id=self.project,
+            request=request,
+            return_task_ids=True,
+            request_options={"max_retries": 0, "timeout_in_seconds": _TIMEOUT},
+        )
+        ids = sent.task_ids or []
+        if len(ids) == len(tasks):
+            self.tasks |= {str(number): task["item"] for number, task in zip(ids, tasks, strict=True)}
+        else:
+            self.learn(client)
+
+
+def _project(client: "Client", title: str, mark: str, page: str) -> int:
+    """The project whose description is `mark`; made where there is none."""
+    project: Any
+    for project in client.projects.list(request_options=_options()):
+        if project.description == mark:
+            return int(project.id or 0)
+    made = client.projects.create(
+        title=title[:50],
+        description=mark,
+        label_config=page,
+        sampling="Sequential sampling",
+        maximum_annotations=1,
+        show_collab_predictions=False,
+        request_options={"max_retries": 0},
+    )
+    return int(made.id or 0)
+
+
+def _file(name: str, folder: Path) -> Path:
+    return folder / f"{name}.label_studio.json"
+
+
+def _share_of(sample_id: str) -> float:
+    """A number in [0, 1) that is the same for the same sample."""
+    return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=4).digest()) / 2**32
+
+
+def _said(annotation: dict[str, Any]) -> tuple[str, None] | None:
+    return (Answer.UNSURE.value, None) if annotation.get("was_cancelled") else None
+
+
+def _when(annotation: dict[str, Any]) -> dict[str, Any]:
+    at = datetime.fromisoformat(str(annotation["updated_at"])).astimezone(UTC).isoformat(timespec="microseconds")
+    seconds = annotation.get("lead_time")
+    return {"at": at, "seconds": None if seconds is None else float(seconds)}
+
+
+def _options() -> Any:
+    return {"max_retries": _TRIES, "timeout_in_seconds": _TIMEOUT}
+
+
+def _address() -> str:
+    return os.environ.get(URL, "").rstrip("/")
+
+
+@contextmanager
+def _server() -> Iterator["Client"]:
+    """The server, and what it refuses in a person's words; the token is in none of them.
+
+    Raises:
+        ConfigError: the address or the token is missing or wrong, or the project is gone.
+        ServerError: the server is down, or fails.
+    """
+    address, key = _address(), os.environ.get(KEY, "")
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise ConfigError(f"{URL} is {address or 'not set'}; set it to the server's address, http://127.0.0.1:8080")
+    if not key:
+        raise ConfigError(f"{KEY} is not set; set it to a token from Label Studio's Account & Settings")
+    try:
+        import httpx
+        from label_studio_sdk import LabelStudio as Client
+        from label_studio_sdk.core.api_error import ApiError
+        from pydantic import ValidationError
+    except ImportError as error:
+        raise ConfigError("--reviewer label_studio needs: pip install 'cleaner[label-studio]'") from error
+    try:
+        yield Client(base_url=address, api_key=key, timeout=_TIMEOUT)
+    except httpx.HTTPError as error:
+        what = f"{address}: no answer from Label Studio ({type(error).__name__})"
+        raise ServerError(f"{what}; see that it runs and {URL} is right, and give the same command again") from None
+    except ApiError as error:
+        raise _refusal(address, error.status_code or 0, error.body) from None
+    except (ValidationError, json.JSONDecodeError):
+        raise ConfigError(f"{address}: answers, but not as Label Studio does; set {URL} to the server itself") from None
+
+
+def _refusal(address: str, status: int, body: Any) -> ConfigError | ServerError:
+    if status in (401, 403):
+        return ConfigError(f"{address}: Label Studio refuses the token ({status}); set {KEY} to a valid one")
+    if isinstance(body, str):
+        if status >= 500:
+            return ServerError(f"{address}: Label Studio fails ({status}); give the same command again later")
+        return ConfigError(
+            f"{address}: answers with a page ({status}), not as Label Studio; set {URL} to the server itself"
+        )
+    if status == 404:
+        remedy = "delete the batch's .label_studio.json to send it anew; what was answered holds"
+        return ConfigError(f"{address}: Label Studio has no such project any more; {remedy}")
+    said = body.get("detail", "") if isinstance(body, dict) else ""
+    details = body.get("validation_errors", "") if isinstance(body, dict) else ""
+    if status == 429 or status >= 500:
+        return ServerError(f"{address}: Label Studio fails ({status} {said}); give the same command again later")
+    return ConfigError(f"{address}: Label Studio refuses ({status} {said} {str(details)[:200]})")
