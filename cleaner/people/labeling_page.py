@@ -68,6 +68,8 @@ def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, numbers: di
     choices.append(_choice(Answer.UNSURE.value, "can't tell", "u"))
     return {
         "item": sample["sample_id"],
+        "path": sample["path"],
+        "asked_because": sample["asked_because"],
         "image": pictures["image"],
         "choices": choices,
         "given": f"{sample['label']}, given",
@@ -144,7 +146,7 @@ def _chosen(result: list[dict[str, Any]], name: str, kind: str) -> str | None:
 
 
 def _choice(alias: str, text: str, key: str, prob: float | None = None) -> dict[str, str]:
-    return {"alias": alias, "value": text if prob is None else f"{text}  {100 * prob:.0f} %", "hotkey": key}
+    return {"alias": alias, "value": text if prob is None else f"{text} · {100 * prob:.0f} %", "hotkey": key}
 
 
 def _page(*columns: ElementTree.Element) -> str:

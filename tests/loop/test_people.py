@@ -208,7 +208,7 @@ def test_what_a_person_says_of_one_copy_holds_for_the_other(images, tmp_path):
     )
     for number, (said, expected) in enumerate(words):
         with (case.folder / "answers.jsonl").open("a") as file:
-            line = {"new_label": None, **word, **said, "at": f"2026-01-01T00:00:0{number}"}
+            line = {"new_label": None, "seconds": None, **word, **said, "at": f"2026-01-01T00:00:0{number}"}
             file.write(json.dumps(line) + "\n")
         assert case.clean()
         standing = case.standing()

@@ -42,6 +42,7 @@ _TRIES = 4
 _TIMEOUT = 120
 _REFERENCE = 128
 _EXAMPLE = 192
+_TIMED = (pa.field("at", pa.string()), pa.field("seconds", pa.float64()))
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class LabelStudio:
                 say(f"{name}: {sample['path']}: {problem}, by {who}; it counts as not answered")
                 continue
             found.append({"sample_id": item, "answer": answer, "new_label": new_label, **_when(annotation), "by": who})
-        return pa.Table.from_pylist(found, ANSWERS)
+        return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED]))
 
     def pull_classes(
         self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
@@ -135,7 +136,7 @@ class LabelStudio:
                 say(f"{name}: class {item}: {problem}, by {who}; it counts as not answered")
                 continue
             found.append({"label": item, "answer": answer, **_when(annotation), "by": who})
-        return pa.Table.from_pylist(found, CLASS_ANSWERS)
+        return pa.Table.from_pylist(found, pa.schema([*CLASS_ANSWERS, *_TIMED]))
 
     def todo(self, name: str, folder: Path) -> str:
         project = _Record.read(_file(name, folder)).project

@@ -1,0 +1,289 @@
+"""The reviewer against a real server."""
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import httpx
+import pyarrow as pa
+import pytest
+from command import clean_locally, cleaner
+from conftest import NASTY
+from label_studio import EMAIL, PASSWORD, TOKEN, Server, running
+
+from cleaner.data.sources import open_source
+from cleaner.errors import ConfigError, ServerError
+from cleaner.people.labeling_page import samples_page
+from cleaner.people.reviewers.label_studio import LabelStudio
+from cleaner.stages.small_classes import small_classes
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def server(request, tmp_path_factory):
+    with running(request.config.cache.mkdir("label-studio"), tmp_path_factory.mktemp("label-studio")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def environment(server, monkeypatch):
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def asked(judged) -> pa.Table:
+    return judged.batch(share=0.5, random_share=0.2, doubtful_share=0.05, max_samples=100)
+
+
+def push(judged, asked, folder) -> int:
+    """Returns the project."""
+    LabelStudio().push(asked, "fine-1", folder, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    return json.loads((folder / "fine-1.label_studio.json").read_text())["project"]
+
+
+def pull(judged, asked, folder, say=print) -> dict[str, dict]:
+    found = LabelStudio().pull("fine-1", folder, asked, judged.classes, say).to_pylist()
+    return {answer["sample_id"]: answer for answer in found}
+
+
+def test_every_answer_of_the_page_comes_back_as_what_it_means(judged, asked, server, tmp_path):
+    assert EMAIL in LabelStudio().check(judged.source.listing())
+    tasks = server.tasks(push(judged, asked, tmp_path))
+    samples = asked.to_pylist()
+    assert set(tasks) == {sample["sample_id"] for sample in samples}
+    assert pull(judged, asked, tmp_path) == {}
+    numbers = {name: number for number, name in enumerate(judged.classes)}
+    guess = samples[1]["guesses"][0]
+    other = next(name for name in (NASTY, "=cmd()") if name != samples[2]["label"])
+    says = [
+        (("right",), ("right", None)),
+        ((f"guess_{numbers[guess]}",), ("another", guess)),
+        (("another", numbers[other]), ("another", other)),
+        (("another", numbers[samples[3]["label"]]), ("right", None)),
+        (("junk",), ("junk", None)),
+        (("unsure",), ("unsure", None)),
+    ]
+    for sample, (said, _) in zip(samples, says, strict=False):
+        server.annotate(tasks[sample["sample_id"]], *said)
+    server.annotate(tasks[samples[6]["sample_id"]], None, was_cancelled=True)
+    found = pull(judged, asked, tmp_path)
+    for sample, (_, means) in zip(samples, says, strict=False):
+        answer = found[sample["sample_id"]]
+        assert (answer["answer"], answer["new_label"], answer["by"]) == (*means, EMAIL)
+        assert answer["seconds"] == 2.5 and answer["at"].endswith("+00:00")
+    assert found[samples[6]["sample_id"]]["answer"] == "unsure"
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "chosen", "complaint"),
+    [
+        (None, None, "no answer was chosen"),
+        ("maybe", None, "'maybe' is no answer"),
+        ("another", None, "but not which"),
+        ("another", 400, "'400' is no class"),
+        ("guess_x", None, "'x' is no class"),
+    ],
+)
+def test_what_is_no_answer_is_told_by_its_sample_and_loses_nothing(
+    judged, asked, server, tmp_path, answer, chosen, complaint
+):
+    tasks = server.tasks(push(judged, asked, tmp_path))
+    first, second = asked.column("sample_id").to_pylist()[:2]
+    server.annotate(tasks[first], answer, chosen)
+    server.annotate(tasks[second], "junk")
+    lines = []
+    assert list(pull(judged, asked, tmp_path, lines.append)) == [second]
+    (line,) = lines
+    assert complaint in line and asked.column("path")[0].as_py() in line
+
+
+class Killed(BaseException):
+    """As far as files and the server are concerned, the end of the process."""
+
+
+def kill_at(monkeypatch, number: int, *, after: bool) -> None:
+    """End what is under way at its request of this number, before or after the server has performed it."""
+    send, count = httpx.Client.send, iter(range(10_000))
+
+    def sending(client, request, **more):
+        last = next(count) == number
+        if last and not after:
+            raise Killed
+        answer = send(client, request, **more)
+        if last:
+            raise Killed
+        return answer
+
+    monkeypatch.setattr(httpx.Client, "send", sending)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_push_that_is_killed_anywhere_is_completed_by_the_next_and_doubles_nothing(
+    judged, asked, server, tmp_path, monkeypatch, after
+):
+    monkeypatch.setattr("cleaner.people.reviewers.label_studio._PUSHED_AT_ONCE", 5)
+    projects = {project.id for project in server.client.projects.list()}
+    for number in range(100):
+        with monkeypatch.context() as patch:
+            kill_at(patch, number % 5, after=after)
+            try:
+                project = push(judged, asked, tmp_path)
+            except Killed:
+                continue
+            break
+    assert number >= 4
+    assert {found.id for found in server.client.projects.list()} - projects == {project}
+    assert set(server.tasks(project)) == set(asked.column("sample_id").to_pylist())
+
+
+def test_class_answers_go_the_same_way(judged, server, tmp_path):
+    classes = small_classes(judged.manifest, judged.standing, min_images=1000)
+    reviewer = LabelStudio()
+    where = {"source": judged.source, "manifest": judged.manifest}
+    reviewer.push_classes(classes, "small_classes-1", tmp_path, **where)
+    tasks = server.tasks(json.loads((tmp_path / "small_classes-1.label_studio.json").read_text())["project"])
+    assert set(tasks) == set(judged.classes)
+    server.annotate(tasks[NASTY], "remove")
+    server.annotate(tasks["räksmörgås"], "keep")
+    server.annotate(tasks["=cmd()"], "right")
+    lines = []
+    found = reviewer.pull_classes("small_classes-1", tmp_path, classes, judged.manifest, lines.append).to_pylist()
+    assert {answer["label"]: answer["answer"] for answer in found} == {NASTY: "remove", "räksmörgås": "keep"}
+    assert len(lines) == 1 and "=cmd()" in lines[0]
+
+
+def test_the_server_serves_the_files_or_browsers_fetch_them_from_a_prefix(demo, judged, asked, server, tmp_path):
+    source = open_source(_under(demo, server.root))
+    listing = source.listing().slice(0, 2)
+    batch = asked.slice(0, 2).set_column(2, "path", listing.column("path"))
+    local = LabelStudio(images="local_files", document_root=server.root)
+    assert local.check(listing)
+    where = {"source": source, "manifest": judged.manifest, "classes": judged.classes}
+    local.push(
+        batch,
+        "fine-1",
+        tmp_path,
+        **where,
+    )
+    project = json.loads((tmp_path / "fine-1.label_studio.json").read_text())["project"]
+    task = next(iter(server.client.tasks.list(project=project)))
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Token {TOKEN}"}) as client:
+        shown = client.get(task.data["image"])
+    assert shown.status_code == 200
+    assert shown.content == (server.root / "photos" / listing.column("path")[0].as_py()).read_bytes()
+    far = LabelStudio(images="url", url_prefix="https://example.com/photos/")
+    far.push(
+        batch,
+        "fine-2",
+        tmp_path,
+        **where,
+    )
+    project = json.loads((tmp_path / "fine-2.label_studio.json").read_text())["project"]
+    images = {task.data["image"] for task in server.client.tasks.list(project=project)}
+    assert images == {"https://example.com/photos/" + path for path in listing.column("path").to_pylist()}
+
+
+def _under(demo: Path, root: Path) -> Path:
+    for folder in ("zero", "one"):
+        (root / "photos" / folder).mkdir(parents=True)
+        for file in sorted((demo / "images" / folder).iterdir())[:5]:
+            (root / "photos" / folder / file.name).write_bytes(file.read_bytes())
+    return root / "photos"
+
+
+def test_a_page_of_five_thousand_classes_is_one_that_the_server_takes(server):
+    page = samples_page([f'{NASTY} & "{number}" \'\n\U0001f353' * 3 for number in range(5000)])
+    assert len(ElementTree.fromstring(page).findall(".//Choice")) == 5000
+    server.client.projects.create(title="many classes", label_config=page)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "complaint"),
+    [
+        ("LABEL_STUDIO_URL", "", ConfigError, "LABEL_STUDIO_URL is not set"),
+        ("LABEL_STUDIO_URL", "localhost:8080", ConfigError, "set it to the server's address"),
+        ("LABEL_STUDIO_URL", "http://127.0.0.1:9", ServerError, "no answer from Label Studio"),
+        ("LABEL_STUDIO_URL", "{url}/nowhere", ConfigError, "set LABEL_STUDIO_URL to the server itself"),
+        ("LABEL_STUDIO_API_KEY", "", ConfigError, "LABEL_STUDIO_API_KEY is not set"),
+        ("LABEL_STUDIO_API_KEY", "f" * 40, ConfigError, "refuses the token"),
+    ],
+)
+def test_a_wrong_address_or_token_is_told_in_one_line(judged, server, monkeypatch, name, value, error, complaint):
+    monkeypatch.setattr("cleaner.people.reviewers.label_studio._TRIES", 1)
+    monkeypatch.setenv(name, value.format(url=server.url))
+    with pytest.raises(error, match=complaint) as found:
+        LabelStudio().check(judged.source.listing())
+    assert "\n" not in str(found.value) and "f" * 40 not in str(found.value) and TOKEN not in str(found.value)
+
+
+def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, server, tmp_path):
+    project = push(judged, asked, tmp_path)
+    server.client.projects.delete(id=project)
+    with pytest.raises(ConfigError, match="no such project any more"):
+        pull(judged, asked, tmp_path)
+    (tmp_path / "fine-1.label_studio.json").unlink()
+    assert set(server.tasks(push(judged, asked, tmp_path))) == set(asked.column("sample_id").to_pylist())
+
+
+def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(demo, server, tmp_path):
+    run = tmp_path / "run"
+    words = ("--reviewer", "label_studio", "--set", "review.max_samples=12", "--set", "image_noise.candidates=6")
+    truth = {line.split(",")[0]: line.split(",")[1] for line in (demo / "truth.csv").read_text().splitlines()[1:]}
+    for _ in range(6):
+        done = clean_locally(demo / "images", run, *words, status=None)
+        if done.returncode == 0:
+            break
+        assert done.returncode == 3 and f"{server.url}/projects/" in done.stderr, done.stderr
+        assert "Label Studio" in cleaner("status", run).stdout
+        project = int(done.stderr.rpartition("/projects/")[2].partition("/")[0])
+        answer_truly(server, project, truth)
+    assert done.returncode == 0
+    said = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
+    assert {word["by"] for word in said} == {EMAIL} and len(said) > 10
+    for file in run.rglob("*"):
+        assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
+
+
+def answer_truly(server: Server, project: int, truth: dict[str, str]) -> None:
+    classes = sorted({label for label in truth.values() if label})
+    for task in server.client.tasks.list(project=project, page_size=500, fields="all"):
+        if task.annotations:
+            continue
+        path = task.data.get("path")
+        if path is None:
+            server.annotate(task.id, "keep")
+        elif truth[path]:
+            server.annotate(task.id, "another", classes.index(truth[path]))
+        else:
+            server.annotate(task.id, "junk")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")
+def test_a_person_answers_by_keys(judged, asked, server, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    project = push(judged, asked.slice(0, 3), tmp_path)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{server.url}/user/login/", wait_until="commit")
+        page.fill("[name=email]", EMAIL)
+        page.fill("[name=password]", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_function("!location.pathname.includes('login')")
+        page.goto(f"{server.url}/projects/{project}/data?labeling=1", wait_until="commit")
+        page.wait_for_selector("text=junk: shows no class", timeout=120_000)
+        page.wait_for_selector("button:has-text('Submit')")
+        page.keyboard.press("j")
+        page.wait_for_selector("input[type=radio]:checked, .ant-radio-checked, [class*=checked]")
+        with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
+            page.keyboard.press("Control+Enter")
+        browser.close()
+    (found,) = pull(judged, asked, tmp_path).values()
+    assert found["answer"] == "junk" and found["by"] == EMAIL and found["seconds"] > 0
