@@ -133,6 +133,58 @@ def clean(
 
 
 @app.command()
+def review(
+    folder: RunFolder,
+    watch: Annotated[
+        bool, Option("--watch", help="Go on with the run when all is answered, and wait till then.")
+    ] = False,
+    close: Annotated[
+        bool, Option("--close", help="Go on with the answers that are there, and wait for no more of these batches.")
+    ] = False,
+    every: Annotated[float, Option(min=1, max=86_400, help="With --watch, seconds between two looks.")] = 30,
+    as_json: AsJson = False,
+    runner: RunnerOption = Runner.PREFECT,
+) -> None:
+    """Fetch what people have answered, and say who answered how much, at what pace, and how far they agree.
+
+    ```
+    cleaner review runs/photos
+    cleaner review runs/photos --watch
+    cleaner review runs/photos --close
+    ```
+
+    Exit status: 0; with --watch or --close as `cleaner clean`.
+    """
+    from cleaner.errors import WaitsForPeople
+    from flows import reviewed
+    from flows.shown import show_summary
+
+    if watch and close:
+        raise typer.BadParameter("--watch waits for all answers and --close for none; give one of them")
+
+    def heard(line: str) -> None:
+        typer.echo(line, err=True)
+
+    run, standing = reviewed.fetch(folder, heard)
+    reviewed.show(run, standing, as_json=as_json)
+    if close:
+        closed = reviewed.close(run, standing)
+        heard(f"closed: {', '.join(closed)}" if closed else "no batch lacks an answer")
+    while watch or close:
+        if watch:
+            reviewed.wait_until_answered(folder, heard, every=every)
+        try:
+            _carry_out(reviewed.order_of(run), runner)
+        except WaitsForPeople as wait:
+            if close:
+                raise
+            heard(str(wait))
+            continue
+        show_summary(folder)
+        return
+
+
+@app.command()
 def status(folder: RunFolder, as_json: AsJson = False) -> None:
     """Say where a run is, and what it waits for.
 

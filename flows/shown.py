@@ -49,17 +49,17 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
     took = "" if seconds is None else f" in {span(seconds)}"
     counts = ", ".join(f"{summary[name]:,} {name}" for name in ("kept", "relabelled", "dropped"))
     samples = f"{counted(summary['samples'], 'sample')} of {counted(summary['classes'], 'class', 'classes')}"
-    _say(console, f"{samples}: {counts}{took}")
+    say(console, f"{samples}: {counts}{took}")
     for line in _unreadable(summary):
-        _say(console, line)
+        say(console, line)
     leakage = summary["leakage"]
     if leakage["pictures"]:
         shown = "; ".join(" = ".join(paths) for paths in leakage["examples"])
-        _say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {shown}")
-    console.print(_table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
-    _say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
-    _say(console, f"every sample: {folder / VERDICTS_FILE}")
-    _say(console, f"next: look at the report, {folder / REPORT}")
+        say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {shown}")
+    console.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
+    say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
+    say(console, f"every sample: {folder / VERDICTS_FILE}")
+    say(console, f"next: look at the report, {folder / REPORT}")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -104,13 +104,13 @@ def show_status(folder: Path, *, as_json: bool) -> None:
     if as_json:
         said = None if state is None else state.model_dump(mode="json")
         ended = bool(state and state.doing is Doing.WORKING and state.ended)
-        _say(Console(), json.dumps({"state": said, "ended": ended, "summary": summary}, indent=2))
+        say(Console(), json.dumps({"state": said, "ended": ended, "summary": summary}, indent=2))
         return
     console = Console()
-    _say(console, f"{folder}: {_where(state)}")
+    say(console, f"{folder}: {_where(state)}")
     if state is not None and state.doing is not Doing.FINISHED:
         for line in state.told:
-            _say(console, f"  done: {line}")
+            say(console, f"  done: {line}")
     elif summary is not None:
         show_summary(folder)
 
@@ -148,26 +148,26 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
     if as_json:
         everything = {"sample": said, "said": words, "verdicts": verdicts, "stands": stands}
-        _say(Console(), json.dumps(everything, indent=2, default=str, ensure_ascii=False))
+        say(Console(), json.dumps(everything, indent=2, default=str, ensure_ascii=False))
         return
     console = Console()
-    _say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
+    say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
     if said["problem"]:
-        _say(console, f"can't be used: {said['problem']}")
+        say(console, f"can't be used: {said['problem']}")
     for word in words:
         label = f" {word['new_label']}" if word["new_label"] else ""
-        _say(console, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
+        say(console, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
     if told := [verdict for verdict in verdicts if verdict["counts"]]:
         columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
         shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
-        console.print(_table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
+        console.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
     if stands is None:
-        _say(console, f"the run is not finished; see: cleaner status {folder}")
+        say(console, f"the run is not finished; see: cleaner status {folder}")
         return
     if any(verdict["stage"] in ("coarse", "fine") for verdict in told):
-        _say(console, SCORE)
+        say(console, SCORE)
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
-    _say(console, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
+    say(console, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
 
 
 def _verdicts(folder: Path, sample_id: str, summary: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -224,7 +224,7 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, f
     tables = [read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE)]
     _check_apart(out, folder, origin.source)
     done = exporter.export(*tables, source_at(origin.form, origin.source, origin.config.sources), out, force=force)
-    _say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
+    say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
 
 
 def _check_apart(out: Path, run: Path, source: Path) -> None:
@@ -236,7 +236,7 @@ def _check_apart(out: Path, run: Path, source: Path) -> None:
         raise InputError(f"{out}: would lie in, or replace, the run {run}; give --out another place")
 
 
-def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
+def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -251,6 +251,6 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _say(console: Console, line: str) -> None:
+def say(console: Console, line: str) -> None:
     """Text of the data set is never markup, and a path is never broken."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from cleaner.errors import WaitsForPeople
 from cleaner.loop.runs import Run
+from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Classes
 from cleaner.words import STAGES, counted
 
@@ -41,28 +42,42 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
         WaitsForPeople: answers are missing; those that are there are stored.
     """
     assert run.reviewer is not None, "a plan asks only where there is a reviewer"
-    batches, reviews = run.store.batches, run.store.batches.folder
+    batches = run.store.batches
     if not batches.has(ask.name):
         assert ask.output is not None, "a batch of before is there"
         batches.add(ask.name, run.store.read(ask.output), reviewer=run.origin.reviewer)
-    asked, manifest = batches.read(ask.name), run.store.read(ask.manifest)
-    names = Classes.of(manifest).names
-    where: dict[str, Any] = {"name": ask.name, "folder": reviews}
-    if "sample_id" in asked.column_names:
-        run.reviewer.push(asked, **where, source=run.source, manifest=manifest, classes=names)
-        words = _words(ask.name, run.reviewer.pull(ask.name, reviews, asked, names, say), manifest)
+    manifest, where = run.store.read(ask.manifest), (ask.name, batches.folder)
+    asked = batches.read(ask.name)
+    if _of_samples(asked):
+        names = Classes.of(manifest).names
+        run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names)
     else:
-        run.reviewer.push_classes(asked, **where, source=run.source, manifest=manifest)
-        words = _words_on_classes(ask.name, run.reviewer.pull_classes(ask.name, reviews, asked, manifest, say))
-    known = _words_of(run, ask.name)
+        run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest)
+    collect(run, ask.name, manifest, say)
+    if (missing := unanswered(run, ask)) and ask.waits:
+        stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(*where)
+        raise WaitsForPeople(f"{stage}: {missing:,} of {len(asked):,} answers are missing; {todo}")
+
+
+def collect(run: Run, name: str, manifest: pa.Table, say: Callable[[str], None]) -> None:
+    """Store what people have answered so far to a batch that was put before them.
+
+    Raises:
+        AnswerError: an answer can't be understood.
+    """
+    assert run.reviewer is not None, "who asks can hear"
+    asked, folder = run.store.batches.read(name), run.store.batches.folder
+    if _of_samples(asked):
+        answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say)
+        words = _words(name, answers, manifest)
+    else:
+        words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say))
+    known = _words_of(run, name)
     news = [word for word in words if _is_new(known.get(_about(word), []), word)]
     run.store.answers.append(pa.Table.from_pylist(news, SAID))
     if gone := known.keys() - {_about(word) for word in words}:
-        what = f"{counted(len(gone), 'answer')} to {ask.name} that were given before are there no more"
+        what = f"{counted(len(gone), 'answer')} to {name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
-    if (missing := unanswered(run, ask)) and ask.waits:
-        stage, todo = STAGES[ask.name.rpartition("-")[0]], run.reviewer.todo(ask.name, reviews)
-        raise WaitsForPeople(f"{stage}: {missing:,} of {len(asked):,} answers are missing; {todo}")
 
 
 def unanswered(run: Run, ask: Ask) -> int:
@@ -70,6 +85,11 @@ def unanswered(run: Run, ask: Ask) -> int:
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
     return run.store.batches.rows(ask.name) - len(_words_of(run, ask.name))
+
+
+def _of_samples(asked: pa.Table) -> bool:
+    """Whether this is a BATCH, and not SMALL_CLASSES."""
+    return "sample_id" in asked.column_names
 
 
 def _words(batch: str, answers: pa.Table, manifest: pa.Table) -> list[dict[str, Any]]:

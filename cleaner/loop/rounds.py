@@ -120,10 +120,11 @@ def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
 
 
 def _collect(run: Run, line: Line) -> Generator[Item, None, None]:
-    """Ask for the answers to the batches of before; those that the settings still want are waited for."""
+    """Ask for the answers to the batches of before; those that the settings want are waited for, unless closed."""
     for name in run.store.batches.names() if run.reviewer is not None else ():
         number = int(name.rpartition("-")[2])
-        yield Ask(name, line.manifest, waits=number <= run.config.review.batches)
+        wanted = number <= run.config.review.batches and not run.store.batches.is_closed(name)
+        yield Ask(name, line.manifest, waits=wanted)
 
 
 def _hear_people(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -148,7 +149,9 @@ def _said(
 
 def done(run: Run, item: Step | Ask) -> bool:
     """Whether an item needs no more work."""
-    return run.store.has(item.output) if isinstance(item, Step) else unanswered(run, item) == 0
+    if isinstance(item, Step):
+        return run.store.has(item.output)
+    return not item.waits or unanswered(run, item) == 0
 
 
 def _may_ask(run: Run, stage: str) -> bool:

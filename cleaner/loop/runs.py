@@ -15,7 +15,7 @@ from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
 from cleaner.run import answers
-from cleaner.run.origin import Origin, read_origin, write_origin
+from cleaner.run.origin import Origin, origin_of, read_origin, write_origin
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
@@ -96,6 +96,15 @@ def open_run(
     _check_seeds_are_samples(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
     return replace(run, notes=(*opened.notes(), *filter(None, [said])))
+
+
+def reopen(folder: Path) -> Run:
+    """The run in `folder` as it was asked for last; its data set is not looked at.
+
+    Raises:
+        RunError: no run lies there.
+    """
+    return _run(folder, origin_of(folder), None)
 
 
 def _run(folder: Path, origin: Origin, workers: int | None) -> Run:

@@ -10,9 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cleaner.errors import RunError
-from cleaner.run.files import read_table, write_table
+from cleaner.run.files import read_table, write_table, write_text
+from cleaner.words import STAGES
 
 _REVIEWER = "reviewer"
+
+
+def stage_of(name: str) -> str:
+    """The stage that asks the batch `name`."""
+    return name.rpartition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,11 @@ class Batches:
     folder: Path
 
     def names(self, stage: str = "") -> list[str]:
-        """Of all stages or of one; those of one stage as they were asked."""
-        names = [tuple(file.stem.rsplit("-", 1)) for file in self.folder.glob("*-*.parquet")]
-        ordered = sorted((of, int(number)) for of, number in names if number.isdecimal())
-        return [f"{of}-{number}" for of, number in ordered if stage in ("", of)]
+        """Of all stages or of one, in the order in which they are asked."""
+        found = [tuple(file.stem.rsplit("-", 1)) for file in self.folder.glob("*-*.parquet")]
+        order = {of: place for place, of in enumerate(STAGES)}
+        known = [(order[of], int(number), of) for of, number in found if of in order and number.isdecimal()]
+        return [f"{of}-{number}" for _, number, of in sorted(known) if stage in ("", of)]
 
     def has(self, name: str) -> bool:
         return self._file(name).exists()
@@ -59,6 +66,16 @@ class Batches:
         except (OSError, pa.ArrowException) as error:
             raise self._damaged(name, error) from error
         return str(metadata.get(_REVIEWER.encode(), b"").decode())
+
+    def close(self, name: str) -> None:
+        """Wait for no more answers to a batch."""
+        write_text(self._closed(name), "")
+
+    def is_closed(self, name: str) -> bool:
+        return self._closed(name).exists()
+
+    def _closed(self, name: str) -> Path:
+        return self.folder / f"{name}.closed"
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"

@@ -209,6 +209,9 @@ class LabelStudio:
         """Every annotation: what it is about, by whom, and what it says, in the order of the tasks."""
         record = _Record.read(_file(name, folder))
         unknown = 0
+        if not record.project:
+            say(f"{name}: was not sent yet; the `cleaner clean` command sends it")
+            return
         with _server() as client:
             people = {user.id: user.email for user in client.users.list(request_options=_options())}
             wanted = "id,annotations,result,completed_by,lead_time,was_cancelled,updated_at"
@@ -247,7 +250,7 @@ class _Record:
         except (OSError, ValueError, TypeError, AttributeError) as error:
             remedy = "restore it from a copy, or delete it: the project is then looked for"
             raise AnswerError(f"{file}: is damaged ({error}); {remedy}") from error
-        if record.server not in ("", _address()):
+        if _address() and record.server not in ("", _address()):
             what = f"this batch was sent to {record.server}, and {URL} is {_address()}"
             raise AnswerError(f"{file}: {what}; set {URL} back, or delete the file to send it anew")
         return record

@@ -1,0 +1,139 @@
+"""What the command line says of reviews, and going on with the run when people have answered."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from cleaner.errors import RunError
+from cleaner.loop.asking import collect
+from cleaner.loop.runs import Run, reopen
+from cleaner.people.agreement import agreements, disputed, people
+from cleaner.run.batches import stage_of
+from cleaner.run.state import read_state
+from cleaner.words import STAGES, counted, span
+from flows.runner import Order
+from flows.shown import say, table
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one batch stands."""
+
+    name: str
+    asks: str
+    asked: int
+    answered: int
+    closed: bool
+
+    @property
+    def missing(self) -> int:
+        """How many answers the run waits for."""
+        return 0 if self.closed else self.asked - self.answered
+
+
+def fetch(folder: Path, heard: Callable[[str], None]) -> tuple[Run, list[Standing]]:
+    """Store what people have answered since; how the batches stand now.
+
+    Raises:
+        RunError: no run lies in `folder`.
+        AnswerError: an answer can't be understood.
+    """
+    run = reopen(folder)
+    names = run.store.batches.names()
+    if names and run.reviewer is not None:
+        manifest = _manifest(folder, run)
+        for name in names:
+            collect(run, name, manifest, heard)
+    return run, _standing(run)
+
+
+def _manifest(folder: Path, run: Run) -> pa.Table:
+    state = read_state(folder)
+    if state is None or not state.manifest:
+        raise RunError(f"{folder}: its images are not read yet; give the same `cleaner clean` command again to go on")
+    return run.store.read(state.manifest)
+
+
+def _standing(run: Run) -> list[Standing]:
+    answered: dict[str, set[str]] = {}
+    for word in run.store.answers.words():
+        answered.setdefault(word["batch"], set()).add(word["sample_id"] or word["label"])
+    batches = run.store.batches
+    return [
+        Standing(name, STAGES[stage_of(name)], batches.rows(name), len(answered.get(name, ())), batches.is_closed(name))
+        for name in batches.names()
+    ]
+
+
+def close(run: Run, standing: list[Standing]) -> list[str]:
+    """Wait for no more answers; the names of the batches that lacked some."""
+    names = [batch.name for batch in standing if batch.missing]
+    for name in names:
+        run.store.batches.close(name)
+    return names
+
+
+def order_of(run: Run) -> Order:
+    """What was asked for last, to be asked for again."""
+    origin = run.origin
+    return Order(origin.source, run.store.folder, origin.config, origin.reviewer, origin.truth)
+
+
+def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: float) -> None:
+    """Fetch answers each `every` seconds until none is missing."""
+    told = -1
+    while True:
+        _, standing = fetch(folder, heard)
+        missing = sum(batch.missing for batch in standing)
+        if missing == 0:
+            return
+        if missing != told:
+            heard(f"{counted(missing, 'answer')} missing; looking again every {span(every)}")
+            told = missing
+        time.sleep(every)
+
+
+def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
+    """Batches, people, and where they disagree."""
+    console, words = Console(), run.store.answers.words()
+    busy, agreed, pairs = people(words), agreements(words), disputed(words)
+    if as_json:
+        everything: dict[str, Any] = {
+            "batches": [asdict(batch) | {"missing": batch.missing} for batch in standing],
+            "people": [asdict(person) for person in busy],
+            "agreement": [asdict(agreement) for agreement in agreed],
+            "disputed": [{"classes": list(classes), "images": count} for classes, count in pairs],
+        }
+        say(console, json.dumps(everything, indent=2, ensure_ascii=False))
+        return
+    if not standing:
+        say(console, f"{run.store.folder}: nobody has been asked anything yet")
+        return
+    rows = [(b.name, b.asks, f"{b.asked:,}", f"{b.answered:,}", _waits(b)) for b in standing]
+    console.print(table(("batch", "about", "asked", "answered", ""), rows))
+    if busy:
+        console.print(table(("who", "answers", "pace"), [(p.by, f"{p.answers:,}", _pace(p.seconds)) for p in busy]))
+    for two in agreed:
+        kappa = "" if two.kappa is None else f", kappa {two.kappa:.2f}"
+        say(console, f"{' and '.join(two.people)} agree on {two.alike:,} of {counted(two.images, 'image')}{kappa}")
+    for classes, count in pairs[:_SHOWN]:
+        say(console, f"taken for {' and for '.join(classes)}: {counted(count, 'image')}")
+    for batch in standing:
+        if batch.missing and run.reviewer is not None:
+            say(console, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
+
+
+def _waits(batch: Standing) -> str:
+    return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
+
+
+def _pace(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f} s an image, {3600 / max(seconds, 0.1):,.0f} an hour"

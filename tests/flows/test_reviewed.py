@@ -1,0 +1,71 @@
+"""`cleaner review`, as people use it with sheets."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import CLEANER, clean_locally, cleaner
+
+FEW = ("--reviewer", "sheet", "--set", "review.max_samples=12", "--set", "image_noise.candidates=4")
+
+
+@pytest.fixture
+def waiting(demo, tmp_path) -> Path:
+    """A run that waits for the answers to its first batch."""
+    run = tmp_path / "run"
+    clean_locally(demo / "images", run, *FEW, status=3)
+    return run
+
+
+def answer(sheet: Path, count: int, by: str = "ana") -> None:
+    rows = list(csv.DictReader(sheet.open(encoding="utf-8-sig")))
+    for row in rows[:count]:
+        row["answer"], row["reviewer"] = "keep" if "given" in row else "unsure", by
+    with sheet.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_it_fetches_and_says_who_answered_how_much(waiting):
+    said = json.loads(cleaner("review", waiting, "--json").stdout)
+    (batch,) = said["batches"]
+    assert (batch["name"], batch["answered"], batch["missing"]) == ("image_noise-1", 0, batch["asked"])
+    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    said = json.loads(cleaner("review", waiting, "--json").stdout)
+    assert said["batches"][0]["answered"] == 3
+    assert said["people"] == [{"by": "ana", "answers": 3, "seconds": None}]
+    told = cleaner("review", waiting).stdout
+    assert "junk images" in told and "ana" in told and "1 missing" in told and "image_noise-1.html" in told
+
+
+def test_a_batch_that_is_closed_is_waited_for_no_more_and_its_answers_count(waiting):
+    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    closed = cleaner("review", waiting, "--close", "--runner", "local", status=3).stderr
+    assert "closed: image_noise-1" in closed and "wrong labels, coarse" in closed
+    said = {batch["name"]: batch for batch in json.loads(cleaner("review", waiting, "--json").stdout)["batches"]}
+    assert said["image_noise-1"]["closed"] and said["image_noise-1"]["answered"] == 3
+    assert said["coarse-1"]["missing"] > 0
+    for _ in range(3):
+        done = cleaner("review", waiting, "--close", "--runner", "local", status=None)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0 and "to train on" in done.stdout
+
+
+def test_watching_goes_on_when_all_is_answered_till_the_run_is_finished(waiting):
+    command = [CLEANER, "review", waiting, "--watch", "--every", "1", "--runner", "local"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "looking again" in line:
+            for sheet in (waiting / "reviews").glob("*.csv"):
+                answer(sheet, 1000)
+    assert process.wait() == 0, process.stderr
+    assert "to train on" in process.stdout.read()
+
+
+def test_a_folder_that_is_no_run_and_contrary_wishes_are_refused(waiting, tmp_path):
+    assert "no run lies here" in cleaner("review", tmp_path, status=2).stderr
+    assert "give one of them" in cleaner("review", waiting, "--watch", "--close", status=2).stderr
