@@ -13,7 +13,8 @@ _BLOCK = 4_096
 _WIDTH = 256
 _FLAT_UNTIL = 50_000
 _PROBES = 16
-_TRAINED_ON = 64
+_TRAINED_ON = 40
+_TRAINING_PASSES = 4
 _SLACK = 3.0
 
 
@@ -96,6 +97,9 @@ def _index(vectors: np.ndarray) -> Any:
         index = faiss.IndexIVFFlat(index, width, cells, faiss.METRIC_INNER_PRODUCT)
         index.nprobe = _PROBES
         index.cp.spherical = True
+        # 40 vectors a cell and 4 passes in place of 64 and 10: a seventh of the time, and on CIFAR-10's pixels 98.5 %
+        # of the pairs found in place of 98.7.
+        index.cp.niter = _TRAINING_PASSES
         index.train(vectors[:: max(1, n // (_TRAINED_ON * cells))])
     index.add(vectors)
     return index

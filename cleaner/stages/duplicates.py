@@ -32,7 +32,7 @@ _LIKE_PIXELS = 0.9
 _SAME_FEATURES = 0.9
 
 
-@makes("duplicates", version=1)
+@makes("duplicates", version=2)
 def duplicates(
     manifest: pa.Table,
     *shards: np.ndarray,
