@@ -21,6 +21,8 @@ from cleaner.tables import array
 from cleaner.threads import threaded
 
 _THREADS = 4
+TINY = 64
+"""Width in pixels up to which images are shown enlarged with their pixels sharp."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -42,17 +44,22 @@ def render(page: str, **values: Any) -> str:
     return environment.get_template(f"{page}.html.j2").render(style=style, script=script, allowed=allowed, **values)
 
 
-def pictures(source: Source, manifest: pa.Table, sides: dict[int, int]) -> dict[int, str]:
+def pictures(source: Source, manifest: pa.Table, sides: dict[int, int], *, enlarge: bool = False) -> dict[int, str]:
     """Thumbnails by row as data URIs, each at most its side in pixels; what can't be read any more, or is another image
-    now, is left out."""
-    return {row: _data_uri(picture) for row, picture in _thumbnails(source, manifest, sides)}
+    now, is left out.
+
+    Args:
+        enlarge: make tiny ones as large as that, their pixels sharp, for a page that would blur them.
+    """
+    found = _thumbnails(source, manifest, sides)
+    return {row: _data_uri(_enlarged(picture, sides[row]) if enlarge else picture) for row, picture in found}
 
 
 def contact_sheets(
     source: Source, manifest: pa.Table, wanted: dict[Key, list[int]], *, side: int, across: int
 ) -> dict[Key, str]:
     """For each key one picture of its rows' thumbnails, `across` side by side, each in a square of `side` pixels, as a
-    data URI; none where there is none to show."""
+    data URI; none where there is none to show. Tiny ones are enlarged."""
     rows = {row for shown in wanted.values() for row in shown}
     thumbnails = dict(_thumbnails(source, manifest, dict.fromkeys(rows, side)))
     sheets = {}
@@ -68,12 +75,24 @@ def _contact_sheet(thumbnails: list[bytes], side: int, across: int) -> bytes:
     lines = -(-len(thumbnails) // across)
     sheet = Image.new("RGB", (across * (side + gap) - gap, lines * (side + gap) - gap), "white")
     for number, data in enumerate(thumbnails):
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+        with Image.open(io.BytesIO(_enlarged(data, side)), formats=["JPEG"]) as picture:
             left, top = number % across * (side + gap), number // across * (side + gap)
             sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
     out = io.BytesIO()
     sheet.save(out, "JPEG", quality=80)
     return out.getvalue()
+
+
+def _enlarged(data: bytes, side: int) -> bytes:
+    """A tiny thumbnail with each pixel as a square, as large as `side` allows; another one as it is."""
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+        times = side // max(picture.size)
+        if max(picture.size) > TINY or times < 2:
+            return data
+        out = io.BytesIO()
+        large = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+        large.save(out, "JPEG", quality=90)
+        return out.getvalue()
 
 
 def _thumbnails(source: Source, manifest: pa.Table, sides: dict[int, int]) -> Iterator[tuple[int, bytes]]:

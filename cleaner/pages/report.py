@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.data.sources import Source
-from cleaner.pages import pictures, render
+from cleaner.pages import TINY, pictures, render
 from cleaner.run.files import write_text
 from cleaner.run.ledger import PERSON
 from cleaner.stages.image_noise import SEEDS
@@ -23,8 +23,6 @@ DUPLICATE_GROUPS = 16
 PROBLEMS = 200
 BINS = 40
 SIDE = 128
-TINY = 64
-"""Width in pixels up to which images are shown enlarged with their pixels sharp."""
 
 
 def write_report(

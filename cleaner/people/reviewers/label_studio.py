@@ -145,7 +145,8 @@ class LabelStudio:
     def _shown(self, samples: list[dict[str, Any]], source: Source, manifest: pa.Table) -> dict[str, str]:
         """What shows each sample, by its id: an address, or a thumbnail."""
         if self.images == "embedded":
-            thumbnails = pictures(source, manifest, {sample["row"]: self.picture for sample in samples})
+            sides = {sample["row"]: self.picture for sample in samples}
+            thumbnails = pictures(source, manifest, sides, enlarge=True)
             return {sample["sample_id"]: thumbnails.get(sample["row"], "") for sample in samples}
         if self.images == "url":
             return {sample["sample_id"]: self.url_prefix + quote(sample["path"]) for sample in samples}
