@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from cleaner.errors import RunError
 from cleaner.loop.asking import collect
 from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import agreements, disputed, people
+from cleaner.people.worth import Worth, worth
 from cleaner.run.batches import stage_of
 from cleaner.run.state import read_state
 from cleaner.words import STAGES, counted, span
@@ -32,6 +33,7 @@ class Standing:
     asked: int
     answered: int
     closed: bool
+    worth: Worth | None
 
     @property
     def missing(self) -> int:
@@ -63,14 +65,25 @@ def _manifest(folder: Path, run: Run) -> pa.Table:
 
 
 def _standing(run: Run) -> list[Standing]:
-    answered: dict[str, set[str]] = {}
+    words: dict[str, list[dict[str, Any]]] = {}
     for word in run.store.answers.words():
-        answered.setdefault(word["batch"], set()).add(word["sample_id"] or word["label"])
+        words.setdefault(word["batch"], []).append(word)
     batches = run.store.batches
     return [
-        Standing(name, STAGES[stage_of(name)], batches.rows(name), len(answered.get(name, ())), batches.is_closed(name))
+        Standing(
+            name=name,
+            asks=STAGES[stage_of(name)],
+            asked=batches.rows(name),
+            answered=len({word["sample_id"] or word["label"] for word in words.get(name, ())}),
+            closed=batches.is_closed(name),
+            worth=_worth(batches.read(name), words.get(name, [])),
+        )
         for name in batches.names()
     ]
+
+
+def _worth(asked: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
+    return worth(asked, words) if "asked_because" in asked.column_names else None
 
 
 def close(run: Run, standing: list[Standing]) -> list[str]:
@@ -121,6 +134,9 @@ def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
     console.print(table(("batch", "about", "asked", "answered", ""), rows))
     if busy:
         console.print(table(("who", "answers", "pace"), [(p.by, f"{p.answers:,}", _pace(p.seconds)) for p in busy]))
+    for batch in standing:
+        for line in _told(batch):
+            say(console, line)
     for two in agreed:
         kappa = "" if two.kappa is None else f", kappa {two.kappa:.2f}"
         say(console, f"{' and '.join(two.people)} agree on {two.alike:,} of {counted(two.images, 'image')}{kappa}")
@@ -133,6 +149,22 @@ def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
 
 def _waits(batch: Standing) -> str:
     return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
+
+
+def _told(batch: Standing) -> Iterator[str]:
+    """What the answers to a batch were worth."""
+    found = batch.worth
+    if found is None or found.answers == 0:
+        return
+    line = f"{batch.name}: {counted(found.corrections, 'correction')} by {counted(found.answers, 'answer')}"
+    if found.random_answers and found.interval is not None and found.clean_share is not None:
+        share = found.random_corrections / found.random_answers
+        low, high = (100 * bound for bound in found.interval)
+        yield f"{line} ({found.corrections / found.answers:.2f} an answer; drawn at random {share:.2f})"
+        right = f"about {100 * share:.0f} % of what is doubted there is right"
+        yield f"{batch.name}: {right} ({low:.0f} to {high:.0f} %, by {found.random_answers:,} drawn at random)"
+    else:
+        yield f"{line} ({found.corrections / found.answers:.2f} an answer)"
 
 
 def _pace(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from command import clean_locally, cleaner
 from conftest import NASTY
+from faults import before
 from label_studio import EMAIL, PASSWORD, TOKEN, Server, running
 
 from cleaner.data.sources import open_source
@@ -220,6 +221,46 @@ def test_a_wrong_address_or_token_is_told_in_one_line(judged, server, monkeypatc
     with pytest.raises(error, match=complaint) as found:
         LabelStudio().check(judged.source.listing())
     assert "\n" not in str(found.value) and "f" * 40 not in str(found.value) and TOKEN not in str(found.value)
+
+
+@pytest.mark.parametrize("faults", [[429], [503, 429], ["cut", 500], ["fine", "cut", "fine", 502]])
+def test_what_passes_is_tried_again(judged, asked, server, tmp_path, monkeypatch, faults):
+    with before(server.url) as faulty:
+        monkeypatch.setenv("LABEL_STUDIO_URL", faulty.url)
+        faulty.faults += faults
+        assert EMAIL in LabelStudio().check(judged.source.listing())
+        project = push(judged, asked, tmp_path)
+        faulty.faults += faults
+        assert pull(judged, asked, tmp_path) == {}
+        assert faulty.faults == []
+    assert len(server.tasks(project)) == len(asked)
+
+
+@pytest.mark.parametrize("fault", ["heard", "cut", 500, 429])
+@pytest.mark.parametrize("request_number", [1, 3, 4])
+def test_a_push_in_the_midst_of_which_the_server_fails_is_completed_by_the_next(
+    judged, asked, server, tmp_path, monkeypatch, fault, request_number
+):
+    monkeypatch.setattr("cleaner.people.reviewers.label_studio._PUSHED_AT_ONCE", 5)
+    before_it = {project.id for project in server.client.projects.list()}
+    with before(server.url) as faulty:
+        monkeypatch.setenv("LABEL_STUDIO_URL", faulty.url)
+        faulty.faults += ["fine"] * request_number + [fault]
+        with pytest.raises(ServerError, match="give the same command again"):
+            push(judged, asked, tmp_path)
+        project = push(judged, asked, tmp_path)
+    assert {found.id for found in server.client.projects.list()} - before_it == {project}
+    assert set(server.tasks(project)) == set(asked.column("sample_id").to_pylist())
+
+
+@pytest.mark.parametrize(("fault", "complaint"), [("page", "not as Label Studio"), (403, "refuses the token")])
+def test_what_does_not_pass_is_told_in_one_line(judged, server, monkeypatch, fault, complaint):
+    with before(server.url) as faulty:
+        monkeypatch.setenv("LABEL_STUDIO_URL", faulty.url)
+        faulty.faults += [fault] * 10
+        with pytest.raises(ConfigError, match=complaint) as found:
+            LabelStudio().check(judged.source.listing())
+    assert "\n" not in str(found.value) and TOKEN not in str(found.value)
 
 
 def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, server, tmp_path):
