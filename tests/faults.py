@@ -17,6 +17,8 @@ class Faulty:
     (passed on, and then no answer), or `fine` (passed on)."""
 
     url: str
+    only: str = ""
+    """The one method whose requests fail."""
     faults: list[int | str] = field(default_factory=list)
 
 
@@ -27,7 +29,8 @@ def before(real: str) -> Iterator[Faulty]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = faulty.faults.pop(0) if faulty.faults else "fine"
+            due = faulty.faults and faulty.only in ("", self.command)
+            fault = faulty.faults.pop(0) if due else "fine"
             if fault == "page":
                 self._send(200, "text/html", PAGE)
             elif isinstance(fault, int):
@@ -62,7 +65,7 @@ def before(real: str) -> Iterator[Faulty]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _answer
+        do_GET = do_POST = _answer  # noqa: N815 - the names that the library calls
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         faulty = Faulty(f"http://127.0.0.1:{server.server_port}")

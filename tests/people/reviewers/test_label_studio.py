@@ -237,7 +237,7 @@ def test_what_passes_is_tried_again(judged, asked, server, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("fault", ["heard", "cut", 500, 429])
-@pytest.mark.parametrize("request_number", [1, 3, 4])
+@pytest.mark.parametrize("request_number", [0, 1, 3])
 def test_a_push_in_the_midst_of_which_the_server_fails_is_completed_by_the_next(
     judged, asked, server, tmp_path, monkeypatch, fault, request_number
 ):
@@ -245,6 +245,7 @@ def test_a_push_in_the_midst_of_which_the_server_fails_is_completed_by_the_next(
     before_it = {project.id for project in server.client.projects.list()}
     with before(server.url) as faulty:
         monkeypatch.setenv("LABEL_STUDIO_URL", faulty.url)
+        faulty.only = "POST"
         faulty.faults += ["fine"] * request_number + [fault]
         with pytest.raises(ServerError, match="give the same command again"):
             push(judged, asked, tmp_path)
