@@ -4,6 +4,7 @@ const items = review.items;
 const byId = (id) => document.getElementById(id);
 const known = new Set(review.classes);
 let answers = {};
+let saved = {};
 let here = 0;
 
 function element(tag, text, name) {
@@ -17,6 +18,7 @@ function restore() {
   try {
     const kept = JSON.parse(localStorage.getItem(review.key) || "{}");
     answers = kept.answers || {};
+    saved = kept.saved || {};
     here = Math.min(kept.here || 0, Math.max(items.length - 1, 0));
     byId("reviewer").value = localStorage.getItem("cleaner reviewer") || "";
   } catch {
@@ -26,7 +28,7 @@ function restore() {
 
 function remember() {
   try {
-    localStorage.setItem(review.key, JSON.stringify({ answers, here }));
+    localStorage.setItem(review.key, JSON.stringify({ answers, saved, here }));
     localStorage.setItem("cleaner reviewer", byId("reviewer").value);
   } catch {
     byId("trouble").textContent = "This browser keeps nothing: save before you close the page.";
@@ -81,6 +83,8 @@ function draw() {
   byId("question").classList.toggle("whole", item.picture === null);
   byId("shown").hidden = item.picture === null;
   if (item.picture !== null) show(byId("picture"), item.picture);
+  byId("whole").hidden = !item.file;
+  if (item.file) byId("whole").href = item.file;
   byId("title").textContent = item.title;
   byId("note").textContent = `${here + 1} of ${items.length} · ${item.note}`;
   drawChoices(item);
@@ -88,8 +92,17 @@ function draw() {
   drawProgress();
 }
 
+function unsaved() {
+  const numbers = new Set([...Object.keys(answers), ...Object.keys(saved)]);
+  return [...numbers].filter((n) => JSON.stringify(answers[n]) !== JSON.stringify(saved[n])).length;
+}
+
 function drawProgress() {
   const done = Object.keys(answers).length;
+  const open = unsaved();
+  byId("state").textContent = open ? `${open} not saved` : done ? "all saved" : "";
+  byId("state").classList.toggle("open", open > 0);
+  byId("next").hidden = done < items.length || !items.length;
   byId("progress").value = done;
   byId("count").textContent = `${done} of ${items.length} answered`;
   Array.from(byId("all").children).forEach((dot, number) => {
@@ -134,6 +147,10 @@ function save() {
   link.download = review.name + ".csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  saved = { ...answers };
+  byId("said").textContent = `${Object.keys(saved).length} answers saved at ${new Date().toLocaleTimeString()}.`;
+  remember();
+  drawProgress();
 }
 
 function takeTyped() {
@@ -151,6 +168,7 @@ const keys = {
   ArrowRight: () => go(here + 1),
   n: nextOpen,
   a: () => byId("typed").focus(),
+  f: () => { if (items[here].file) byId("whole").click(); },
   Backspace: () => { delete answers[here]; go(here); },
 };
 

@@ -23,12 +23,12 @@ from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, chec
 GUESSES = 3
 REFERENCES = 3
 
-NEAR = "near the boundary"
-RANDOM = "random negative"
-DOUBTFUL = "doubtful positive"
+NEAR = "doubted, but not by much"
+RANDOM = "doubted, drawn at random"
+DOUBTFUL = "kept, but the least sure"
 
 
-@makes("review batch", version=2)
+@makes("review batch", version=3)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,

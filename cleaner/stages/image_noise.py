@@ -24,6 +24,15 @@ from cleaner.tables import VERDICTS, Action, array, check
 
 STAGE = "image_noise"
 SEEDS = f"{PERSON}seeds"
+UNLIKE_ALL = "unlike all other images"
+_RARE = {
+    "1": "black and white, as few images here are",
+    "L": "grey, as few images here are",
+    "LA": "grey and transparent, as few images here are",
+    "P": "of few colours, as few images here are",
+    "RGBA": "transparent, as few images here are",
+    "CMYK": "in printers' colours, as few images here are",
+}
 _MINORITY = 0.2
 _UNMARKED = 20_000
 _BLOCK = 8_192
@@ -53,7 +62,7 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
 
 
-@makes("junk candidates", version=1)
+@makes("junk candidates", version=2)
 def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -> pa.Table:
     """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
 
@@ -76,7 +85,8 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
     rare = set(names[counts < _MINORITY * len(usable)]) - {"RGB"}
     odd = order[np.isin(modes[order].astype(str), list(rare))][: -(-limit // 2)]
     outliers = order[~np.isin(order, odd)][: max(0, min(limit - len(odd), len(order) // 20))]
-    because = [f"candidate: mode {modes[row]}" for row in odd] + ["candidate: far from all others"] * len(outliers)
+    because = [_RARE.get(modes[row], f"rare among these images: mode {modes[row]}") for row in odd]
+    because += [UNLIKE_ALL] * len(outliers)
     rows = np.concatenate([odd, outliers]).astype(np.int32)
     return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
 

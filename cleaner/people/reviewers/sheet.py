@@ -1,5 +1,6 @@
 """A CSV file and a page with the pictures, for people without any server."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -39,7 +40,7 @@ class Sheet:
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
         samples = batch.to_pylist()
-        items = [_sample_item(number, sample) for number, sample in enumerate(samples, 1)]
+        items = [_sample_item(number, sample, source) for number, sample in enumerate(samples, 1)]
         sides = dict.fromkeys(_references(samples), self.reference) | {s["row"]: self.picture for s in samples}
         self._write(name, folder, SAMPLE_COLUMNS, items, sides, source, manifest, classes)
 
@@ -66,6 +67,7 @@ class Sheet:
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
         review["asked"] = "given label" if columns == SAMPLE_COLUMNS else "class"
         review["key"] = f"cleaner {name} {digest([item['cells'] for item in items])}"
+        review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
         review["pictures"] = pictures(source, manifest, sides)
         write_text(_page(name, folder), render("sheet", review=review))
 
@@ -143,7 +145,7 @@ def _references(samples: list[dict[str, Any]]) -> Iterable[int]:
     return chain.from_iterable(sample["given_references"] + sample["guess_references"] for sample in samples)
 
 
-def _sample_item(number: int, sample: dict[str, Any]) -> dict[str, Any]:
+def _sample_item(number: int, sample: dict[str, Any], source: Source) -> dict[str, Any]:
     """One question of the page: its cells of the CSV, its pictures, and what may be answered by which key."""
     guesses = list(zip(sample["guesses"], sample["guess_probs"], strict=True))
     cells = {"number": str(number), "sample_id": sample["sample_id"], "path": sample["path"], "label": sample["label"]}
@@ -151,6 +153,7 @@ def _sample_item(number: int, sample: dict[str, Any]) -> dict[str, Any]:
     groups = [{"title": sample["label"], "note": "given", "rows": sample["given_references"]}]
     if guesses:
         groups.append({"title": guesses[0][0], "note": "first guess", "rows": sample["guess_references"]})
+    file = source.file(sample["path"])
     choices = [_choice("1", Answer.RIGHT, f"right: {sample['label']}", _percent(sample["given_prob"]))]
     choices += [
         _choice(str(key), Answer.ANOTHER, guess, _percent(prob), guess) for key, (guess, prob) in enumerate(guesses, 2)
@@ -161,6 +164,7 @@ def _sample_item(number: int, sample: dict[str, Any]) -> dict[str, Any]:
         "title": sample["label"],
         "note": f"{sample['asked_because']} · {sample['path']}",
         "picture": sample["row"],
+        "file": None if file is None else file.resolve().as_uri(),
         "groups": groups,
         "choices": choices,
     }
@@ -173,6 +177,7 @@ def _class_item(entry: dict[str, Any]) -> dict[str, Any]:
         "title": entry["label"],
         "note": counts,
         "picture": None,
+        "file": None,
         "groups": [{"title": entry["label"], "note": "the surest of its images", "rows": entry["examples"]}],
         "choices": [
             _choice("1", ClassAnswer.KEEP, "keep the class"),

@@ -36,8 +36,14 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
     for key in "12ju":
         page.keyboard.press(key)
     page.reload()
+    assert page.text_content("#state") == "4 not saved"
+    assert page.get_attribute("#whole", "href").startswith("file://") and page.is_hidden("#next")
     with page.expect_download() as download:
         page.click("#save")
+    assert page.text_content("#state") == "all saved" and "4 answers saved at" in page.text_content("#said")
+    for _ in range(len(asked)):
+        page.keyboard.press("u")
+    assert page.is_visible("#next") and "fine-1.csv" in page.text_content("#next")
     assert download.value.suggested_filename == "fine-1.csv"
     download.value.save_as(tmp_path / "fine-1.csv")
     found = sheet.pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
