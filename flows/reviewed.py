@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from cleaner.errors import RunError
-from cleaner.loop.asking import collect
+from cleaner.loop.asking import Ask, hear
 from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import agreements, disputed, people
 from cleaner.people.worth import Worth, worth
@@ -51,17 +51,17 @@ def fetch(folder: Path, heard: Callable[[str], None]) -> tuple[Run, list[Standin
     run = reopen(folder)
     names = run.store.batches.names()
     if names and run.reviewer is not None:
-        manifest = _manifest(folder, run)
+        manifest = _manifest(folder)
         for name in names:
-            collect(run, name, manifest, heard)
+            hear(run, Ask(name, manifest, waits=not run.store.batches.is_closed(name)), heard)
     return run, _standing(run)
 
 
-def _manifest(folder: Path, run: Run) -> pa.Table:
+def _manifest(folder: Path) -> str:
     state = read_state(folder)
     if state is None or not state.manifest:
         raise RunError(f"{folder}: its images are not read yet; give the same `cleaner clean` command again to go on")
-    return run.store.read(state.manifest)
+    return state.manifest
 
 
 def _standing(run: Run) -> list[Standing]:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.errors import WaitsForPeople
+from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.loop.runs import Run
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Classes
@@ -46,27 +46,50 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     if not batches.has(ask.name):
         assert ask.output is not None, "a batch of before is there"
         batches.add(ask.name, run.store.read(ask.output), reviewer=run.origin.reviewer)
-    manifest, where = run.store.read(ask.manifest), (ask.name, batches.folder)
-    asked = batches.read(ask.name)
+    hear(run, ask, say, push=ask.waits)
+    if (missing := unanswered(run, ask)) and ask.waits:
+        stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
+        of = batches.rows(ask.name)
+        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}")
+
+
+def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False) -> None:
+    """Store what people have answered so far to a batch that was put before them; `push` completes that before.
+
+    What is answered or closed does not wait for a server that is down, or a project that somebody tidied away.
+
+    Raises:
+        AnswerError: an answer can't be understood.
+        ServerError: the server of a batch that is waited for is down, or fails.
+    """
+    spared: tuple[type[CleanerError], ...] = ()
+    if not ask.waits:
+        spared = (AnswerError, ConfigError, ServerError)
+    elif unanswered(run, ask) == 0:
+        spared = (ConfigError, ServerError)
+    try:
+        if push:
+            _push(run, ask)
+        _store(run, ask, say)
+    except spared as error:
+        say(f"{ask.name}: its answers can't be looked at again, those of before hold: {error}")
+
+
+def _push(run: Run, ask: Ask) -> None:
+    assert run.reviewer is not None, "who asks can push"
+    asked, manifest = run.store.batches.read(ask.name), run.store.read(ask.manifest)
+    where = (ask.name, run.store.batches.folder)
     if _of_samples(asked):
         names = Classes.of(manifest).names
         run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names)
     else:
         run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest)
-    collect(run, ask.name, manifest, say)
-    if (missing := unanswered(run, ask)) and ask.waits:
-        stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(*where)
-        raise WaitsForPeople(f"{stage}: {missing:,} of {len(asked):,} answers are missing; {todo}")
 
 
-def collect(run: Run, name: str, manifest: pa.Table, say: Callable[[str], None]) -> None:
-    """Store what people have answered so far to a batch that was put before them.
-
-    Raises:
-        AnswerError: an answer can't be understood.
-    """
+def _store(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     assert run.reviewer is not None, "who asks can hear"
-    asked, folder = run.store.batches.read(name), run.store.batches.folder
+    name, folder, manifest = ask.name, run.store.batches.folder, run.store.read(ask.manifest)
+    asked = run.store.batches.read(name)
     if _of_samples(asked):
         answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say)
         words = _words(name, answers, manifest)

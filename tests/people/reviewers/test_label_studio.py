@@ -288,6 +288,10 @@ def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(
     assert done.returncode == 0
     said = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
     assert {word["by"] for word in said} == {EMAIL} and len(said) > 10
+    server.client.projects.delete(id=project)
+    again = clean_locally(demo / "images", run, *words)
+    assert "those of before hold" in again.stderr and "no such project any more" in again.stderr
+    assert "those of before hold" in cleaner("review", run).stderr
     for file in run.rglob("*"):
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
 
