@@ -46,13 +46,13 @@ class Server:
         assert len(found) == len(tasks), "a task was doubled"
         return found
 
-    def annotate(self, task: int, answer: str | None, chosen: int | None = None, **more: Any) -> None:
-        """Answer as the page would: a choice, and where another class was chosen its number."""
+    def annotate(self, task: int, answer: str | None, chosen: str | None = None, **more: Any) -> None:
+        """Answer as the page would: a choice, and where another class was chosen its key."""
         result = []
         if answer is not None:
             result.append(_part("answer", "choices", [answer]))
         if chosen is not None:
-            result.append(_part("class", "taxonomy", [[str(chosen)]]))
+            result.append(_part("class", "taxonomy", [[chosen]]))
         self.client.annotations.create(id=task, result=result, lead_time=2.5, **more)
 
 

@@ -1,12 +1,14 @@
 """The page on which people answer in Label Studio, as its labeling configuration, and what a task of it holds.
 
-Names of classes are shown as text and travel as numbers, so that they come back as they went whatever is in them.
+Names of classes are shown as text and travel as keys, hashes of them, so that they come back as they went whatever is
+in them, and mean the same when there are other classes by then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from cleaner.run.files import digest
 from cleaner.tables import Answer, ClassAnswer
 
 ANSWER, CLASS, IMAGE = "answer", "class", "image"
@@ -26,7 +28,7 @@ def samples_page(classes: Sequence[str]) -> str:
     """The configuration for a BATCH: the photo, the answers by key, a search among `classes`, references."""
     search = _tag(
         "Taxonomy",
-        *(_tag("Choice", value=name, alias=str(number)) for number, name in enumerate(classes)),
+        *(_tag("Choice", value=name, alias=class_key(name)) for name in classes),
         name=CLASS,
         toName=IMAGE,
         visibleWhen="choice-selected",
@@ -51,18 +53,22 @@ def classes_page() -> str:
     )
 
 
-def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, numbers: dict[str, int], blind: bool) -> Any:
+def class_key(name: str) -> str:
+    """What stands for a class in what travels: 12 hex digits."""
+    return digest(name)
+
+
+def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, blind: bool) -> Any:
     """The data of one task: a row of a BATCH.
 
     Args:
         pictures: data URIs or addresses: `image`, and strips of references, `given` and `guess`.
-        numbers: of the classes.
         blind: show no guess.
     """
     guesses = [] if blind else list(zip(sample["guesses"], sample["guess_probs"], strict=True))
     prob = None if blind else sample["given_prob"]
     choices = [_choice(Answer.RIGHT.value, f"right: {sample['label']}", "1", prob)]
-    choices += [_choice(f"{_GUESS}{numbers[name]}", name, str(key), p) for key, (name, p) in enumerate(guesses, 2)]
+    choices += [_choice(_GUESS + class_key(name), name, str(key), p) for key, (name, p) in enumerate(guesses, 2)]
     choices.append(_choice(Answer.ANOTHER.value, "another class", "a"))
     choices.append(_choice(Answer.JUNK.value, "junk: shows no class", "j"))
     choices.append(_choice(Answer.UNSURE.value, "can't tell", "u"))
@@ -93,8 +99,9 @@ def class_task(entry: dict[str, Any], picture: str | None) -> Any:
     }
 
 
-def read_result(result: list[dict[str, Any]], label: str, classes: Sequence[str]) -> tuple[str, str | None]:
-    """The answer and the new label that one annotation gives to a sample labelled `label`.
+def read_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, str]) -> tuple[str, str | None]:
+    """The answer and the new label that one annotation gives to a sample labelled `label`; `classes` has the names of
+    the classes by their keys.
 
     Raises:
         ValueError: it is none; the message says why, for people.
@@ -130,10 +137,10 @@ def _as_answer(shown: str, label: str) -> tuple[str, str | None]:
     return (Answer.RIGHT.value, None) if shown == label else (Answer.ANOTHER.value, shown)
 
 
-def _class(number: str, classes: Sequence[str]) -> str:
-    if not number.isdecimal() or int(number) >= len(classes):
-        raise ValueError(f"{number!r} is no class of the data set")
-    return classes[int(number)]
+def _class(key: str, classes: Mapping[str, str]) -> str:
+    if key not in classes:
+        raise ValueError(f"{key!r} is no class of the data set")
+    return classes[key]
 
 
 def _chosen(result: list[dict[str, Any]], name: str, kind: str) -> str | None:

@@ -21,6 +21,7 @@ from cleaner.data.sources import Source
 from cleaner.errors import AnswerError, ConfigError, ServerError
 from cleaner.pages import contact_sheets, pictures
 from cleaner.people.labeling_page import (
+    class_key,
     class_task,
     classes_page,
     read_class_result,
@@ -81,8 +82,6 @@ class LabelStudio:
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
-        numbers = {label: number for number, label in enumerate(classes)}
-
         def tasks(samples: list[dict[str, Any]]) -> list[Any]:
             shown = self._shown(samples, source, manifest)
             wanted = {(s["sample_id"], of): s[f"{of}_references"] for s in samples for of in ("given", "guess")}
@@ -92,13 +91,13 @@ class LabelStudio:
                     sample,
                     {"image": shown[sample["sample_id"]]}
                     | {of: strips[key] for of in ("given", "guess") if (key := (sample["sample_id"], of)) in strips},
-                    numbers=numbers,
                     blind=_share_of(sample["sample_id"]) < self.blind_share,
                 )
                 for sample in samples
             ]
 
-        self._push(name, folder, samples_page(classes), batch.to_pylist(), "sample_id", tasks, source)
+        served = self._served(batch, source) if self.images == "local_files" else None
+        self._push(name, folder, samples_page(classes), batch.to_pylist(), "sample_id", tasks, served)
 
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
         def tasks(entries: list[dict[str, Any]]) -> list[Any]:
@@ -106,17 +105,18 @@ class LabelStudio:
             sheets = contact_sheets(source, manifest, wanted, side=_EXAMPLE, across=4)
             return [class_task(entry, sheets.get(entry["label"])) for entry in entries]
 
-        self._push(name, folder, classes_page(), asked.to_pylist(), "label", tasks, source)
+        self._push(name, folder, classes_page(), asked.to_pylist(), "label", tasks, None)
 
     def pull(
         self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
     ) -> pa.Table:
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
+        names = {class_key(label): label for label in classes}
         found = []
         for item, who, annotation in self._annotations(name, folder, say):
             sample = samples[item]
             try:
-                answer, new_label = _said(annotation) or read_result(annotation["result"], sample["label"], classes)
+                answer, new_label = _said(annotation) or read_result(annotation["result"], sample["label"], names)
             except ValueError as problem:
                 say(f"{name}: {sample['path']}: {problem}, by {who}; it counts as not answered")
                 continue
@@ -154,10 +154,23 @@ class LabelStudio:
 
     def _local(self, source: Source, path: str) -> str:
         file, root = source.file(path), self.document_root
-        if file is None or root is None or not file.resolve().is_relative_to(root.resolve()):
-            what = f"{path} is no file under reviewers.label_studio.document_root = {root}"
-            raise ConfigError(f"{what}; give --set reviewers.label_studio.images=embedded")
+        assert file is not None and root is not None, "_served has looked"
         return f"/data/local-files/?d={quote(file.resolve().relative_to(root.resolve()).as_posix())}"
+
+    def _served(self, batch: pa.Table, source: Source) -> Path:
+        """The folder that holds all images of the batch.
+
+        Raises:
+            ConfigError: it is not under the server's document root.
+        """
+        root = (self.document_root or Path()).resolve()
+        files = [source.file(path) for path in batch.column("path").to_pylist()]
+        folders = [file.resolve().parent for file in files if file is not None]
+        common = Path(os.path.commonpath(folders)) if folders else root
+        if len(folders) < len(files) or common == root or not common.is_relative_to(root):
+            what = f"reviewers.label_studio.document_root = {root}: the images must be files in a folder under it"
+            raise ConfigError(f"{what}, for so Label Studio wants it; move them, or leave images = embedded")
+        return common
 
     def _push(
         self,
@@ -167,9 +180,9 @@ class LabelStudio:
         asked: list[dict[str, Any]],
         key: str,
         tasks: Callable[[list[dict[str, Any]]], list[Any]],
-        source: Source,
+        served: Path | None,
     ) -> None:
-        """Complete the project: find or make it, then add the tasks that it lacks."""
+        """Complete the project: find or make it, then add the tasks that it lacks; the server may serve `served`."""
         file = _file(name, folder)
         record = _Record.read(file)
         if record.project and len(record.tasks) == len(asked):
@@ -179,8 +192,8 @@ class LabelStudio:
                 mark = f"cleaner {digest(str(folder.resolve()), name, [entry[key] for entry in asked])}"
                 record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page), {})
                 record.write(file)
-            if self.images == "local_files":
-                self._connect(client, record.project, source)
+            if served is not None:
+                _connect(client, record.project, served)
             record.learn(client)
             known = set(record.tasks.values())
             left = [entry for entry in asked if entry[key] not in known]
@@ -189,20 +202,6 @@ class LabelStudio:
                 part = left[start : start + _PUSHED_AT_ONCE]
                 record.add(client, tasks(part))
                 record.write(file)
-
-    def _connect(self, client: "Client", project: int, source: Source) -> None:
-        """Let the server serve the data set's files; without such a storage it serves none."""
-        if not list(client.import_storage.local.list(project=project, request_options=_options())):
-            first = source.file(source.listing().column("path")[0].as_py())
-            assert first is not None, "_local has looked"
-            folder = next(parent for parent in (first.resolve().parents) if parent.parent == self._root())
-            client.import_storage.local.create(
-                project=project, path=str(folder), use_blob_urls=True, title="images", request_options=_options()
-            )
-
-    def _root(self) -> Path:
-        assert self.document_root is not None, "check has looked"
-        return self.document_root.resolve()
 
     def _annotations(
         self, name: str, folder: Path, say: Callable[[str], None]
@@ -228,7 +227,10 @@ class LabelStudio:
                 if item is None:
                     unknown += 1
                     continue
-                for annotation in task.dict().get("annotations") or []:
+                annotations = task.dict().get("annotations") or []
+                # Who skips what another answered has not spoken against it.
+                answered = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
+                for annotation in answered or annotations:
                     who = people.get(annotation.get("completed_by"), f"user {annotation.get('completed_by')}")
                     yield item, who, annotation
         if unknown:
@@ -301,6 +303,14 @@ def _project(client: "Client", title: str, mark: str, page: str) -> int:
         request_options={"max_retries": 0},
     )
     return int(made.id or 0)
+
+
+def _connect(client: "Client", project: int, folder: Path) -> None:
+    """Let the server serve the files in `folder`; without such a storage it serves none."""
+    if not list(client.import_storage.local.list(project=project, request_options=_options())):
+        client.import_storage.local.create(
+            project=project, path=str(folder), use_blob_urls=True, title="images", request_options=_options()
+        )
 
 
 def _file(name: str, folder: Path) -> Path:

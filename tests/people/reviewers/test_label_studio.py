@@ -15,7 +15,7 @@ from label_studio import EMAIL, PASSWORD, TOKEN, Server, running
 
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
-from cleaner.people.labeling_page import samples_page
+from cleaner.people.labeling_page import class_key, samples_page
 from cleaner.people.reviewers.label_studio import LabelStudio
 from cleaner.stages.small_classes import small_classes
 
@@ -58,14 +58,13 @@ def test_every_answer_of_the_page_comes_back_as_what_it_means(judged, asked, ser
     samples = asked.to_pylist()
     assert set(tasks) == {sample["sample_id"] for sample in samples}
     assert pull(judged, asked, tmp_path) == {}
-    numbers = {name: number for number, name in enumerate(judged.classes)}
     guess = samples[1]["guesses"][0]
     other = next(name for name in (NASTY, "=cmd()") if name != samples[2]["label"])
     says = [
         (("right",), ("right", None)),
-        ((f"guess_{numbers[guess]}",), ("another", guess)),
-        (("another", numbers[other]), ("another", other)),
-        (("another", numbers[samples[3]["label"]]), ("right", None)),
+        ((f"guess_{class_key(guess)}",), ("another", guess)),
+        (("another", class_key(other)), ("another", other)),
+        (("another", class_key(samples[3]["label"])), ("right", None)),
         (("junk",), ("junk", None)),
         (("unsure",), ("unsure", None)),
     ]
@@ -87,7 +86,7 @@ def test_every_answer_of_the_page_comes_back_as_what_it_means(judged, asked, ser
         (None, None, "no answer was chosen"),
         ("maybe", None, "'maybe' is no answer"),
         ("another", None, "but not which"),
-        ("another", 400, "'400' is no class"),
+        ("another", "400", "'400' is no class"),
         ("guess_x", None, "'x' is no class"),
     ],
 )
@@ -102,6 +101,14 @@ def test_what_is_no_answer_is_told_by_its_sample_and_loses_nothing(
     assert list(pull(judged, asked, tmp_path, lines.append)) == [second]
     (line,) = lines
     assert complaint in line and asked.column("path")[0].as_py() in line
+
+
+def test_who_skips_what_another_answered_has_not_spoken_against_it(judged, asked, server, tmp_path):
+    tasks = server.tasks(push(judged, asked, tmp_path))
+    first = asked.column("sample_id")[0].as_py()
+    server.annotate(tasks[first], "junk")
+    server.annotate(tasks[first], None, was_cancelled=True)
+    assert pull(judged, asked, tmp_path)[first]["answer"] == "junk"
 
 
 class Killed(BaseException):
@@ -178,6 +185,11 @@ def test_the_server_serves_the_files_or_browsers_fetch_them_from_a_prefix(demo, 
         shown = client.get(task.data["image"])
     assert shown.status_code == 200
     assert shown.content == (server.root / "photos" / listing.column("path")[0].as_py()).read_bytes()
+    outside = LabelStudio(images="local_files", document_root=server.root / "photos")
+    with pytest.raises(ConfigError, match="must be files in a folder under it"):
+        outside.push(
+            asked.slice(0, 2).set_column(2, "path", pa.array(["one/x", "zero/y"])), "fine-3", tmp_path, **where
+        )
     far = LabelStudio(images="url", url_prefix="https://example.com/photos/")
     far.push(
         batch,
@@ -297,7 +309,6 @@ def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(
 
 
 def answer_truly(server: Server, project: int, truth: dict[str, str]) -> None:
-    classes = sorted({label for label in truth.values() if label})
     for task in server.client.tasks.list(project=project, page_size=500, fields="all"):
         if task.annotations:
             continue
@@ -305,7 +316,7 @@ def answer_truly(server: Server, project: int, truth: dict[str, str]) -> None:
         if path is None:
             server.annotate(task.id, "keep")
         elif truth[path]:
-            server.annotate(task.id, "another", classes.index(truth[path]))
+            server.annotate(task.id, "another", class_key(truth[path]))
         else:
             server.annotate(task.id, "junk")
 
