@@ -119,7 +119,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--runner", "ray"], "'prefect', 'local'"),
         (["clean", "photos", "--run", "r", "--runner", "ray"], "'--runner': 'ray' is not one of"),
         (["clean", "photos", "--run", "r", "--reviewer", "shet"], "did you mean sheet?"),
-        (["clean", "photos", "--run", "r", "--reviewer", "zzz"], "(known: none, label_studio, oracle, sheet)"),
+        (["clean", "photos", "--run", "r", "--reviewer", "zzz"], "(known: label_studio, none, oracle, sheet)"),
         (["clean", "photos", "--run", "r", "--reviewer", "oracle", "--truth", "photos"], "photos: is a folder"),
         (["clean", "photos", "--run", "r", "--set", "predictors.probe.powers=[]"], "at least 1 item"),
         (["clean", "photos", "--run", "r", "--set", "reviewers.sheet.picture=-1"], "greater than or equal to 16"),
