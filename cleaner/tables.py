@@ -36,6 +36,7 @@ class ClassAnswer(StrEnum):
 
     KEEP = "keep"
     REMOVE = "remove"
+    MERGE = "merge"
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -155,8 +156,9 @@ SMALL_CLASSES = _schema(
 another class, or `dropped`; `gained` came from other classes; `images` = `kept` + `gained`; `examples` are rows of kept
 samples."""
 
-CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), by=pa.string())
-"""People's answers to small classes; `at` and `seconds` may follow."""
+CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
+"""People's answers to small classes; `new_label` is set for `merge` only: the class that takes the images. `at` and
+`seconds` may follow."""
 
 
 def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:

@@ -439,7 +439,7 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
         if (yield from _put_before_people(run, line, batch, "small_classes")):
             said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, on_classes)
     inputs = (line.manifest, standing, said)
-    yield from _judge(line, Judged("small_classes", 1, before=standing), small_classes.removals, inputs, {})
+    yield from _judge(line, Judged("small_classes", 1, before=standing), small_classes.verdicts, inputs, {})
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:

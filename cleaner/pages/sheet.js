@@ -159,8 +159,8 @@ function takeTyped() {
   if (found === undefined) {
     byId("typed").setCustomValidity(`There is no class ${name}.`);
     byId("typed").reportValidity();
-  } else if (found === items[here].title) give("right", "");
-  else give("another", found);
+  } else if (found === items[here].title) give(review.typed.same, "");
+  else give(review.typed.answer, found);
 }
 
 const keys = {

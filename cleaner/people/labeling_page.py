@@ -26,31 +26,19 @@ _STYLE = """
 
 def samples_page(classes: Sequence[str]) -> str:
     """The configuration for a BATCH: the photo, the answers by key, a search among `classes`, references."""
-    search = _tag(
-        "Taxonomy",
-        *(_tag("Choice", value=name, alias=class_key(name)) for name in classes),
-        name=CLASS,
-        toName=IMAGE,
-        visibleWhen="choice-selected",
-        whenTagName=ANSWER,
-        whenChoiceValue=Answer.ANOTHER.value,
-        maxUsages="1",
-        required="true",
-        requiredMessage="Which class does it show?",
-        placeholder="search a class",
-    )
+    search = _search(classes, Answer.ANOTHER, "Which class does it show?")
     return _page(
         _tag("View", _image(IMAGE, zoomControl="true")),
         _tag("View", _answers(), search, _references("given"), _references("guess")),
     )
 
 
-def classes_page() -> str:
-    """The configuration for SMALL_CLASSES: the surest images of a class, and whether to keep it."""
-    return _page(
-        _tag("View", _image(IMAGE, zoomControl="true")),
-        _tag("View", _tag("Header", value="$given", size="4"), _tag("Header", value="$counts", size="5"), _answers()),
-    )
+def classes_page(classes: Sequence[str]) -> str:
+    """The configuration for SMALL_CLASSES: the surest images of a class, and whether to keep it, remove it or merge it
+    into another of `classes`."""
+    search = _search(classes, ClassAnswer.MERGE, "Which class takes its images?")
+    headers = (_tag("Header", value="$given", size="4"), _tag("Header", value="$counts", size="5"))
+    return _page(_tag("View", _image(IMAGE, zoomControl="true")), _tag("View", *headers, _answers(), search))
 
 
 def class_key(name: str) -> str:
@@ -93,6 +81,7 @@ def class_task(entry: dict[str, Any], picture: str | None) -> Any:
         "choices": [
             _choice(ClassAnswer.KEEP.value, "keep the class", "1"),
             _choice(ClassAnswer.REMOVE.value, "remove the class and its images", "2"),
+            _choice(ClassAnswer.MERGE.value, "merge it into another class", "a"),
         ],
         "given": entry["label"],
         "counts": f"{entry['images']} images are left of {entry['given']} given",
@@ -121,16 +110,23 @@ def read_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, 
     return _as_answer(_class(chosen, classes), label)
 
 
-def read_class_result(result: list[dict[str, Any]]) -> str:
-    """Keep or remove, as one annotation says.
+def read_class_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, str]) -> tuple[str, str | None]:
+    """What is to become of the class `label`, as one annotation says, and the class that takes its images; `classes`
+    as for `read_result`.
 
     Raises:
-        ValueError: it says neither.
+        ValueError: it says nothing of that.
     """
     said = _chosen(result, ANSWER, "choices")
     if said not in list(ClassAnswer):
         raise ValueError("no answer was chosen" if said is None else f"{said!r} is no answer")
-    return said
+    if said != ClassAnswer.MERGE:
+        return said, None
+    chosen = _chosen(result, CLASS, "taxonomy")
+    if chosen is None:
+        raise ValueError("it is to be merged into another class, but not which")
+    into = _class(chosen, classes)
+    return (ClassAnswer.KEEP.value, None) if into == label else (said, into)
 
 
 def _as_answer(shown: str, label: str) -> tuple[str, str | None]:
@@ -161,6 +157,23 @@ def _page(*columns: ElementTree.Element) -> str:
     style.text = _STYLE
     page = _tag("View", style, _tag("View", *columns, className="cleaner"))
     return ElementTree.tostring(page, encoding="unicode")
+
+
+def _search(classes: Sequence[str], answer: str, question: str) -> ElementTree.Element:
+    """A search among `classes`, shown with one `answer`."""
+    return _tag(
+        "Taxonomy",
+        *(_tag("Choice", value=name, alias=class_key(name)) for name in classes),
+        name=CLASS,
+        toName=IMAGE,
+        visibleWhen="choice-selected",
+        whenTagName=ANSWER,
+        whenChoiceValue=str(answer),
+        maxUsages="1",
+        required="true",
+        requiredMessage=question,
+        placeholder="search a class",
+    )
 
 
 def _answers() -> ElementTree.Element:

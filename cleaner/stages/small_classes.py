@@ -1,7 +1,10 @@
 """Classes that keep too few images are looked at as a class.
 
-No model decides here: people keep or remove a class; without people every class stays, and the report lists the small.
+No model decides here: people keep a class, remove it or merge it into another; without people every class stays, and
+the report lists the small.
 """
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,30 +65,62 @@ def said_of_classes(*, answers: Answers, first: int) -> pa.Table:
     return newest(on_classes(answers.read(first)))
 
 
-@makes("removals of classes", version=1)
-def removals(manifest: pa.Table, standing: pa.Table, said: pa.Table) -> pa.Table:
-    """VERDICTS that drop every sample that stands for a class which people remove.
+@makes("verdicts on small classes", version=1)
+def verdicts(manifest: pa.Table, standing: pa.Table, said: pa.Table) -> pa.Table:
+    """VERDICTS on every sample that stands for a class which people remove or merge into another.
+
+    A class that takes another's images and is itself merged hands them on; one that is removed takes them with it. Of
+    classes that are merged into each other all stay.
 
     Args:
         said: as `said_of_classes` gives it.
     """
-    removed = said.filter(pc.equal(said.column("answer"), ClassAnswer.REMOVE.value))
-    names = Classes(tuple(removed.column("label").to_pylist()))
+    gone = {word["label"]: word for word in said.to_pylist() if word["answer"] != ClassAnswer.KEEP}
+    becomes = {name: _becomes(name, gone, set(Classes.of(manifest).names)) for name in gone}
+    names = Classes(tuple(name for name in gone if becomes[name] != name))
     number = names.encode(pc.coalesce(standing.column("new_label"), standing.column("label")))
     rows = np.flatnonzero((number >= 0) & (array(standing, "action") != Action.DROP))
-    by = [PERSON + removed.column("by")[int(number[row])].as_py() for row in rows]
-    columns = {
-        "row": rows,
-        "sample_id": manifest.column("sample_id").take(rows),
-        "stage": pa.repeat(STAGE, len(rows)),
-        "round": pa.repeat(1, len(rows)),
-        "action": pa.repeat(Action.DROP.value, len(rows)),
-        "new_label": pa.nulls(len(rows), pa.string()),
-        "score": pa.nulls(len(rows), pa.float32()),
-        "by": pa.array(by, pa.string()),
-        "reason": pa.array([f"class {names.names[number[row]]} was removed" for row in rows], pa.string()),
-    }
-    return check(pa.table(columns), VERDICTS, "removals")
+    samples = zip(
+        rows.tolist(),
+        manifest.column("sample_id").take(pa.array(rows)).to_pylist(),
+        manifest.column("label").take(pa.array(rows)).to_pylist(),
+        (names.names[n] for n in number[rows]),
+        strict=True,
+    )
+    judged = {"stage": STAGE, "round": 1}
+    judgements = [
+        {
+            "row": row,
+            "sample_id": sample,
+            **judged,
+            **_fate(given, name, becomes[name]),
+            "by": PERSON + gone[name]["by"],
+        }
+        for row, sample, given, name in samples
+    ]
+    return pa.Table.from_pylist(judgements, VERDICTS)
+
+
+def _becomes(name: str, gone: dict[str, dict[str, Any]], classes: set[str]) -> str | None:
+    """The class that in the end takes the images of the class `name`; None where they are dropped."""
+    seen, now = {name}, name
+    while now in gone:
+        if gone[now]["answer"] == ClassAnswer.REMOVE:
+            return None
+        now = gone[now]["new_label"]
+        if now in seen or now not in classes:
+            return name
+        seen.add(now)
+    return now
+
+
+def _fate(given: str, name: str, becomes: str | None) -> dict[str, Any]:
+    if becomes is None:
+        return {"action": Action.DROP.value, "reason": f"class {name} was removed"}
+    reason = f"class {name} was merged into {becomes}"
+    if becomes == given:
+        return {"action": Action.KEEP.value, "reason": reason}
+    return {"action": Action.RELABEL.value, "new_label": becomes, "reason": reason}
 
 
 def _count(numbers: np.ndarray, where: np.ndarray, classes: Classes) -> np.ndarray:

@@ -46,7 +46,7 @@ class Reviewer(Protocol):
         ...
 
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
-        """Put SMALL_CLASSES before people, each as a class: keep or remove. As idempotent as `push`."""
+        """Put SMALL_CLASSES before people, each as a class: keep, remove or merge it. As idempotent as `push`."""
         ...
 
     def pull_classes(

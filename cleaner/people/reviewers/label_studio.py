@@ -31,7 +31,7 @@ from cleaner.people.labeling_page import (
 )
 from cleaner.progress import track
 from cleaner.run.files import digest, write_json
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio as Client
@@ -105,7 +105,7 @@ class LabelStudio:
             sheets = contact_sheets(source, manifest, wanted, side=_EXAMPLE, across=4)
             return [class_task(entry, sheets.get(entry["label"])) for entry in entries]
 
-        self._push(name, folder, classes_page(), asked.to_pylist(), "label", tasks, None)
+        self._push(name, folder, classes_page(Classes.of(manifest).names), asked.to_pylist(), "label", tasks, None)
 
     def pull(
         self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
@@ -126,16 +126,17 @@ class LabelStudio:
     def pull_classes(
         self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
     ) -> pa.Table:
+        names = {class_key(label): label for label in Classes.of(manifest).names}
         found = []
         for item, who, annotation in self._annotations(name, folder, say):
             if annotation.get("was_cancelled"):
                 continue
             try:
-                answer = read_class_result(annotation["result"])
+                answer, new_label = read_class_result(annotation["result"], item, names)
             except ValueError as problem:
                 say(f"{name}: class {item}: {problem}, by {who}; it counts as not answered")
                 continue
-            found.append({"label": item, "answer": answer, **_when(annotation), "by": who})
+            found.append({"label": item, "answer": answer, "new_label": new_label, **_when(annotation), "by": who})
         return pa.Table.from_pylist(found, pa.schema([*CLASS_ANSWERS, *_TIMED]))
 
     def todo(self, name: str, folder: Path) -> str:

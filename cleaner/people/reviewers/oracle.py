@@ -93,6 +93,7 @@ class Oracle:
         columns = {
             "label": asked.column("label"),
             "answer": pa.array(answers, pa.string()),
+            "new_label": pa.nulls(len(asked), pa.string()),
             "by": pa.repeat(BY, len(asked)),
         }
         return check(pa.table(columns), CLASS_ANSWERS, "answers on classes")

@@ -14,14 +14,29 @@ from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
 from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, unguarded, word
 from cleaner.run.files import digest, write_text
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, check
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, Classes, check
 
 NOBODY = "someone"
 SAMPLE_COLUMNS = (
     *("number", "sample_id", "path", "label", "guess_1", "guess_2", "guess_3", "asked_because"),
     *("answer", "new_label", "reviewer"),
 )
-CLASS_COLUMNS = ("label", "images", "given", "kept", "gained", "relabelled", "dropped", "answer", "reviewer")
+CLASS_COLUMNS = (
+    "label",
+    "images",
+    "given",
+    "kept",
+    "gained",
+    "relabelled",
+    "dropped",
+    "answer",
+    "new_label",
+    "reviewer",
+)
+
+
+_TYPED_LABEL = {"ask": "another class: press a, type, Enter", "answer": Answer.ANOTHER, "same": Answer.RIGHT}
+_TYPED_CLASS = {"ask": "merge it into: press a, type, Enter", "answer": ClassAnswer.MERGE, "same": ClassAnswer.KEEP}
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class Sheet:
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
         items = [_class_item(entry) for entry in asked.to_pylist()]
         sides = dict.fromkeys(chain.from_iterable(asked.column("examples").to_pylist()), self.reference)
-        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, ())
+        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, Classes.of(manifest).names)
 
     def _write(
         self,
@@ -65,7 +80,9 @@ class Sheet:
         if _page(name, folder).exists():
             return
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
-        review["asked"] = "given label" if columns == SAMPLE_COLUMNS else "class"
+        of_samples = columns == SAMPLE_COLUMNS
+        review["asked"] = "given label" if of_samples else "class"
+        review["typed"] = _TYPED_LABEL if of_samples else _TYPED_CLASS
         review["key"] = f"cleaner {name} {digest([item['cells'] for item in items])}"
         review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
         review["pictures"] = pictures(source, manifest, sides)
@@ -91,12 +108,12 @@ class Sheet:
         self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
     ) -> pa.Table:
         file = _csv(name, folder)
-        labels = asked.column("label").to_pylist()
+        labels, classes = asked.column("label").to_pylist(), Classes.of(manifest).names
 
-        def read(line: Line) -> tuple[str, tuple[str, str]] | None:
+        def read(line: Line) -> tuple[str, tuple[str, str | None, str]] | None:
             label = class_name(line["label"], tuple(labels), "label")
-            answer = word(line["answer"], [answer.value for answer in ClassAnswer], "answer")
-            return (label, (answer, unguarded(line["reviewer"]) or NOBODY)) if answer else None
+            answer = _class_answer(line, label, classes)
+            return None if answer is None else (label, (*answer, unguarded(line["reviewer"]) or NOBODY))
 
         found = understand(file, read_sheet(file, ("label", "answer")), read)
         rows = [(label, *found[label]) for label in labels if label in found]
@@ -141,6 +158,19 @@ def _sample_answer(line: Line, label: str, classes: tuple[str, ...]) -> tuple[st
     return (Answer.RIGHT.value, None) if wanted == label else (Answer.ANOTHER.value, wanted)
 
 
+def _class_answer(line: Line, label: str, classes: tuple[str, ...]) -> tuple[str, str | None] | None:
+    """The answer and the class that takes the images; None where nothing is answered yet."""
+    answer = word(line["answer"], [answer.value for answer in ClassAnswer], "answer")
+    into = class_name(line["new_label"], classes, "new_label") if line["new_label"] else None
+    if into is None and answer == ClassAnswer.MERGE:
+        raise Complaint("answer 'merge' without a new_label; write there the class that takes its images")
+    if into not in (None, label) and answer not in ("", ClassAnswer.MERGE):
+        raise Complaint(f"answer {answer!r} and new_label {into!r} contradict each other; leave one of the two")
+    if into is None:
+        return (answer, None) if answer else None
+    return (ClassAnswer.KEEP.value, None) if into == label else (ClassAnswer.MERGE.value, into)
+
+
 def _references(samples: list[dict[str, Any]]) -> Iterable[int]:
     return chain.from_iterable(sample["given_references"] + sample["guess_references"] for sample in samples)
 
@@ -173,7 +203,7 @@ def _sample_item(number: int, sample: dict[str, Any], source: Source) -> dict[st
 def _class_item(entry: dict[str, Any]) -> dict[str, Any]:
     counts = f"{entry['images']} images are left of {entry['given']} given"
     return {
-        "cells": {column: str(entry[column]) for column in CLASS_COLUMNS[:-2]},
+        "cells": {column: str(entry[column]) for column in CLASS_COLUMNS[:-3]},
         "title": entry["label"],
         "note": counts,
         "picture": None,

@@ -160,9 +160,14 @@ def test_class_answers_go_the_same_way(judged, server, tmp_path):
     server.annotate(tasks[NASTY], "remove")
     server.annotate(tasks["räksmörgås"], "keep")
     server.annotate(tasks["=cmd()"], "right")
+    server.annotate(tasks["with space"], "merge", class_key(NASTY))
     lines = []
     found = reviewer.pull_classes("small_classes-1", tmp_path, classes, judged.manifest, lines.append).to_pylist()
-    assert {answer["label"]: answer["answer"] for answer in found} == {NASTY: "remove", "räksmörgås": "keep"}
+    assert {answer["label"]: (answer["answer"], answer["new_label"]) for answer in found} == {
+        NASTY: ("remove", None),
+        "räksmörgås": ("keep", None),
+        "with space": ("merge", NASTY),
+    }
     assert len(lines) == 1 and "=cmd()" in lines[0]
 
 

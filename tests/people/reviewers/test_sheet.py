@@ -194,22 +194,29 @@ def test_the_page_holds_every_picture_once_and_escapes_all_text(judged, asked, p
     assert len(data["items"]) == len(asked)
 
 
-def test_classes_are_kept_or_removed_as_a_class(judged, tmp_path):
+def test_classes_are_kept_removed_or_merged_as_a_class(judged, tmp_path):
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
     sheet = Sheet()
     sheet.push_classes(asked, "small", tmp_path, source=judged.source, manifest=judged.manifest)
     assert len(sheet.pull_classes("small", tmp_path, asked, judged.manifest, print)) == 0
     file = tmp_path / "small.csv"
+    last = asked.column("label")[-1].as_py()
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     answered = [
-        line.removesuffix(",,") + answer for line, answer in zip(lines[1:], [",Keep,bo", ",remove,"], strict=False)
+        line.removesuffix(",,,") + answer
+        for line, answer in zip(lines[1:], [",Keep,,bo", ",remove,,", f",,{last},ana"], strict=False)
     ]
     file.write_text("\n".join([lines[0], *answered]))
     found = sheet.pull_classes("small", tmp_path, asked, judged.manifest, print).to_pylist()
     assert [(f["label"], f["answer"], f["by"]) for f in found] == [
         (asked.column("label")[0].as_py(), "keep", "bo"),
         (asked.column("label")[1].as_py(), "remove", "someone"),
+        (asked.column("label")[2].as_py(), "merge", "ana"),
     ]
+    assert [f["new_label"] for f in found] == [None, None, last]
+    file.write_text("\n".join([lines[0], lines[1].removesuffix(",,,") + ",merge,,bo"]))
+    with pytest.raises(AnswerError, match="'merge' without a new_label"):
+        sheet.pull_classes("small", tmp_path, asked, judged.manifest, print)
 
 
 def test_a_batch_of_nothing_makes_a_page_too(judged, asked, tmp_path):
