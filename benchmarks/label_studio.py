@@ -49,6 +49,7 @@ def batch_of(manifest: pa.Table) -> pa.Table:
             "guesses": [names[(row + i) % CLASSES] for i in (1, 2, 3)],
             "guess_probs": [0.5, 0.2, 0.1],
             "given_prob": 0.1,
+            "people": 1,
             "given_references": [(row + i * CLASSES) % n for i in (1, 2, 3)],
             "guess_references": [(row + 1 + i * CLASSES) % n for i in (1, 2, 3)],
         }

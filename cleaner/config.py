@@ -152,6 +152,24 @@ class Review(Section):
         default=0.02, ge=0, le=1, description="share of the positives in a batch, smallest margin first"
     )
     max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="samples in a batch at most")
+    known_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="of a batch, images on which people have decided before, among the others: how often somebody says"
+        " the same there is their accuracy",
+    )
+    overlap: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of a batch that two people are asked about, where a team is asked (`label_studio`)",
+    )
+    disagreement: Literal["third", "accurate", "open"] = Field(
+        default="third",
+        description="where two people disagree: `third`: a third is asked, and the majority holds; `accurate`: whoever"
+        " is right more often on known images; `open`: nobody's word holds, and the models decide",
+    )
     batches: int = Field(
         default=1, ge=0, le=100, description="batches a stage may ask for; with 0 nobody is asked anything"
     )

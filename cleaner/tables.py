@@ -31,6 +31,14 @@ class Answer(StrEnum):
     UNSURE = "unsure"
 
 
+class Asked(StrEnum):
+    """How a person came to be asked about an image."""
+
+    ONCE = "once"
+    SEVERAL = "several"
+    KNOWN = "known"
+
+
 class ClassAnswer(StrEnum):
     """What a person says of a whole class. An empty answer is no answer yet."""
 
@@ -119,9 +127,12 @@ BATCH = _schema(
     given_prob=pa.float32(),
     given_references=pa.list_(pa.int32()),
     guess_references=pa.list_(pa.int32()),
+    known=pa.string(),
+    people=pa.int32(),
 )
 """A review batch in the order in which people see it. The reference columns are rows of other samples: of the given
-class, and of the first guess's class."""
+class, and of the first guess's class. `known` is the class that people said before an image shows, where it is asked
+about again to see how sure they are, else null; `people` is how many are asked."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer
@@ -137,10 +148,13 @@ SAID = _schema(
     by=pa.string(),
     at=pa.string(),
     seconds=pa.float64(),
+    asked=pa.string(),
 )
 """What people said, as it is kept. `label` is the label that the image was given when they said it, or the class, where
 they spoke of a class: then `sample_id` and `content_hash` are null. `at` is the moment they said it, or
-else of its storing, ISO 8601 in UTC with microseconds; `seconds` how long it took them, null where nobody knows."""
+else of its storing, ISO 8601 in UTC with microseconds; `seconds` how long it took them, null where nobody knows.
+`asked`: `once`, this person alone; `several`, others too, and what they say is weighed; `known`, an image on which
+people had decided, to see how sure they are: such a word decides nothing."""
 
 SMALL_CLASSES = _schema(
     label=pa.string(),

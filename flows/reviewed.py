@@ -11,9 +11,9 @@ import pyarrow as pa
 from rich.console import Console
 
 from cleaner.errors import RunError
-from cleaner.loop.asking import Ask, hear
+from cleaner.loop.asking import Ask, hear, unanswered, wanted
 from cleaner.loop.runs import Run, reopen
-from cleaner.people.agreement import agreements, disputed, people
+from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
 from cleaner.people.worth import Worth, worth
 from cleaner.run.batches import stage_of
 from cleaner.run.state import read_state
@@ -26,7 +26,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Standing:
-    """How one batch stands."""
+    """How one batch stands: how many answers it asks for, and how many of them are there."""
 
     name: str
     asks: str
@@ -73,8 +73,8 @@ def _standing(run: Run) -> list[Standing]:
         Standing(
             name=name,
             asks=STAGES[stage_of(name)],
-            asked=batches.rows(name),
-            answered=len({word["sample_id"] or word["label"] for word in words.get(name, ())}),
+            asked=(asked := sum(wanted(run, name).values())),
+            answered=asked - unanswered(run, Ask(name, "")),
             closed=batches.is_closed(name),
             worth=_worth(batches.read(name), words.get(name, [])),
         )
@@ -117,12 +117,13 @@ def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: fl
 def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
     """Batches, people, and where they disagree."""
     console, words = Console(), run.store.answers.words()
-    busy, agreed, pairs = people(words), agreements(words), disputed(words)
+    busy, agreed, pairs, fleiss = people(words), agreements(words), disputed(words), agreement_of_all(words)
     if as_json:
         everything: dict[str, Any] = {
             "batches": [asdict(batch) | {"missing": batch.missing} for batch in standing],
             "people": [asdict(person) for person in busy],
             "agreement": [asdict(agreement) for agreement in agreed],
+            "agreement_of_all": fleiss,
             "disputed": [{"classes": list(classes), "images": count} for classes, count in pairs],
         }
         say(console, json.dumps(everything, indent=2, ensure_ascii=False))
@@ -133,13 +134,16 @@ def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
     rows = [(b.name, b.asks, f"{b.asked:,}", f"{b.answered:,}", _waits(b)) for b in standing]
     console.print(table(("batch", "about", "asked", "answered", ""), rows))
     if busy:
-        console.print(table(("who", "answers", "pace"), [(p.by, f"{p.answers:,}", _pace(p.seconds)) for p in busy]))
+        shown = [(p.by, f"{p.answers:,}", _pace(p.seconds), _accuracy(p)) for p in busy]
+        console.print(table(("who", "answers", "pace", "of known images right"), shown))
     for batch in standing:
         for line in _told(batch):
             say(console, line)
     for two in agreed:
         kappa = "" if two.kappa is None else f", kappa {two.kappa:.2f}"
         say(console, f"{' and '.join(two.people)} agree on {two.alike:,} of {counted(two.images, 'image')}{kappa}")
+    if fleiss is not None:
+        say(console, f"all together: kappa {fleiss:.2f} (Fleiss)")
     for classes, count in pairs[:_SHOWN]:
         say(console, f"taken for {' and for '.join(classes)}: {counted(count, 'image')}")
     for batch in standing:
@@ -165,6 +169,10 @@ def _told(batch: Standing) -> Iterator[str]:
         yield f"{batch.name}: {right} ({low:.0f} to {high:.0f} %, by {found.random_answers:,} drawn at random)"
     else:
         yield f"{line} ({found.corrections / found.answers:.2f} an answer)"
+
+
+def _accuracy(person: Person) -> str:
+    return f"{person.right:,} of {person.known:,}" if person.known else ""
 
 
 def _pace(seconds: float | None) -> str:

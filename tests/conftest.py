@@ -12,9 +12,9 @@ from PIL import Image
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
-from cleaner.people.review import batch
+from cleaner.people.review import batch, verdicts
 from cleaner.run.ledger import fold
-from cleaner.tables import DUPLICATES, EVIDENCE, VERDICTS, Classes, array, check, lists
+from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
 
 NASTY = "<img src=x onerror=alert(1)>"
 CLASSES = ("=cmd()", NASTY, "räksmörgås", "with space")
@@ -31,10 +31,10 @@ class Judged:
     standing: pa.Table
     classes: tuple[str, ...]
 
-    def batch(self, people: pa.Table = VERDICTS.empty_table(), **settings: object) -> pa.Table:  # noqa: B008
-        """The review batch after what `people` have said so far."""
-        tables = self.manifest, self.standing, self.evidence, self.duplicates, people
-        return batch(*tables, **{"stage": "fine", "seed": 0, **settings})
+    def batch(self, said: pa.Table = SAID.empty_table(), **settings: object) -> pa.Table:  # noqa: B008
+        """The review batch after what people have `said` so far."""
+        tables = self.manifest, self.standing, self.evidence, self.duplicates, verdicts(self.manifest, said), said
+        return batch(*tables, **{"stage": "fine", "seed": 0, "known_share": 0, "overlap": 0, **settings})
 
 
 @pytest.fixture(scope="session")

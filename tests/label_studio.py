@@ -39,6 +39,11 @@ class Server:
     def client(self) -> Client:
         return Client(base_url=self.url, api_key=TOKEN)
 
+    def person(self, email: str) -> int:
+        """The id of one more person who answers there."""
+        known = {user.email: user.id for user in self.client.users.list()}
+        return known.get(email) or self.client.users.create(email=email, username=email).id
+
     def tasks(self, project: int) -> dict[str, int]:
         """The ids of a project's tasks by what they are about; each must be there once."""
         tasks = list(self.client.tasks.list(project=project, page_size=500))

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.loop.runs import Run
+from cleaner.people.disagreement import majority, of_each
 from cleaner.run.batches import stage_of
-from cleaner.tables import SAID, Classes
+from cleaner.tables import SAID, Asked, Classes
 from cleaner.words import STAGES, counted
 
 
@@ -49,7 +50,7 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:
         stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
-        of = batches.rows(ask.name)
+        of = sum(wanted(run, ask.name).values())
         raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}")
 
 
@@ -71,6 +72,8 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False) 
         if push:
             _push(run, ask)
         _store(run, ask, say)
+        if ask.waits and _disputed(run, ask.name):
+            _push(run, ask)
     except spared as error:
         say(f"{ask.name}: its answers can't be looked at again, those of before hold: {error}")
 
@@ -80,7 +83,9 @@ def _push(run: Run, ask: Ask) -> None:
     asked, manifest = run.store.batches.read(ask.name), run.store.read(ask.manifest)
     where = (ask.name, run.store.batches.folder)
     if _of_samples(asked):
-        names = Classes.of(manifest).names
+        names, people = Classes.of(manifest).names, wanted(run, ask.name)
+        column = pa.array([people[sample] for sample in asked.column("sample_id").to_pylist()], pa.int32())
+        asked = asked.set_column(asked.column_names.index("people"), "people", column)
         run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names)
     else:
         run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest)
@@ -92,7 +97,7 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     asked = run.store.batches.read(name)
     if _of_samples(asked):
         answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say)
-        words = _words(name, answers, manifest)
+        words = _words(name, answers, manifest, asked)
     else:
         words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say))
     known = _words_of(run, name)
@@ -107,7 +112,29 @@ def unanswered(run: Run, ask: Ask) -> int:
     """How many answers are missing, by what is stored."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
-    return run.store.batches.rows(ask.name) - len(_words_of(run, ask.name))
+    words = _words_of(run, ask.name)
+    return sum(max(0, people - len(words.get(about, []))) for about, people in wanted(run, ask.name).items())
+
+
+def wanted(run: Run, name: str) -> dict[str, int]:
+    """How many answers each sample or class of a batch wants: one more where people disagree and a third is asked."""
+    asked = run.store.batches.read(name)
+    if not _of_samples(asked):
+        return dict.fromkeys(asked.column("label").to_pylist(), 1)
+    columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
+    return dict(zip(*columns, strict=True)) | dict.fromkeys(_disputed(run, name), 3)
+
+
+def _disputed(run: Run, name: str) -> list[str]:
+    """The samples of a batch about which two people were asked, and disagree, where a third is asked then."""
+    if run.config.review.disagreement != "third":
+        return []
+    found = []
+    for about, words in _words_of(run, name).items():
+        last = words[-1]
+        if last["asked"] == Asked.SEVERAL and (len(words) > 2 or majority(of_each(words)) is None):
+            found.append(about)
+    return found
 
 
 def _of_samples(asked: pa.Table) -> bool:
@@ -115,11 +142,18 @@ def _of_samples(asked: pa.Table) -> bool:
     return "sample_id" in asked.column_names
 
 
-def _words(batch: str, answers: pa.Table, manifest: pa.Table) -> list[dict[str, Any]]:
-    """ANSWERS as SAID, of what each image is and was labelled."""
+def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -> list[dict[str, Any]]:
+    """ANSWERS to a BATCH as SAID, of what each image is and was labelled."""
     wanted = manifest.filter(pc.is_in(manifest.column("sample_id"), value_set=answers.column("sample_id")))
     of = {sample["sample_id"]: sample for sample in wanted.select(["sample_id", "content_hash", "label"]).to_pylist()}
-    return [{"batch": batch, **of[answer["sample_id"]], **answer} for answer in answers.to_pylist()]
+    how = {
+        sample: (Asked.KNOWN if known is not None else Asked.SEVERAL if people > 1 else Asked.ONCE).value
+        for sample, known, people in zip(
+            *(asked.column(column).to_pylist() for column in ("sample_id", "known", "people")), strict=True
+        )
+    }
+    said = answers.to_pylist()
+    return [{"batch": batch, **of[word["sample_id"]], "asked": how[word["sample_id"]], **word} for word in said]
 
 
 def _words_on_classes(batch: str, answers: pa.Table) -> list[dict[str, Any]]:
@@ -141,6 +175,9 @@ def _words_of(run: Run, batch: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _is_new(known: list[dict[str, Any]], word: dict[str, Any]) -> bool:
-    """Whether a word says anything but the newest of before; where it is known when it was said, of the same person."""
-    before = [old for old in known if old["by"] == word["by"]] if word.get("at") else known
-    return not before or any(before[-1][name] != word.get(name) for name in ("answer", "new_label", "by"))
+    """Whether a word is none of those of before; where nobody knows when it was said, whether it says anything but the
+    newest."""
+    same = ("answer", "new_label", "by")
+    if word.get("at"):
+        return all(any(old[name] != word.get(name) for name in (*same, "at")) for old in known)
+    return not known or any(known[-1][name] != word.get(name) for name in same)

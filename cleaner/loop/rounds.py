@@ -7,6 +7,7 @@ same directory yields the same steps, so it goes on where it was.
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from cleaner.loop.asking import Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
 from cleaner.people import review
-from cleaner.run.answers import newest, on_classes, on_images
+from cleaner.people.disagreement import settled
+from cleaner.run.answers import newest, on_classes
 from cleaner.run.ledger import PEOPLE, PERSON, fold
 from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
@@ -53,7 +55,7 @@ class Line:
 
     Attributes:
         copies: the verdicts on extra copies.
-        people: the verdicts of people.
+        said, people: the words of people that hold on images, and the verdicts they are.
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
@@ -66,6 +68,7 @@ class Line:
     shards: tuple[str, ...] = ()
     twins: str = ""
     copies: str = ""
+    said: str = ""
     people: str = ""
     candidates: str = ""
     small: str = ""
@@ -131,20 +134,30 @@ def _hear_people(run: Run, line: Line) -> Generator[Item, None, None]:
     """What people said: of the images that were marked beforehand, then of those that they were asked about."""
     marked = Judged("image_noise", 0)
     yield from _judge(line, marked, image_noise.seed_verdicts, (line.manifest,), {"seeds": run.seeds})
-    said = yield from _said(run, "people-said", review.said_of_images, on_images)
-    line.people = yield from _judge(line, Judged(PEOPLE, 0), review.verdicts, (line.manifest, said), {})
+    how = run.config.review.disagreement
+    holding = partial(settled, how=how)
+    line.said = yield from _said(run, "people-said", review.said_of_images, holding, {"disagreement": how})
+    line.people = yield from _judge(line, Judged(PEOPLE, 0), review.verdicts, (line.manifest, line.said), {})
     line.parts.append(line.copies)
     line.judged.append(Judged("duplicates", 1, verdicts=line.copies))
 
 
 def _said(
-    run: Run, name: str, function: Callable[..., pa.Table], of: Callable[[pa.Table], pa.Table]
+    run: Run,
+    name: str,
+    function: Callable[..., pa.Table],
+    holding: Callable[[pa.Table], pa.Table],
+    settings: dict[str, Any],
 ) -> Generator[Item, None, str]:
-    """The newest words so far, by a step that is named by what they say, not by when."""
+    """The words that hold so far, by a step that is named by what they say, not by when."""
     words = run.store.answers.read()
-    content = newest(of(words)).drop_columns(["batch", "sample_id", "at"]).to_pylist()
+    content = holding(words).drop_columns(["batch", "sample_id", "at", "asked"]).to_pylist()
     surroundings = {"answers": run.store.answers, "first": len(words)}
-    return (yield from _one(Step(name, function, (), {}, surroundings, {"said": content})))
+    return (yield from _one(Step(name, function, (), settings, surroundings, {"said": content})))
+
+
+def _newest_on_classes(words: pa.Table) -> pa.Table:
+    return newest(on_classes(words))
 
 
 def done(run: Run, item: Step | Ask) -> bool:
@@ -156,6 +169,11 @@ def done(run: Run, item: Step | Ask) -> bool:
 
 def _may_ask(run: Run, stage: str) -> bool:
     return run.reviewer is not None and len(run.store.batches.names(stage)) < run.config.review.batches
+
+
+def _overlap(run: Run) -> float:
+    """The share of a batch that two people are asked about."""
+    return run.config.review.overlap if run.reviewer is not None and run.reviewer.several else 0.0
 
 
 def _one(step: Step) -> Generator[Item, None, str]:
@@ -261,13 +279,14 @@ def _judge(
 def _image_noise(run: Run, line: Line) -> Generator[Item, None, bool]:
     wanted = run.config.image_noise
     yield line.begins("image_noise", "looking for junk images")
-    settings = {"limit": wanted.candidates, "seed": run.config.seed}
+    limit = {"limit": wanted.candidates, "seed": run.config.seed}
     inputs = (line.manifest, *line.shards)
-    line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, settings))
+    line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, limit))
     if _may_ask(run, "image_noise"):
         standing = yield from _stand(line, "image_noise-batch")
         inputs = (line.manifest, standing, line.candidates, line.twins, line.people)
-        asked = Step("image_noise-batch", review.candidate_batch, inputs, {"seed": run.config.seed})
+        settings = {"overlap": _overlap(run), "seed": run.config.seed}
+        asked = Step("image_noise-batch", review.candidate_batch, inputs, settings)
         if (yield from _put_before_people(run, line, asked, "image_noise")):
             return True
     yield from _noise_rounds(run, line)
@@ -317,8 +336,9 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
     if not _may_ask(run, stage):
         return False
     standing = yield from _stand(line, f"{stage}-batch")
-    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people)
-    settings = {**run.config.review.model_dump(exclude={"batches"}), "stage": stage, "seed": run.config.seed}
+    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people, line.said)
+    wanted = run.config.review.model_dump(exclude={"batches", "disagreement"}) | {"overlap": _overlap(run)}
+    settings = {**wanted, "stage": stage, "seed": run.config.seed}
     return (yield from _put_before_people(run, line, Step(f"{stage}-batch", review.batch, inputs, settings), stage))
 
 
@@ -432,12 +452,12 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
     settings = {"min_images": run.config.small_classes.min_images}
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
-    said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, on_classes)
+    said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, _newest_on_classes, {})
     if _may_ask(run, "small_classes"):
         most = {"most": run.config.small_classes.max_asked}
         batch = Step("small_classes-batch", small_classes.asked_about, (line.small, said), most)
         if (yield from _put_before_people(run, line, batch, "small_classes")):
-            said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, on_classes)
+            said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, _newest_on_classes, {})
     inputs = (line.manifest, standing, said)
     yield from _judge(line, Judged("small_classes", 1, before=standing), small_classes.verdicts, inputs, {})
 

@@ -6,7 +6,10 @@ from itertools import combinations
 from statistics import median
 from typing import Any
 
-from cleaner.tables import Answer
+import pyarrow as pa
+
+from cleaner.run.answers import newest, on_images
+from cleaner.tables import SAID, Answer, Asked
 
 Words = list[dict[str, Any]]
 """Rows of SAID."""
@@ -14,11 +17,14 @@ Words = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Person:
-    """Attributes: `answers`, on how many images and classes; `seconds`, the median for one, None where nobody knows."""
+    """Attributes: `answers`, on how many images and classes; `seconds`, the median for one, None where nobody knows;
+    `known`, on how many images that people had decided before, and on how many of these they said the same, `right`."""
 
     by: str
     answers: int
     seconds: float | None
+    known: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -38,33 +44,64 @@ def people(words: Words) -> list[Person]:
     for by, said in _newest(words).items():
         for word in said.values():
             seconds[by].append(word["seconds"])
-    found = []
+    found, sure = [], on_known(pa.Table.from_pylist(words, SAID))
     for by, spent in seconds.items():
-        known = [value for value in spent if value is not None]
-        found.append(Person(by, len(spent), median(known) if known else None))
+        timed = [value for value in spent if value is not None]
+        right, known = sure.get(by, (0, 0))
+        found.append(Person(by, len(spent), median(timed) if timed else None, known, right))
     return sorted(found, key=lambda person: (-person.answers, person.by))
+
+
+def on_known(said: pa.Table) -> dict[str, tuple[int, int]]:
+    """By person: on how many known images they said what holds of these, and on how many they said anything but that
+    they can't tell."""
+    holds = {word["content_hash"]: shown(word) for word in newest(on_images(said)).to_pylist()}
+    found: dict[str, tuple[int, int]] = {}
+    for by, words in _newest([word for word in said.to_pylist() if word["asked"] == Asked.KNOWN]).items():
+        told = [(shown(word), holds.get(content)) for content, word in words.items() if word["answer"] != Answer.UNSURE]
+        pairs = [(what, known) for what, known in told if known is not None]
+        found[by] = sum(what == known for what, known in pairs), len(pairs)
+    return found
 
 
 def agreements(words: Words) -> list[Agreement]:
     """Each two people who have judged some image both."""
-    newest, found = _newest(words), []
-    for one, other in combinations(sorted(newest), 2):
-        both = [(newest[one][about], newest[other][about]) for about in newest[one].keys() & newest[other].keys()]
-        pairs = [(_shown(first), _shown(second)) for first, second in both if first["content_hash"]]
+    of, found = _newest(words), []
+    for one, other in combinations(sorted(of), 2):
+        both = [(of[one][about], of[other][about]) for about in of[one].keys() & of[other].keys()]
+        pairs = [(shown(first), shown(second)) for first, second in both if first["content_hash"]]
         if pairs:
             alike = sum(first == second for first, second in pairs)
             found.append(Agreement((one, other), len(pairs), alike, _kappa(pairs)))
     return found
 
 
+def agreement_of_all(words: Words) -> float | None:
+    """Fleiss' kappa (Fleiss 1971) over the images that at least two of more than two people have judged, each image by
+    as many as it was; None for fewer people, or where all always say one and the same."""
+    of, taken = _newest(words), defaultdict[str, list[str]](list)
+    for said in of.values():
+        for about, word in said.items():
+            if word["content_hash"]:
+                taken[about].append(shown(word))
+    judged = [Counter(said) for said in taken.values() if len(said) > 1]
+    whole = sum(judged, Counter[str]())
+    total = whole.total()
+    if len(of) < 3 or len(whole) < 2:
+        return None
+    alike = [sum(n * (n - 1) for n in said.values()) / (said.total() * (said.total() - 1)) for said in judged]
+    chance = sum((n / total) ** 2 for n in whole.values())
+    return (sum(alike) / len(alike) - chance) / (1 - chance)
+
+
 def disputed(words: Words) -> list[tuple[tuple[str, str], int]]:
     """What two people took one image for, and how often, the most frequent first."""
-    newest, found = _newest(words), Counter[tuple[str, str]]()
-    for one, other in combinations(sorted(newest), 2):
-        for about in newest[one].keys() & newest[other].keys():
-            shown = {_shown(newest[one][about]), _shown(newest[other][about])}
-            if len(shown) == 2:
-                first, second = sorted(shown)
+    of, found = _newest(words), Counter[tuple[str, str]]()
+    for one, other in combinations(sorted(of), 2):
+        for about in of[one].keys() & of[other].keys():
+            taken_for = {shown(of[one][about]), shown(of[other][about])}
+            if len(taken_for) == 2:
+                first, second = sorted(taken_for)
                 found[first, second] += 1
     return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
 
@@ -77,8 +114,8 @@ def _newest(words: Words) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _shown(word: dict[str, Any]) -> str:
-    """What a person takes an image for."""
+def shown(word: dict[str, Any]) -> str:
+    """What a person takes an image for: a class, or the answer where they name none."""
     if word["answer"] == Answer.RIGHT:
         return str(word["label"])
     return str(word["new_label"] or word["answer"])

@@ -46,10 +46,11 @@ def class_key(name: str) -> str:
     return digest(name)
 
 
-def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, blind: bool) -> Any:
+def sample_task(item: str, sample: dict[str, Any], pictures: dict[str, str], *, blind: bool) -> Any:
     """The data of one task: a row of a BATCH.
 
     Args:
+        item: what it is known by.
         pictures: data URIs or addresses: `image`, and strips of references, `given` and `guess`.
         blind: show no guess.
     """
@@ -61,7 +62,7 @@ def sample_task(sample: dict[str, Any], pictures: dict[str, str], *, blind: bool
     choices.append(_choice(Answer.JUNK.value, "junk: shows no class", "j"))
     choices.append(_choice(Answer.UNSURE.value, "can't tell", "u"))
     return {
-        "item": sample["sample_id"],
+        "item": item,
         "path": sample["path"],
         "asked_because": sample["asked_because"],
         "image": pictures["image"],

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.run.answers import Answers, newest, on_images
+from cleaner.people.agreement import shown
+from cleaner.people.disagreement import DISPUTED, Disagreement, settled
+from cleaner.run.answers import Answers
 from cleaner.run.ledger import PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest, pictures
@@ -28,19 +30,22 @@ RANDOM = "doubted, drawn at random"
 DOUBTFUL = "kept, but the least sure"
 
 
-@makes("review batch", version=3)
+@makes("review batch", version=4)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
     duplicates: pa.Table,
     people: pa.Table,
+    said: pa.Table,
     *,
     stage: str,
     share: float,
     random_share: float,
     doubtful_share: float,
     max_samples: int,
+    known_share: float,
+    overlap: float,
     seed: int,
 ) -> pa.Table:
     """The BATCH of a stage: negatives nearest to being positive, the most doubtful positives, random negatives.
@@ -48,10 +53,14 @@ def batch(
     Args:
         evidence: the stage's last round.
         people: VERDICTS of people; what is in them is not asked about again, though the answer was "unsure".
+        said: as `said_of_images` gives it.
         stage: a negative is what this stage dropped or relabelled.
         share, random_share: of the negatives, smallest margin first and at random.
         doubtful_share: of the positives, smallest margin first.
         max_samples: where the three together are more, each gives way in proportion.
+        known_share: images on which people have decided, as a share of the batch; they stand among the others, under
+            their reasons.
+        overlap: share of the batch that two people are asked about.
         seed: of the random share, which is drawn from all negatives, so that it estimates them all.
     """
     margin = np.full(len(manifest), np.nan, np.float32)
@@ -65,14 +74,52 @@ def batch(
     rest = np.setdiff1d(negatives, drawn)
     near = rest[np.argsort(-margin[rest], kind="stable")][: wanted[0]]
     doubtful = positives[np.argsort(margin[positives], kind="stable")][: wanted[2]]
-    because = [NEAR] * len(near) + [DOUBTFUL] * len(doubtful) + [RANDOM] * len(drawn)
+    because = np.repeat([NEAR, DOUBTFUL, RANDOM], [len(near), len(doubtful), len(drawn)])
     rows = np.concatenate([near, doubtful, drawn])
-    return _assemble(manifest, rows, because, _Guesses.of(evidence, manifest, rows), fitness(standing), duplicates)
+    random = np.random.default_rng((seed, 1))
+    known = _known(manifest, said, np.flatnonzero(~np.isnan(margin)))
+    again = random.permutation(sorted(known))[: ceil(known_share * len(rows))].astype(int)
+    place = np.argsort(np.concatenate([np.arange(len(rows)), random.uniform(0, len(rows), len(again))]), kind="stable")
+    because = np.concatenate([because, random.choice(because, len(again))])[place].tolist()
+    rows = np.concatenate([rows, again])[place]
+    expected = [known.get(row) for row in rows.tolist()]
+    asked = _people([name is None for name in expected], overlap, seed)
+    guesses = _Guesses.of(evidence, manifest, rows)
+    return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, expected, asked)
 
 
-@makes("review batch of candidates", version=2)
+def _known(manifest: pa.Table, said: pa.Table, rows: np.ndarray) -> dict[int, str]:
+    """Of the `rows` those that are the first to show what people have named a class of, and the class."""
+    told = [(word["content_hash"], shown(word)) for word in said.to_pylist() if word["answer"] in _NAMES]
+    classes, found = set(Classes.of(manifest).names), {}
+    names = {content: name for content, name in told if name in classes}
+    hashes = manifest.column("content_hash").take(pa.array(rows))
+    at: Any = pc.index_in(hashes, value_set=pa.array(list(names), pa.string()))
+    for place in np.flatnonzero(at.is_valid().to_numpy()).tolist():
+        name = names.pop(hashes[place].as_py(), None)
+        if name is not None:
+            found[int(rows[place])] = name
+    return found
+
+
+def _people(open_: list[bool], overlap: float, seed: int) -> np.ndarray:
+    """int32: how many people are asked about each sample of a batch; two about a share of those that are `open_`."""
+    places = np.random.default_rng((seed, 2)).permutation(np.flatnonzero(open_))
+    asked = np.ones(len(open_), np.int32)
+    asked[places[: ceil(overlap * len(places))]] = 2
+    return asked
+
+
+@makes("review batch of candidates", version=3)
 def candidate_batch(
-    manifest: pa.Table, standing: pa.Table, candidates: pa.Table, duplicates: pa.Table, people: pa.Table, *, seed: int
+    manifest: pa.Table,
+    standing: pa.Table,
+    candidates: pa.Table,
+    duplicates: pa.Table,
+    people: pa.Table,
+    *,
+    overlap: float,
+    seed: int,
 ) -> pa.Table:
     """The BATCH of `candidates` (row, asked_because) in their order, before any model has spoken: no guesses, and
     random kept samples of the given class as references."""
@@ -83,22 +130,26 @@ def candidate_batch(
     because = candidates.column("asked_because").filter(pa.array(ask)).to_pylist()
     fit = np.random.default_rng(seed).random(len(manifest), dtype=np.float32)
     fit[(array(standing, "action") != Action.KEEP) | np.isin(np.arange(len(manifest)), rows)] = np.nan
-    return _assemble(manifest, rows[ask], because, _Guesses.none(int(ask.sum())), fit, duplicates)
+    count = int(ask.sum())
+    asked = _people([True] * count, overlap, seed)
+    return _assemble(manifest, rows[ask], because, _Guesses.none(count), fit, duplicates, [None] * count, asked)
 
 
-@makes("what people said of images", version=1)
-def said_of_images(*, answers: Answers, first: int) -> pa.Table:
-    """SAID: the newest of the `first` so many words on each image that people have spoken of."""
-    return newest(on_images(answers.read(first)))
+@makes("what people said of images", version=2)
+def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) -> pa.Table:
+    """SAID: of the `first` so many words the one that holds on each image that people have spoken of, as
+    `disagreement.settled` has it."""
+    return settled(answers.read(first), disagreement)
 
 
-@makes("verdicts of people", version=1)
+@makes("verdicts of people", version=2)
 def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
     """VERDICTS on every usable sample of whose bytes people have spoken, rows ascending.
 
     The image is junk: all its copies are dropped, score 0. It shows a class: one copy stays, if there is one a copy
     that was given this label (keep, score 1), else one that gets it (relabel, score 0); the other copies are dropped.
-    Nobody can tell: no action, no score. A word of a class that the data set has no more says nothing.
+    Nobody can tell, or people disagree: no action, no score. A word of a class that the data set has no more says
+    nothing.
 
     Args:
         said: as `said_of_images` gives it.
@@ -119,7 +170,12 @@ def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
 
 def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: set[str]) -> Iterator[dict[str, Any]]:
     """What one word says of the files (row, path, label) that have the bytes it is about."""
-    answer, by = Answer(word["answer"]), word["by"]
+    by = word["by"]
+    if word["answer"] == DISPUTED:
+        open_ = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{by} disagree"}
+        yield from ({"row": row, **open_} for row, _, _ in copies)
+        return
+    answer = Answer(word["answer"])
     judged: dict[str, Any] = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{_SAID[answer]}, says {by}"}
     if answer in (Answer.UNSURE, Answer.JUNK):
         junk = {"action": Action.DROP.value, "score": 0.0} if answer is Answer.JUNK else {}
@@ -140,6 +196,7 @@ def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: s
     yield from ({"row": row, **gone, "score": score[row]} for row, _, _ in copies if row != stays)
 
 
+_NAMES = (Answer.RIGHT, Answer.ANOTHER)
 _SAID = {Answer.RIGHT: "right", Answer.ANOTHER: "another class", Answer.JUNK: "junk", Answer.UNSURE: "can't tell"}
 
 
@@ -208,6 +265,8 @@ def _assemble(
     guesses: _Guesses,
     fit: np.ndarray,
     duplicates: pa.Table,
+    known: list[str | None],
+    people: np.ndarray,
 ) -> pa.Table:
     labels = manifest.column("label").take(rows).to_pylist()
     first = [names[0] if names else None for names in guesses.names]
@@ -224,6 +283,8 @@ def _assemble(
         "given_prob": pa.array(guesses.given_prob, pa.float32()),
         "given_references": _others(rows, labels, references, picture),
         "guess_references": _others(rows, first, references, picture),
+        "known": pa.array(known, pa.string()),
+        "people": people,
     }
     return check(pa.table(table), BATCH, "batch")
 

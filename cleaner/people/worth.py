@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from cleaner.people.review import DOUBTFUL, NEAR, RANDOM
-from cleaner.tables import Answer
+from cleaner.tables import Answer, Asked
 
 _WRONG = (Answer.ANOTHER, Answer.JUNK)
 
@@ -38,7 +38,8 @@ def worth(batch: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
     because = dict(zip(*(batch.column(name).to_pylist() for name in ("sample_id", "asked_because")), strict=True))
     if not {*because.values()} & {NEAR, RANDOM, DOUBTFUL}:
         return None
-    newest = {word["sample_id"]: word for word in sorted(words, key=lambda word: word["at"])}
+    told_last = sorted((word for word in words if word["asked"] != Asked.KNOWN), key=lambda word: word["at"])
+    newest = {word["sample_id"]: word for word in told_last}
     told = [(because[key], word["answer"]) for key, word in newest.items() if word["answer"] != Answer.UNSURE]
     corrected = [why for why, answer in told if (answer in _WRONG if why == DOUBTFUL else answer == Answer.RIGHT)]
     drawn, clean = sum(why == RANDOM for why, _ in told), corrected.count(RANDOM)

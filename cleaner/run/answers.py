@@ -16,9 +16,10 @@ from filelock import FileLock
 
 from cleaner.errors import RunError
 from cleaner.run.files import storage_error
-from cleaner.tables import SAID
+from cleaner.tables import SAID, Asked
 
 FILE = "answers.jsonl"
+_ONCE = Asked.ONCE.value
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Answers:
             StorageError: the disk refused the write.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        words = [{**word, "at": word["at"] or now} for word in said.to_pylist()]
+        words = [{**word, "at": word["at"] or now, "asked": word["asked"] or _ONCE} for word in said.to_pylist()]
         text = "".join(json.dumps(word, ensure_ascii=False) + "\n" for word in words).encode()
         try:
             with FileLock(self.folder / f".{FILE}.lock"), self.file.open("a+b") as file:
@@ -75,6 +76,8 @@ class Answers:
 def _word(file: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         word = json.loads(line)
+        if isinstance(word, dict):
+            word.setdefault("asked", _ONCE)
         if not isinstance(word, dict) or set(word) != set(SAID.names):
             raise ValueError("other fields than an answer's")
         if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
@@ -95,10 +98,12 @@ def _cut_half_a_line(file: BinaryIO) -> None:
 
 
 def newest(said: pa.Table) -> pa.Table:
-    """Of SAID the newest word on each image and on each class, ordered by what they are about; of two words of one
-    moment the one that was stored last."""
+    """Of SAID the newest word on each image and on each class that decides anything, ordered by what they are about; of
+    two words of one moment the one that was stored last."""
     last: dict[tuple[str, str], dict[str, Any]] = {}
     for word in said.to_pylist():
+        if word["asked"] == Asked.KNOWN:
+            continue
         about = (word["content_hash"] or "", "" if word["content_hash"] else word["label"])
         if about not in last or word["at"] >= last[about]["at"]:
             last[about] = word

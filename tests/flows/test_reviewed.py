@@ -36,7 +36,7 @@ def test_it_fetches_and_says_who_answered_how_much(waiting):
     answer(waiting / "reviews" / "image_noise-1.csv", 3)
     said = json.loads(cleaner("review", waiting, "--json").stdout)
     assert said["batches"][0]["answered"] == 3
-    assert said["people"] == [{"by": "ana", "answers": 3, "seconds": None}]
+    assert said["people"] == [{"by": "ana", "answers": 3, "seconds": None, "known": 0, "right": 0}]
     told = cleaner("review", waiting).stdout
     assert "junk images" in told and "ana" in told and "1 missing" in told and "image_noise-1.html" in told
 

@@ -1,11 +1,11 @@
 import pytest
 
-from cleaner.people.agreement import agreements, disputed, people
+from cleaner.people.agreement import agreement_of_all, agreements, disputed, people
 
 
-def word(by, content, answer, new_label=None, *, at=0, seconds=None, label="a"):
+def word(by, content, answer, new_label=None, *, at=0, seconds=None, label="a", asked="once"):
     about = {"content_hash": content, "label": label, "by": by, "at": f"2026-01-01T00:00:{at:02}"}
-    return about | {"answer": answer, "new_label": new_label, "seconds": seconds}
+    return about | {"answer": answer, "new_label": new_label, "seconds": seconds, "asked": asked}
 
 
 def test_of_each_person_the_newest_word_on_an_image_counts_once():
@@ -36,3 +36,24 @@ def test_kappa_is_what_is_left_of_agreement_when_chance_is_taken_away():
     assert (two.images, two.alike) == (50, 35)
     assert two.kappa == pytest.approx(0.4)
     assert disputed(words) == [(("a", "b"), 15)]
+
+
+def test_how_sure_somebody_is_shows_on_known_images():
+    words = [word("ana", str(number), "another", "b") for number in range(4)]
+    words += [word("bo", str(number), "another", "b", at=1, asked="known") for number in range(2)]
+    words += [word("bo", "2", "junk", at=1, asked="known"), word("bo", "3", "unsure", at=1, asked="known")]
+    assert {person.by: (person.right, person.known) for person in people(words)} == {"ana": (0, 0), "bo": (2, 3)}
+
+
+def test_of_more_than_two_people_fleiss_kappa_is_that_of_the_textbook():
+    # Fleiss 1971, as in https://en.wikipedia.org/wiki/Fleiss%27_kappa: 10 subjects, 14 raters, 5 categories.
+    table = [
+        *([0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1]),
+        *([7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]),
+    ]
+    words = []
+    for subject, row in enumerate(table):
+        said = [f"c{category}" for category, count in enumerate(row) for _ in range(count)]
+        words += [word(f"p{rater}", str(subject), "another", shown) for rater, shown in enumerate(said)]
+    assert agreement_of_all(words) == pytest.approx(0.210, abs=5e-4)
+    assert agreement_of_all([one for one in words if one["by"] in ("p0", "p1")]) is None

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, batch, candidate_batch, verdicts
+from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, candidate_batch, verdicts
 from cleaner.run.ledger import fold
 from cleaner.tables import BATCH, SAID, VERDICTS, array
 
@@ -12,8 +14,8 @@ SHARES = {"share": 0.5, "random_share": 0.25, "doubtful_share": 0.1, "max_sample
 NOBODY = VERDICTS.empty_table()
 
 
-def of(judged, people=NOBODY, **settings):
-    return judged.batch(people, **{**SHARES, **settings})
+def of(judged, said=SAID.empty_table(), **settings):  # noqa: B008
+    return judged.batch(said, **{**SHARES, **settings})
 
 
 def margins(judged, asked, because):
@@ -67,8 +69,30 @@ def test_a_batch_is_as_large_as_allowed_and_gives_way_in_proportion(judged, most
 @pytest.mark.parametrize("answer", ["right", "junk", "unsure"])
 def test_who_has_been_answered_is_not_asked_again(judged, answer):
     first = of(judged)
-    again = of(judged, verdicts(judged.manifest, said(judged, array(first, "row"), answer)))
+    again = of(judged, said(judged, array(first, "row"), answer))
     assert not set(array(first, "row")) & set(array(again, "row"))
+
+
+def test_images_on_which_people_have_decided_stand_among_the_others_as_if_nobody_had(judged):
+    first = of(judged)
+    rows = array(first, "row")
+    told = pa.concat_tables([said(judged, rows[:6], "another", "=cmd()"), said(judged, rows[6:7], "unsure")])
+    again = of(judged, told, known_share=0.2)
+    known = {sample["row"]: sample for sample in again.to_pylist() if sample["known"]}
+    assert len(known) == -(-0.2 * (len(again) - len(known)) // 1) and set(known) <= set(rows[:6].tolist())
+    assert {sample["known"] for sample in known.values()} == {"=cmd()"}
+    assert {sample["asked_because"] for sample in known.values()} <= {NEAR, RANDOM, DOUBTFUL}
+    places = [place for place, sample in enumerate(again.to_pylist()) if sample["known"]]
+    assert places != list(range(len(again) - len(known), len(again)))
+    assert all(sample["people"] == 1 for sample in again.to_pylist())
+
+
+def test_a_share_is_asked_of_two_people_and_known_images_of_one(judged):
+    told = said(judged, array(of(judged), "row")[:6], "right")
+    asked = of(judged, told, known_share=0.2, overlap=0.5).to_pylist()
+    twice = [sample for sample in asked if sample["people"] == 2]
+    assert len(twice) == -(-len([sample for sample in asked if not sample["known"]]) // 2)
+    assert not any(sample["known"] for sample in twice)
 
 
 def test_guesses_are_never_the_given_label(judged):
@@ -98,7 +122,7 @@ def test_a_duplicate_is_no_reference_for_its_twin(judged):
 
 def test_candidates_are_asked_in_their_order_without_guesses(judged):
     candidates = pa.table({"row": [7, 3, 30], "asked_because": ["mode CMYK", "far outlier", "mode P"]})
-    asked = candidate_batch(judged.manifest, judged.standing, candidates, judged.duplicates, NOBODY, seed=0)
+    asked = candidate_batch(judged.manifest, judged.standing, candidates, judged.duplicates, NOBODY, overlap=0, seed=0)
     assert array(asked, "row").tolist() == [7, 3, 30]
     assert asked.column("guesses").to_pylist() == [[], [], []]
     assert asked.column("given_prob").null_count == 3
@@ -159,13 +183,12 @@ def test_what_people_say_of_a_file_holds_for_all_its_copies(judged, answer, new_
 
 def test_of_copies_one_is_asked_about(judged):
     manifest = copied(judged, *range(0, 80, 5))
-    tables = manifest, judged.standing, judged.evidence, judged.duplicates, NOBODY
-    asked = batch(*tables, stage="fine", seed=0, share=1, random_share=1, doubtful_share=1, max_samples=1000)
+    asked = of(replace(judged, manifest=manifest), share=1, random_share=1, doubtful_share=1, max_samples=1000)
     content = asked.column("row").to_pylist()
     assert len(set(content) & set(range(0, 80, 5))) == 1
 
 
 def test_a_data_set_without_negatives_asks_about_positives_only(judged):
     clean = fold(judged.manifest, [])
-    asked = batch(judged.manifest, clean, judged.evidence, judged.duplicates, NOBODY, stage="fine", seed=0, **SHARES)
+    asked = of(replace(judged, standing=clean))
     assert set(asked.column("asked_because").to_pylist()) == {DOUBTFUL}

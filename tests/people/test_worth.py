@@ -11,7 +11,7 @@ def batch(**asked):
 
 
 def words(**said):
-    return [{"sample_id": key, "answer": answer, "at": "2026-01-01"} for key, answer in said.items()]
+    return [{"sample_id": key, "answer": answer, "at": "2026-01-01", "asked": "once"} for key, answer in said.items()]
 
 
 def test_what_changes_what_stood_is_a_correction():
@@ -23,7 +23,7 @@ def test_what_changes_what_stood_is_a_correction():
 
 def test_who_can_not_tell_corrects_nothing_and_the_newest_word_counts():
     asked = batch(a=NEAR, b=NEAR)
-    said = [*words(a="right", b="unsure"), {"sample_id": "a", "answer": "junk", "at": "2026-01-02"}]
+    said = [*words(a="right", b="unsure"), {"sample_id": "a", "answer": "junk", "at": "2026-01-02", "asked": "once"}]
     found = worth(asked, said)
     assert (found.answers, found.corrections, found.clean_share, found.interval) == (1, 0, None, None)
 

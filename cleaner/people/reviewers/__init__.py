@@ -6,7 +6,7 @@ A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -14,6 +14,10 @@ from cleaner.data.sources import Source
 
 
 class Reviewer(Protocol):
+    """Attributes: `several`, whether more than one person can be asked about one sample, as a batch's `people` says."""
+
+    several: ClassVar[bool]
+
     def check(self, samples: pa.Table) -> str:
         """See, before anything is written, whether this reviewer can answer on `samples`, a source's listing; returns a
         line for whoever starts the run, or nothing.
@@ -37,8 +41,8 @@ class Reviewer(Protocol):
     def pull(
         self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
     ) -> pa.Table:
-        """The ANSWERS so far; a sample without an answer has no row. `say` takes lines for whoever runs the command, on
-        what can't be taken for an answer.
+        """The ANSWERS so far; a sample without an answer has no row, one that several were asked about one of
+        each. `say` takes lines for whoever runs the command, on what can't be taken for an answer.
 
         Raises:
             AnswerError: an answer that can't be understood.

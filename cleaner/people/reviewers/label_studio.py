@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
@@ -48,7 +49,9 @@ _TIMED = (pa.field("at", pa.string()), pa.field("seconds", pa.float64()))
 
 @dataclass(frozen=True)
 class LabelStudio:
-    """One project a batch, one task a sample; what a person skips they can't tell."""
+    """One project a batch, a task for each person who is asked about a sample; what a person skips they can't tell."""
+
+    several: ClassVar[bool] = True
 
     images: Annotated[
         Literal["embedded", "local_files", "url"],
@@ -82,30 +85,33 @@ class LabelStudio:
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
-        def tasks(samples: list[dict[str, Any]]) -> list[Any]:
+        def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+            samples = [sample for _, sample in items]
             shown = self._shown(samples, source, manifest)
             wanted = {(s["sample_id"], of): s[f"{of}_references"] for s in samples for of in ("given", "guess")}
             strips = contact_sheets(source, manifest, wanted, side=_REFERENCE, across=3)
             return [
                 sample_task(
+                    item,
                     sample,
                     {"image": shown[sample["sample_id"]]}
                     | {of: strips[key] for of in ("given", "guess") if (key := (sample["sample_id"], of)) in strips},
                     blind=_share_of(sample["sample_id"]) < self.blind_share,
                 )
-                for sample in samples
+                for item, sample in items
             ]
 
         served = self._served(batch, source) if self.images == "local_files" else None
-        self._push(name, folder, samples_page(classes), batch.to_pylist(), "sample_id", tasks, served)
+        self._push(name, folder, samples_page(classes), _each_person(batch.to_pylist()), tasks, served)
 
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
-        def tasks(entries: list[dict[str, Any]]) -> list[Any]:
-            wanted = {entry["label"]: entry["examples"] for entry in entries}
+        def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+            wanted = {label: entry["examples"] for label, entry in items}
             sheets = contact_sheets(source, manifest, wanted, side=_EXAMPLE, across=4)
-            return [class_task(entry, sheets.get(entry["label"])) for entry in entries]
+            return [class_task(entry, sheets.get(label)) for label, entry in items]
 
-        self._push(name, folder, classes_page(Classes.of(manifest).names), asked.to_pylist(), "label", tasks, None)
+        items = [(entry["label"], entry) for entry in asked.to_pylist()]
+        self._push(name, folder, classes_page(Classes.of(manifest).names), items, tasks, None)
 
     def pull(
         self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
@@ -114,13 +120,14 @@ class LabelStudio:
         names = {class_key(label): label for label in classes}
         found = []
         for item, who, annotation in self._annotations(name, folder, say):
-            sample = samples[item]
+            sample = samples[item.partition(" ")[0]]
             try:
                 answer, new_label = _said(annotation) or read_result(annotation["result"], sample["label"], names)
             except ValueError as problem:
                 say(f"{name}: {sample['path']}: {problem}, by {who}; it counts as not answered")
                 continue
-            found.append({"sample_id": item, "answer": answer, "new_label": new_label, **_when(annotation), "by": who})
+            said = {"sample_id": sample["sample_id"], "answer": answer, "new_label": new_label, "by": who}
+            found.append(said | _when(annotation))
         return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED]))
 
     def pull_classes(
@@ -178,26 +185,27 @@ class LabelStudio:
         name: str,
         folder: Path,
         page: str,
-        asked: list[dict[str, Any]],
-        key: str,
-        tasks: Callable[[list[dict[str, Any]]], list[Any]],
+        items: list[tuple[str, dict[str, Any]]],
+        tasks: Callable[[list[tuple[str, dict[str, Any]]]], list[Any]],
         served: Path | None,
     ) -> None:
-        """Complete the project: find or make it, then add the tasks that it lacks; the server may serve `served`."""
+        """Complete the project: find or make it, then add those of the tasks, by their items, that it lacks; the server
+        may serve `served`."""
         file = _file(name, folder)
         record = _Record.read(file)
-        if record.project and len(record.tasks) == len(asked):
+        if record.project and {*record.tasks.values()} >= {item for item, _ in items}:
             return
         with _server() as client:
             if not record.project:
-                mark = f"cleaner {digest(str(folder.resolve()), name, [entry[key] for entry in asked])}"
+                once = sorted({item.partition(" ")[0] for item, _ in items})
+                mark = f"cleaner {digest(str(folder.resolve()), name, once)}"
                 record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page), {})
                 record.write(file)
             if served is not None:
                 _connect(client, record.project, served)
             record.learn(client)
             known = set(record.tasks.values())
-            left = [entry for entry in asked if entry[key] not in known]
+            left = [item for item in items if item[0] not in known]
             spans = range(0, len(left), _PUSHED_AT_ONCE)
             for start in track(spans, len(spans), "parts of the batch sent"):
                 part = left[start : start + _PUSHED_AT_ONCE]
@@ -286,6 +294,18 @@ class _Record:
             self.tasks |= {str(number): task["item"] for number, task in zip(ids, tasks, strict=True)}
         else:
             self.learn(client)
+
+
+def _each_person(samples: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """An item and a sample for each person who is asked about it; the second of a sample comes half a batch away, where
+    another person may be at work."""
+    half = len(samples) / 2
+    placed = []
+    for place, sample in enumerate(samples):
+        for person in range(sample["people"]):
+            item = sample["sample_id"] + f" {person + 1}" * (person > 0)
+            placed.append(((place + person * half) % len(samples), item, sample))
+    return [(item, sample) for _, item, sample in sorted(placed, key=itemgetter(0))]
 
 
 def _project(client: "Client", title: str, mark: str, page: str) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +25,8 @@ class Oracle:
     Raises:
         InputError: there is no such file, it has other columns, or it says two things of one sample.
     """
+
+    several: ClassVar[bool] = False
 
     truth: Annotated[
         Path,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -42,6 +42,8 @@ _TYPED_CLASS = {"ask": "merge it into: press a, type, Enter", "answer": ClassAns
 @dataclass(frozen=True)
 class Sheet:
     """FOLDER/NAME.csv to fill in, and FOLDER/NAME.html that shows the pictures and makes the filled CSV."""
+
+    several: ClassVar[bool] = False
 
     picture: Annotated[
         int, Field(ge=16, le=1024, description="side in pixels of the samples' thumbnails in the page")

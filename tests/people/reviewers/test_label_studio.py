@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import clean_locally, cleaner
 from conftest import NASTY
@@ -109,6 +110,32 @@ def test_who_skips_what_another_answered_has_not_spoken_against_it(judged, asked
     server.annotate(tasks[first], "junk")
     server.annotate(tasks[first], None, was_cancelled=True)
     assert pull(judged, asked, tmp_path)[first]["answer"] == "junk"
+
+
+BO, CY = "bo@example.com", "cy@example.com"
+
+
+def asked_twice(batch: pa.Table, count: int) -> pa.Table:
+    people = [2 if place < count else 1 for place in range(len(batch))]
+    return batch.set_column(batch.column_names.index("people"), "people", pa.array(people, pa.int32()))
+
+
+def test_a_sample_that_two_are_asked_about_is_two_tasks_and_a_third_comes_when_it_is_wanted(
+    judged, asked, server, tmp_path
+):
+    asked = asked_twice(asked, 2)
+    first, second = asked.column("sample_id").to_pylist()[:2]
+    project = push(judged, asked, tmp_path)
+    tasks = server.tasks(project)
+    assert set(tasks) == {*asked.column("sample_id").to_pylist(), f"{first} 2", f"{second} 2"}
+    assert abs(tasks[first] - tasks[f"{first} 2"]) > len(asked) // 3
+    server.annotate(tasks[first], "right")
+    server.annotate(tasks[f"{first} 2"], "junk", completed_by=server.person(BO))
+    found = LabelStudio().pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
+    assert {(f["sample_id"], f["answer"], f["by"]) for f in found} == {(first, "right", EMAIL), (first, "junk", BO)}
+    third = asked.set_column(asked.column_names.index("people"), "people", pa.array([3] + [2] + [1] * (len(asked) - 2)))
+    assert push(judged, third, tmp_path) == project
+    assert set(server.tasks(project)) == {*tasks, f"{first} 3"}
 
 
 class Killed(BaseException):
@@ -288,6 +315,28 @@ def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, 
         pull(judged, asked, tmp_path)
     (tmp_path / "fine-1.label_studio.json").unlink()
     assert set(server.tasks(push(judged, asked, tmp_path))) == set(asked.column("sample_id").to_pylist())
+
+
+def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server, tmp_path):
+    run = tmp_path / "run"
+    words = ("--reviewer", "label_studio", "--set", "review.overlap=1", "--set", "image_noise.candidates=3")
+    done = clean_locally(demo / "images", run, *words, "--set", "review.max_samples=3", status=3)
+    project = int(done.stderr.rpartition("/projects/")[2].partition("/")[0])
+    people = [server.person(BO), server.person(CY)]
+    items = sorted(server.tasks(project))
+    assert len(items) == 6
+    for place, item in enumerate(items):
+        server.annotate(server.tasks(project)[item], "junk" if place else "right", completed_by=people[" " in item])
+    assert "1 missing" in cleaner("review", run).stdout
+    (third,) = set(server.tasks(project)) - set(items)
+    server.annotate(server.tasks(project)[third], "right")
+    said = json.loads(cleaner("review", run, "--json").stdout)
+    (batch,) = said["batches"]
+    assert (batch["asked"], batch["answered"], batch["missing"]) == (7, 7, 0)
+    assert {two["people"][0] for two in said["agreement"]} >= {BO}
+    clean_locally(demo / "images", run, *words, "--set", "review.batches=0")
+    verdicts = pq.read_table(run / "verdicts.parquet", filters=[("sample_id", "==", items[0].split()[0])]).to_pylist()
+    assert (verdicts[0]["action"], verdicts[0]["by"]) == ("keep", f"person:{EMAIL}")
 
 
 def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(demo, server, tmp_path):
