@@ -170,6 +170,13 @@ class Review(Section):
         description="where two people disagree: `third`: a third is asked, and the majority holds; `accurate`: whoever"
         " is right more often on known images; `open`: nobody's word holds, and the models decide",
     )
+    grid: int = Field(
+        default=0,
+        ge=0,
+        le=48,
+        description="samples a page where batches come as pages of look-alikes of one class, on which people mark what"
+        " does not belong: many times the pace, but nobody says which class it is instead; 0: one sample at a time",
+    )
     batches: int = Field(
         default=1, ge=0, le=100, description="batches a stage may ask for; with 0 nobody is asked anything"
     )

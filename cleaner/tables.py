@@ -23,10 +23,12 @@ class Action(StrEnum):
 
 
 class Answer(StrEnum):
-    """What a person says of a sample. An empty answer is no answer yet."""
+    """What a person says of a sample. An empty answer is no answer yet; `wrong` is not of the given class, without a
+    word on what it is."""
 
     RIGHT = "right"
     ANOTHER = "another"
+    WRONG = "wrong"
     JUNK = "junk"
     UNSURE = "unsure"
 
@@ -129,10 +131,12 @@ BATCH = _schema(
     guess_references=pa.list_(pa.int32()),
     known=pa.string(),
     people=pa.int32(),
+    page=pa.int32(),
 )
 """A review batch in the order in which people see it. The reference columns are rows of other samples: of the given
 class, and of the first guess's class. `known` is the class that people said before an image shows, where it is asked
-about again to see how sure they are, else null; `people` is how many are asked."""
+about again to see how sure they are, else null; `people` is how many are asked; `page` is the number, from 1, of the
+page on which it is shown with others of its class, null in a batch of which each is shown alone."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer

@@ -12,6 +12,7 @@ from PIL import Image
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
+from cleaner.people.grid import pages
 from cleaner.people.review import batch, verdicts
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
@@ -58,6 +59,13 @@ def judged(tmp_path_factory) -> Judged:
         standing=fold(manifest, [_verdicts(manifest, evidence, classes)]),
         classes=classes,
     )
+
+
+def pages_of(judged: Judged, asked: pa.Table, *, shard: int = 50, overlap: float = 0, grid: int = 12) -> pa.Table:
+    """A batch in pages, by made-up features in shards."""
+    features = np.random.default_rng(0).normal(size=(len(judged.manifest), 8)).astype(np.float16)
+    shards = [features[start : start + shard] for start in range(0, len(features), shard)]
+    return pages(asked, *shards, grid=grid, overlap=overlap, seed=0)
 
 
 def _evidence(manifest: pa.Table, classes: tuple[str, ...]) -> pa.Table:

@@ -26,6 +26,7 @@ from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
 from cleaner.people import review
 from cleaner.people.disagreement import settled
+from cleaner.people.grid import pages
 from cleaner.run.answers import newest, on_classes
 from cleaner.run.ledger import PEOPLE, PERSON, fold
 from cleaner.run.steps import Step, makes, sayable
@@ -337,9 +338,14 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
         return False
     standing = yield from _stand(line, f"{stage}-batch")
     inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people, line.said)
-    wanted = run.config.review.model_dump(exclude={"batches", "disagreement"}) | {"overlap": _overlap(run)}
+    wanted = run.config.review.model_dump(exclude={"batches", "disagreement", "grid"}) | {"overlap": _overlap(run)}
     settings = {**wanted, "stage": stage, "seed": run.config.seed}
-    return (yield from _put_before_people(run, line, Step(f"{stage}-batch", review.batch, inputs, settings), stage))
+    batch = Step(f"{stage}-batch", review.batch, inputs, settings)
+    if run.config.review.grid:
+        yield [batch]
+        settings = {"grid": run.config.review.grid, "overlap": _overlap(run), "seed": run.config.seed}
+        batch = Step(f"{stage}-pages", pages, (batch.output, *line.shards), settings)
+    return (yield from _put_before_people(run, line, batch, stage))
 
 
 def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:

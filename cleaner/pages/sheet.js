@@ -5,6 +5,7 @@ const byId = (id) => document.getElementById(id);
 const known = new Set(review.classes);
 let answers = {};
 let saved = {};
+let marks = {};
 let here = 0;
 
 function element(tag, text, name) {
@@ -19,6 +20,7 @@ function restore() {
     const kept = JSON.parse(localStorage.getItem(review.key) || "{}");
     answers = kept.answers || {};
     saved = kept.saved || {};
+    marks = kept.marks || {};
     here = Math.min(kept.here || 0, Math.max(items.length - 1, 0));
     byId("reviewer").value = localStorage.getItem("cleaner reviewer") || "";
   } catch {
@@ -28,7 +30,7 @@ function restore() {
 
 function remember() {
   try {
-    localStorage.setItem(review.key, JSON.stringify({ answers, saved, here }));
+    localStorage.setItem(review.key, JSON.stringify({ answers, saved, marks, here }));
     localStorage.setItem("cleaner reviewer", byId("reviewer").value);
   } catch {
     byId("trouble").textContent = "This browser keeps nothing: save before you close the page.";
@@ -45,6 +47,44 @@ function show(image, row) {
 
 function isChosen(choice, answer) {
   return Boolean(answer) && answer.answer === choice.answer && answer.new_label === choice.new_label;
+}
+
+function drawGrid(item) {
+  byId("grid").hidden = !item.grid.length;
+  byId("picture").hidden ||= item.grid.length > 0;
+  byId("grid").replaceChildren(...item.grid.map((row, place) => {
+    const button = element("button");
+    const image = element("img");
+    image.alt = item.lines[place].path;
+    button.title = item.lines[place].path;
+    button.setAttribute("aria-pressed", (marks[here] || []).includes(place));
+    button.append(image);
+    button.addEventListener("click", () => toggle(place));
+    show(image, row);
+    return button;
+  }));
+}
+
+function toggle(place) {
+  const marked = new Set(marks[here] || []);
+  if (!marked.delete(place)) marked.add(place);
+  marks[here] = [...marked];
+  // What was said of the page before holds no more.
+  delete answers[here];
+  remember();
+  byId("grid").children[place].setAttribute("aria-pressed", marked.has(place));
+  drawChoices(items[here]);
+  drawProgress();
+}
+
+function focusCell(step) {
+  const cells = Array.from(byId("grid").children);
+  const place = cells.indexOf(document.activeElement);
+  cells[Math.max(0, Math.min(cells.length - 1, place < 0 ? 0 : place + step))]?.focus();
+}
+
+function across() {
+  return getComputedStyle(byId("grid")).gridTemplateColumns.split(" ").length;
 }
 
 function drawChoices(item) {
@@ -81,10 +121,12 @@ function draw() {
   const item = items[here];
   if (!item) return;
   byId("question").classList.toggle("whole", item.picture === null);
-  byId("shown").hidden = item.picture === null;
+  byId("shown").hidden = item.picture === null && !item.grid.length;
+  byId("picture").hidden = item.picture === null;
   if (item.picture !== null) show(byId("picture"), item.picture);
-  byId("whole").hidden = !item.file;
-  if (item.file) byId("whole").href = item.file;
+  drawGrid(item);
+  byId("whole").hidden = item.grid.length > 0 || !item.files[0];
+  if (item.files[0]) byId("whole").href = item.files[0];
   byId("title").textContent = item.title;
   byId("note").textContent = `${here + 1} of ${items.length} · ${item.note}`;
   drawChoices(item);
@@ -104,7 +146,7 @@ function drawProgress() {
   byId("state").classList.toggle("open", open > 0);
   byId("next").hidden = done < items.length || !items.length;
   byId("progress").value = done;
-  byId("count").textContent = `${done} of ${items.length} answered`;
+  byId("count").textContent = `${done} of ${items.length} ${review.paged ? "pages " : ""}answered`;
   Array.from(byId("all").children).forEach((dot, number) => {
     dot.classList.toggle("answered", number in answers);
     dot.classList.toggle("here", number === here);
@@ -120,6 +162,7 @@ function go(number) {
 
 function give(answer, newLabel) {
   answers[here] = { answer, new_label: newLabel, reviewer: byId("reviewer").value };
+  if (items[here].grid.length && answer === "wrong") answers[here].marked = marks[here] || [];
   go(here + 1);
 }
 
@@ -135,12 +178,13 @@ function cell(text) {
 }
 
 function save() {
-  const lines = items.map((item, number) => {
+  const lines = items.flatMap((item, number) => item.lines.map((line, place) => {
     const answer = answers[number] || {};
-    const cells = { ...item.cells, ...answer };
+    const cells = { ...line, ...answer };
+    if (answer.marked && !answer.marked.includes(place)) cells.answer = "right";
     if (answer.answer) cells.reviewer = answer.reviewer || byId("reviewer").value;
     return review.columns.map((column) => cell(cells[column] || "")).join(",");
-  });
+  }));
   const text = "\ufeff" + [review.columns.join(","), ...lines].join("\r\n") + "\r\n";
   const link = element("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
@@ -148,7 +192,7 @@ function save() {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   saved = { ...answers };
-  byId("said").textContent = `${Object.keys(saved).length} answers saved at ${new Date().toLocaleTimeString()}.`;
+  byId("said").textContent = `${Object.keys(saved).length} ${review.paged ? "pages" : "answers"} saved at ${new Date().toLocaleTimeString()}.`;
   remember();
   drawProgress();
 }
@@ -163,12 +207,24 @@ function takeTyped() {
   else give(review.typed.answer, found);
 }
 
+function showWhole() {
+  const place = Array.from(byId("grid").children).indexOf(document.activeElement);
+  const file = items[here].files[Math.max(place, 0)];
+  if (!file) return;
+  byId("whole").href = file;
+  byId("whole").click();
+}
+
 const keys = {
-  ArrowLeft: () => go(here - 1),
-  ArrowRight: () => go(here + 1),
+  ArrowLeft: () => (review.paged ? focusCell(-1) : go(here - 1)),
+  ArrowRight: () => (review.paged ? focusCell(1) : go(here + 1)),
+  ArrowUp: () => { if (review.paged) focusCell(-across()); },
+  ArrowDown: () => { if (review.paged) focusCell(across()); },
+  PageUp: () => go(here - 1),
+  PageDown: () => go(here + 1),
   n: nextOpen,
   a: () => byId("typed").focus(),
-  f: () => { if (items[here].file) byId("whole").click(); },
+  f: showWhole,
   Backspace: () => { delete answers[here]; go(here); },
 };
 
@@ -178,7 +234,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || !items.length) return;
-  const choice = items[here].choices.find((one) => one.key === event.key.toLowerCase());
+  const choice = items[here].choices.find((one) => one.key.toLowerCase() === event.key.toLowerCase());
   const does = choice ? () => give(choice.answer, choice.new_label) : keys[event.key];
   if (does) {
     event.preventDefault();
@@ -189,7 +245,7 @@ byId("typed").addEventListener("input", () => byId("typed").setCustomValidity(""
 byId("typed").addEventListener("keydown", (event) => {
   if (event.key === "Enter") takeTyped();
 });
-byId("typed").hidden = !review.classes.length;
+byId("typed").hidden = !review.classes.length || review.paged;
 byId("names").append(...review.classes.map((name) => {
   const option = element("option");
   option.value = name;

@@ -55,12 +55,12 @@ def people(words: Words) -> list[Person]:
 def on_known(said: pa.Table) -> dict[str, tuple[int, int]]:
     """By person: on how many known images they said what holds of these, and on how many they said anything but that
     they can't tell."""
-    holds = {word["content_hash"]: shown(word) for word in newest(on_images(said)).to_pylist()}
+    holds = {word["content_hash"]: word for word in newest(on_images(said)).to_pylist()}
     found: dict[str, tuple[int, int]] = {}
     for by, words in _newest([word for word in said.to_pylist() if word["asked"] == Asked.KNOWN]).items():
-        told = [(shown(word), holds.get(content)) for content, word in words.items() if word["answer"] != Answer.UNSURE]
-        pairs = [(what, known) for what, known in told if known is not None]
-        found[by] = sum(what == known for what, known in pairs), len(pairs)
+        told = [(word, holds[content]) for content, word in words.items() if content in holds]
+        told = [(word, known) for word, known in told if word["answer"] != Answer.UNSURE]
+        found[by] = sum(_agree(word, known) for word, known in told), len(told)
     return found
 
 
@@ -118,7 +118,17 @@ def shown(word: dict[str, Any]) -> str:
     """What a person takes an image for: a class, or the answer where they name none."""
     if word["answer"] == Answer.RIGHT:
         return str(word["label"])
+    if word["answer"] == Answer.WRONG:
+        return f"not {word['label']}"
     return str(word["new_label"] or word["answer"])
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two words on an image can both be true: that it is not of a class agrees with every other class."""
+    for word, against in ((one, other), (other, one)):
+        if word["answer"] == Answer.WRONG and against["answer"] != Answer.WRONG:
+            return shown(against) != word["label"]
+    return shown(one) == shown(other)
 
 
 def _kappa(pairs: list[tuple[str, str]]) -> float | None:

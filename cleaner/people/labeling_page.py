@@ -5,6 +5,7 @@ in them, and mean the same when there are other classes by then.
 """
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,12 +16,34 @@ ANSWER, CLASS, IMAGE = "answer", "class", "image"
 _GUESS = "guess_"
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw=="
 # The panels beside the page tell of regions, of which there are none here; without them the photo has their place.
-_STYLE = """
+_PANELS = """
 .lsf-sidepanels { padding: 0 !important }
 .lsf-sidepanels__wrapper_align_right, .lsf-sidepanels__wrapper_align_left { display: none }
+"""
+_STYLE = """
 .cleaner { display: grid; grid-template-columns: minmax(0, 1fr) 400px; gap: 24px; align-items: start }
 .cleaner h4 { margin: 12px 0 4px; overflow-wrap: anywhere }
 .references .lsf-toolbar { display: none }
+"""
+# A picture is the background of its choice: the server lets no data: address into an <img>.
+_CELL = 168
+_GRID_STYLE = f"""
+.grid {{ display: grid; grid-template-columns: minmax(0, 1fr) 300px; gap: 24px; align-items: start }}
+.grid h4 {{ margin: 12px 0 4px; overflow-wrap: anywhere }}
+.grid .lsf-toolbar {{ display: none }}
+.grid .lsf-choices {{ display: flex; flex-wrap: wrap; gap: 8px }}
+.grid .lsf-choice, .grid .lsf-choice__item, .grid .lsf-choice label {{ margin: 0 !important; padding: 0 !important }}
+.grid .ant-checkbox {{ position: absolute; top: 6px; left: 6px }}
+.grid .ant-checkbox {{ z-index: 1 }}
+.grid .lsf-hint {{ position: absolute; top: auto; right: 4px; bottom: 4px }}
+.grid .lsf-hint {{ color: #fff !important; text-shadow: 0 0 3px #000, 0 0 3px #000 }}
+.grid .lsf-choice__item {{ height: auto !important; min-height: 0 !important }}
+.grid label {{ position: relative; display: block !important; height: {_CELL + 8}px !important; line-height: 1 }}
+.grid label {{ border: 4px solid transparent; border-radius: 6px; overflow: hidden }}
+.grid label span:not(.ant-checkbox, .ant-checkbox-inner, .picture) {{ display: block; padding: 0 !important }}
+.grid label.ant-checkbox-wrapper-checked {{ border-color: #d2504b }}
+.grid label.ant-checkbox-wrapper-checked .picture {{ opacity: 0.5 }}
+.grid .picture {{ display: block; width: {_CELL}px; height: {_CELL}px; background: #dfe3ea center/contain no-repeat }}
 """
 
 
@@ -41,6 +64,14 @@ def classes_page(classes: Sequence[str]) -> str:
     return _page(_tag("View", _image(IMAGE, zoomControl="true")), _tag("View", *headers, _answers(), search))
 
 
+def grid_page() -> str:
+    """The configuration for a BATCH in pages: pictures of one class; those that are chosen do not belong to it."""
+    marks = _tag("Choices", name=ANSWER, toName=IMAGE, choice="multiple", layout="inline", value="$choices")
+    words = "Mark what does not belong to this class, then submit. Skip the page if you can't tell."
+    headers = (_tag("Header", value="$given", size="4"), _tag("Header", value=words, size="5"))
+    return _styled(_GRID_STYLE, _tag("View", marks), _tag("View", *headers, _image(IMAGE)), name="grid")
+
+
 def class_key(name: str) -> str:
     """What stands for a class in what travels: 12 hex digits."""
     return digest(name)
@@ -59,6 +90,7 @@ def sample_task(item: str, sample: dict[str, Any], pictures: dict[str, str], *, 
     choices = [_choice(Answer.RIGHT.value, f"right: {sample['label']}", "1", prob)]
     choices += [_choice(_GUESS + class_key(name), name, str(key), p) for key, (name, p) in enumerate(guesses, 2)]
     choices.append(_choice(Answer.ANOTHER.value, "another class", "a"))
+    choices.append(_choice(Answer.WRONG.value, f"not {sample['label']}, but not known what", "w"))
     choices.append(_choice(Answer.JUNK.value, "junk: shows no class", "j"))
     choices.append(_choice(Answer.UNSURE.value, "can't tell", "u"))
     return {
@@ -72,6 +104,21 @@ def sample_task(item: str, sample: dict[str, Any], pictures: dict[str, str], *, 
         "guess": f"{guesses[0][0]}, first guess" if guesses else " ",
         "guess_references": pictures["guess"] if guesses and "guess" in pictures else _NOTHING,
     }
+
+
+def grid_task(item: str, samples: Sequence[dict[str, Any]], shown: Mapping[str, str], references: str | None) -> Any:
+    """The data of one task: rows of a BATCH that are one page.
+
+    Args:
+        item: what it is known by.
+        shown: data URIs or addresses, by sample.
+        references: a strip of the class's images.
+    """
+    choices = [
+        {"alias": sample["sample_id"], "value": sample["path"], "html": _picture(shown[sample["sample_id"]])}
+        for sample in samples
+    ]
+    return {"item": item, "given": samples[0]["label"], "image": references or _NOTHING, "choices": choices}
 
 
 def class_task(entry: dict[str, Any], picture: str | None) -> Any:
@@ -111,6 +158,18 @@ def read_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, 
     return _as_answer(_class(chosen, classes), label)
 
 
+def read_grid_result(result: list[dict[str, Any]], samples: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """The answer and no new label of each of a page's `samples`, ids: what the annotation does not mark is right.
+
+    Raises:
+        ValueError: it marks something else.
+    """
+    marked = {str(mark) for part in _values(result, ANSWER, "choices") for mark in part}
+    if strange := marked - {*samples}:
+        raise ValueError(f"{min(strange)!r} is marked, which is not on this page")
+    return {sample: ((Answer.WRONG if sample in marked else Answer.RIGHT).value, None) for sample in samples}
+
+
 def read_class_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, str]) -> tuple[str, str | None]:
     """What is to become of the class `label`, as one annotation says, and the class that takes its images; `classes`
     as for `read_result`.
@@ -142,11 +201,21 @@ def _class(key: str, classes: Mapping[str, str]) -> str:
 
 def _chosen(result: list[dict[str, Any]], name: str, kind: str) -> str | None:
     """The one choice of the control `name`; of a taxonomy the leaf of its path."""
-    found = [part["value"][kind] for part in result if part.get("from_name") == name and kind in part.get("value", {})]
+    found = _values(result, name, kind)
     if not found or not found[0]:
         return None
     first = found[0][0]
     return str(first[-1] if isinstance(first, list) and first else first)
+
+
+def _values(result: list[dict[str, Any]], name: str, kind: str) -> list[list[Any]]:
+    return [part["value"][kind] for part in result if part.get("from_name") == name and kind in part.get("value", {})]
+
+
+def _picture(address: str) -> str:
+    quoted = address.replace("\\", "%5C").replace('"', "%22")
+    style = escape(f'background-image: url("{quoted}")')
+    return f'<span class="picture" style="{style}"></span>'
 
 
 def _choice(alias: str, text: str, key: str, prob: float | None = None) -> dict[str, str]:
@@ -154,9 +223,13 @@ def _choice(alias: str, text: str, key: str, prob: float | None = None) -> dict[
 
 
 def _page(*columns: ElementTree.Element) -> str:
+    return _styled(_STYLE, *columns, name="cleaner")
+
+
+def _styled(words: str, *columns: ElementTree.Element, name: str) -> str:
     style = ElementTree.Element("Style")
-    style.text = _STYLE
-    page = _tag("View", style, _tag("View", *columns, className="cleaner"))
+    style.text = _PANELS + words
+    page = _tag("View", style, _tag("View", *columns, className=name))
     return ElementTree.tostring(page, encoding="unicode")
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from cleaner.people.agreement import shown
 from cleaner.people.disagreement import DISPUTED, Disagreement, settled
 from cleaner.run.answers import Answers
-from cleaner.run.ledger import PEOPLE, PERSON
+from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest, pictures
 from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
@@ -30,7 +30,7 @@ RANDOM = "doubted, drawn at random"
 DOUBTFUL = "kept, but the least sure"
 
 
-@makes("review batch", version=4)
+@makes("review batch", version=5)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,
@@ -110,7 +110,7 @@ def _people(open_: list[bool], overlap: float, seed: int) -> np.ndarray:
     return asked
 
 
-@makes("review batch of candidates", version=3)
+@makes("review batch of candidates", version=4)
 def candidate_batch(
     manifest: pa.Table,
     standing: pa.Table,
@@ -142,14 +142,14 @@ def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) 
     return settled(answers.read(first), disagreement)
 
 
-@makes("verdicts of people", version=2)
+@makes("verdicts of people", version=3)
 def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
     """VERDICTS on every usable sample of whose bytes people have spoken, rows ascending.
 
     The image is junk: all its copies are dropped, score 0. It shows a class: one copy stays, if there is one a copy
     that was given this label (keep, score 1), else one that gets it (relabel, score 0); the other copies are dropped.
-    Nobody can tell, or people disagree: no action, no score. A word of a class that the data set has no more says
-    nothing.
+    It is not of the class it was shown as: the copies with that label are dropped, score 0, as wrong labels. Nobody can
+    tell, or people disagree: no action, no score. A word of a class that the data set has no more says nothing.
 
     Args:
         said: as `said_of_images` gives it.
@@ -181,6 +181,10 @@ def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: s
         junk = {"action": Action.DROP.value, "score": 0.0} if answer is Answer.JUNK else {}
         yield from ({"row": row, **judged, **junk} for row, _, _ in copies)
         return
+    if answer is Answer.WRONG:
+        dropped = judged | {"stage": MISLABELLED, "action": Action.DROP.value, "score": 0.0}
+        yield from ({"row": row, **dropped} for row, _, label in copies if label == word["label"])
+        return
     shown = word["label"] if answer is Answer.RIGHT else word["new_label"]
     if shown not in classes:
         return
@@ -197,7 +201,13 @@ def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: s
 
 
 _NAMES = (Answer.RIGHT, Answer.ANOTHER)
-_SAID = {Answer.RIGHT: "right", Answer.ANOTHER: "another class", Answer.JUNK: "junk", Answer.UNSURE: "can't tell"}
+_SAID = {
+    Answer.RIGHT: "right",
+    Answer.ANOTHER: "another class",
+    Answer.WRONG: "not of this class",
+    Answer.JUNK: "junk",
+    Answer.UNSURE: "can't tell",
+}
 
 
 def _usable(manifest: pa.Table) -> np.ndarray:
@@ -285,6 +295,7 @@ def _assemble(
         "guess_references": _others(rows, first, references, picture),
         "known": pa.array(known, pa.string()),
         "people": people,
+        "page": pa.nulls(len(rows), pa.int32()),
     }
     return check(pa.table(table), BATCH, "batch")
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cleaner.people.review import DOUBTFUL, NEAR, RANDOM
 from cleaner.tables import Answer, Asked
 
-_WRONG = (Answer.ANOTHER, Answer.JUNK)
+_WRONG = (Answer.ANOTHER, Answer.WRONG, Answer.JUNK)
 
 
 @dataclass(frozen=True)

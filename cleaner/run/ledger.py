@@ -21,6 +21,8 @@ from cleaner.tables import STANDING, VERDICTS, Action, array, check, text
 PERSON = "person:"
 PEOPLE = "people"
 """The stage of verdicts that are what people said of a sample."""
+MISLABELLED = "fine"
+"""The stage of verdicts of people that say no more than that the label is wrong: it may be junk or not."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from cleaner.evidence.crossfit import Features, assign_folds
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, mean_of
-from cleaner.run.ledger import PEOPLE, PERSON
+from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.calibration import probabilities
 from cleaner.stages.references import pictures
@@ -91,11 +91,12 @@ def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -
     return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
 
 
-@makes("marks", version=2)
+@makes("marks", version=3)
 def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
 
-    What people say counts, save that they can't tell; what a model of this stage dropped is junk to the next.
+    What people say counts, save that they can't tell, or no more than that a label is wrong; what a model of this stage
+    dropped is junk to the next.
     """
     known = np.full(len(manifest), -1, np.int8)
     for part in parts:
@@ -103,7 +104,7 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
         junk = (array(part, "action") == Action.DROP) & np.isin(array(part, "stage"), (STAGE, PEOPLE))
         rows = array(part, "row")
         said = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
-        known[rows[personal & said]] = 0
+        known[rows[personal & said & (array(part, "stage") != MISLABELLED)]] = 0
         known[rows[junk]] = 1
     rows = np.flatnonzero(known >= 0).astype(np.int32)
     return pa.table({"row": rows, "junk": known[rows] == 1})

@@ -45,6 +45,16 @@ def test_how_sure_somebody_is_shows_on_known_images():
     assert {person.by: (person.right, person.known) for person in people(words)} == {"ana": (0, 0), "bo": (2, 3)}
 
 
+@pytest.mark.parametrize(
+    ("answer", "new_label", "right"),
+    [("right", None, 0), ("another", "b", 1), ("junk", None, 1), ("wrong", None, 1), ("unsure", None, 1)],
+)
+def test_that_an_image_is_not_of_its_class_agrees_with_every_other_class(answer, new_label, right):
+    words = [word("ana", "1", answer, new_label), word("bo", "1", "wrong", asked="known")]
+    (bo,) = (person for person in people(words) if person.by == "bo")
+    assert (bo.known, bo.right) == (1, right)
+
+
 def test_of_more_than_two_people_fleiss_kappa_is_that_of_the_textbook():
     # Fleiss 1971, as in https://en.wikipedia.org/wiki/Fleiss%27_kappa: 10 subjects, 14 raters, 5 categories.
     table = [

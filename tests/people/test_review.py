@@ -66,7 +66,7 @@ def test_a_batch_is_as_large_as_allowed_and_gives_way_in_proportion(judged, most
         assert set(asked.column("asked_because").to_pylist()) == {NEAR, RANDOM, DOUBTFUL}
 
 
-@pytest.mark.parametrize("answer", ["right", "junk", "unsure"])
+@pytest.mark.parametrize("answer", ["right", "wrong", "junk", "unsure"])
 def test_who_has_been_answered_is_not_asked_again(judged, answer):
     first = of(judged)
     again = of(judged, said(judged, array(first, "row"), answer))
@@ -169,6 +169,7 @@ def copied(judged, *rows):
         ("another", "=cmd()", {0: "drop", 1: "drop", 30: "keep"}),
         ("another", "with space", {0: "relabel", 1: "drop", 30: "drop"}),
         ("another", "a class of before", {0: None, 1: None, 30: None}),
+        ("wrong", None, {0: "drop", 1: "drop", 30: None}),
         ("junk", None, {0: "drop", 1: "drop", 30: "drop"}),
         ("unsure", None, {0: None, 1: None, 30: None}),
     ],

@@ -121,7 +121,8 @@ def test_what_one_round_drops_is_junk_to_the_next_and_a_person_outranks_it():
     other = model | {"row": 7, "stage": "fine"}
     said = person | {"row": 8, "stage": "people", "action": "drop"}
     copy = said | {"row": 9, "stage": "duplicates"}
-    known = marks(images, pa.Table.from_pylist([model, person, other, said, copy], VERDICTS))
+    wrong = said | {"row": 10, "stage": "fine"}
+    known = marks(images, pa.Table.from_pylist([model, person, other, said, copy, wrong], VERDICTS))
     assert dict(zip(*known.to_pydict().values(), strict=True)) == {5: True, 6: False, 8: True, 9: False}
     overruled = pa.Table.from_pylist([person | {"row": 5}], VERDICTS)
     known = marks(images, pa.Table.from_pylist([model], VERDICTS), overruled)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
@@ -25,7 +25,10 @@ from cleaner.people.labeling_page import (
     class_key,
     class_task,
     classes_page,
+    grid_page,
+    grid_task,
     read_class_result,
+    read_grid_result,
     read_result,
     sample_task,
     samples_page,
@@ -39,11 +42,14 @@ if TYPE_CHECKING:
 
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 _PUSHED_AT_ONCE = 100
+_PAGES_AT_ONCE = 10
 _PULLED_AT_ONCE = 500
 _TRIES = 4
 _TIMEOUT = 120
 _REFERENCE = 128
 _EXAMPLE = 192
+_IN_PAGE = 224
+About = TypeVar("About")
 _TIMED = (pa.field("at", pa.string()), pa.field("seconds", pa.float64()))
 
 
@@ -85,9 +91,9 @@ class LabelStudio:
     def push(
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
-        def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
-            samples = [sample for _, sample in items]
-            shown = self._shown(samples, source, manifest)
+        def tasks(items: list[tuple[str, list[dict[str, Any]]]]) -> list[Any]:
+            samples = [sample for _, (sample,) in items]
+            shown = self._shown(samples, source, manifest, self.picture)
             wanted = {(s["sample_id"], of): s[f"{of}_references"] for s in samples for of in ("given", "guess")}
             strips = contact_sheets(source, manifest, wanted, side=_REFERENCE, across=3)
             return [
@@ -98,11 +104,21 @@ class LabelStudio:
                     | {of: strips[key] for of in ("given", "guess") if (key := (sample["sample_id"], of)) in strips},
                     blind=_share_of(sample["sample_id"]) < self.blind_share,
                 )
-                for item, sample in items
+                for item, (sample,) in items
             ]
 
+        def grids(items: list[tuple[str, list[dict[str, Any]]]]) -> list[Any]:
+            shown = self._shown([sample for _, page in items for sample in page], source, manifest, _IN_PAGE)
+            wanted = {item: page[0]["given_references"] for item, page in items}
+            strips = contact_sheets(source, manifest, wanted, side=_REFERENCE, across=3)
+            return [grid_task(item, page, shown, strips.get(item)) for item, page in items]
+
         served = self._served(batch, source) if self.images == "local_files" else None
-        self._push(name, folder, samples_page(classes), _each_person(batch.to_pylist()), tasks, served)
+        items = _each_person(batch)
+        if _in_pages(batch):
+            self._push(name, folder, grid_page(), items, grids, at_once=_PAGES_AT_ONCE, served=served)
+        else:
+            self._push(name, folder, samples_page(classes), items, tasks, at_once=_PUSHED_AT_ONCE, served=served)
 
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
         def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
@@ -111,23 +127,24 @@ class LabelStudio:
             return [class_task(entry, sheets.get(label)) for label, entry in items]
 
         items = [(entry["label"], entry) for entry in asked.to_pylist()]
-        self._push(name, folder, classes_page(Classes.of(manifest).names), items, tasks, None)
+        self._push(name, folder, classes_page(Classes.of(manifest).names), items, tasks, at_once=_PUSHED_AT_ONCE)
 
     def pull(
         self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
     ) -> pa.Table:
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
         names = {class_key(label): label for label in classes}
-        found = []
+        in_pages, found = _in_pages(batch), []
         for item, who, annotation in self._annotations(name, folder, say):
-            sample = samples[item.partition(" ")[0]]
+            asked = [samples[sample] for sample in _about(item)]
+            when = _when(annotation, of=len(asked))
             try:
-                answer, new_label = _said(annotation) or read_result(annotation["result"], sample["label"], names)
+                said = _said(annotation, asked, names, in_pages=in_pages)
             except ValueError as problem:
-                say(f"{name}: {sample['path']}: {problem}, by {who}; it counts as not answered")
+                say(f"{name}: {asked[0]['path']}: {problem}, by {who}; it counts as not answered")
                 continue
-            said = {"sample_id": sample["sample_id"], "answer": answer, "new_label": new_label, "by": who}
-            found.append(said | _when(annotation))
+            for sample, (answer, new_label) in said.items():
+                found.append({"sample_id": sample, "answer": answer, "new_label": new_label, "by": who, **when})
         return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED]))
 
     def pull_classes(
@@ -143,17 +160,18 @@ class LabelStudio:
             except ValueError as problem:
                 say(f"{name}: class {item}: {problem}, by {who}; it counts as not answered")
                 continue
-            found.append({"label": item, "answer": answer, "new_label": new_label, **_when(annotation), "by": who})
+            when = _when(annotation, of=1)
+            found.append({"label": item, "answer": answer, "new_label": new_label, **when, "by": who})
         return pa.Table.from_pylist(found, pa.schema([*CLASS_ANSWERS, *_TIMED]))
 
     def todo(self, name: str, folder: Path) -> str:
         project = _Record.read(_file(name, folder)).project
         return f"answer in Label Studio: {_address()}/projects/{project}/data?labeling=1"
 
-    def _shown(self, samples: list[dict[str, Any]], source: Source, manifest: pa.Table) -> dict[str, str]:
-        """What shows each sample, by its id: an address, or a thumbnail."""
+    def _shown(self, samples: list[dict[str, Any]], source: Source, manifest: pa.Table, side: int) -> dict[str, str]:
+        """What shows each sample, by its id: an address, or a thumbnail of `side` pixels."""
         if self.images == "embedded":
-            sides = {sample["row"]: self.picture for sample in samples}
+            sides = {sample["row"]: side for sample in samples}
             thumbnails = pictures(source, manifest, sides, enlarge=True)
             return {sample["sample_id"]: thumbnails.get(sample["row"], "") for sample in samples}
         if self.images == "url":
@@ -185,9 +203,11 @@ class LabelStudio:
         name: str,
         folder: Path,
         page: str,
-        items: list[tuple[str, dict[str, Any]]],
-        tasks: Callable[[list[tuple[str, dict[str, Any]]]], list[Any]],
-        served: Path | None,
+        items: list[tuple[str, About]],
+        tasks: Callable[[list[tuple[str, About]]], list[Any]],
+        *,
+        at_once: int,
+        served: Path | None = None,
     ) -> None:
         """Complete the project: find or make it, then add those of the tasks, by their items, that it lacks; the server
         may serve `served`."""
@@ -197,18 +217,19 @@ class LabelStudio:
             return
         with _server() as client:
             if not record.project:
-                once = sorted({item.partition(" ")[0] for item, _ in items})
+                once = sorted({about for item, _ in items for about in _about(item)})
                 mark = f"cleaner {digest(str(folder.resolve()), name, once)}"
                 record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page), {})
                 record.write(file)
             if served is not None:
                 _connect(client, record.project, served)
             record.learn(client)
+            record.write(file)
             known = set(record.tasks.values())
             left = [item for item in items if item[0] not in known]
-            spans = range(0, len(left), _PUSHED_AT_ONCE)
+            spans = range(0, len(left), at_once)
             for start in track(spans, len(spans), "parts of the batch sent"):
-                part = left[start : start + _PUSHED_AT_ONCE]
+                part = left[start : start + at_once]
                 record.add(client, tasks(part))
                 record.write(file)
 
@@ -296,16 +317,29 @@ class _Record:
             self.learn(client)
 
 
-def _each_person(samples: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """An item and a sample for each person who is asked about it; the second of a sample comes half a batch away, where
-    another person may be at work."""
-    half = len(samples) / 2
+def _in_pages(batch: pa.Table) -> bool:
+    return batch.column("page").null_count < len(batch)
+
+
+def _each_person(batch: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:
+    """An item and the samples of a page, or one sample alone, for each person who is asked about it; the second comes
+    half a batch away, where another person may be at work. A third is asked about single samples."""
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for place, sample in enumerate(batch.to_pylist()):
+        groups.setdefault(sample["page"] or -1 - place, []).append(sample)
+    half = len(groups) / 2
     placed = []
-    for place, sample in enumerate(samples):
-        for person in range(sample["people"]):
-            item = sample["sample_id"] + f" {person + 1}" * (person > 0)
-            placed.append(((place + person * half) % len(samples), item, sample))
-    return [(item, sample) for _, item, sample in sorted(placed, key=itemgetter(0))]
+    for place, group in enumerate(groups.values()):
+        placed.append((float(place), group, ""))
+        placed += [((place + half) % len(groups), [s for s in group if s["people"] > 1], " 2")]
+        placed += [(float(place), [sample], " 3") for sample in group if sample["people"] > 2]
+    placed.sort(key=itemgetter(0))
+    return [(",".join(sample["sample_id"] for sample in asked) + which, asked) for _, asked, which in placed if asked]
+
+
+def _about(item: str) -> list[str]:
+    """The samples, by their ids, of an item."""
+    return item.partition(" ")[0].split(",")
 
 
 def _project(client: "Client", title: str, mark: str, page: str) -> int:
@@ -343,14 +377,23 @@ def _share_of(sample_id: str) -> float:
     return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=4).digest()) / 2**32
 
 
-def _said(annotation: dict[str, Any]) -> tuple[str, None] | None:
-    return (Answer.UNSURE.value, None) if annotation.get("was_cancelled") else None
+def _said(
+    annotation: dict[str, Any], asked: list[dict[str, Any]], names: dict[str, str], *, in_pages: bool
+) -> dict[str, tuple[str, str | None]]:
+    """The answer and the new label that one annotation gives to each sample that it is about."""
+    ids = [sample["sample_id"] for sample in asked]
+    if annotation.get("was_cancelled"):
+        return dict.fromkeys(ids, (Answer.UNSURE.value, None))
+    if in_pages:
+        return read_grid_result(annotation["result"], ids)
+    return {ids[0]: read_result(annotation["result"], asked[0]["label"], names)}
 
 
-def _when(annotation: dict[str, Any]) -> dict[str, Any]:
+def _when(annotation: dict[str, Any], *, of: int) -> dict[str, Any]:
+    """When one annotation was made, and how long it took for each of the `of` samples that it is about."""
     at = datetime.fromisoformat(str(annotation["updated_at"])).astimezone(UTC).isoformat(timespec="microseconds")
     seconds = annotation.get("lead_time")
-    return {"at": at, "seconds": None if seconds is None else float(seconds)}
+    return {"at": at, "seconds": None if seconds is None else float(seconds) / of}
 
 
 def _options() -> Any:

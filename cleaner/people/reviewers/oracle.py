@@ -69,6 +69,8 @@ class Oracle:
         true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
         given, known = batch.column("label").to_pylist(), set(classes)
         said = [_answer(label, true_label, known) for label, true_label in zip(given, true, strict=True)]
+        in_pages = batch.column("page").is_valid().to_pylist()
+        said = [_marked(answer) if in_page else answer for answer, in_page in zip(said, in_pages, strict=True)]
         columns = {
             "sample_id": batch.column("sample_id"),
             "answer": pa.array([answer.value for answer in said], pa.string()),
@@ -129,6 +131,11 @@ def _answer(given: str, true: object, classes: set[str]) -> Answer:
     if true == given:
         return Answer.RIGHT
     return Answer.ANOTHER if true in classes else Answer.JUNK
+
+
+def _marked(answer: Answer) -> Answer:
+    """What can be said of a sample in a page of its class."""
+    return Answer.WRONG if answer in (Answer.ANOTHER, Answer.JUNK) else answer
 
 
 def _read(file: Path) -> pd.DataFrame:

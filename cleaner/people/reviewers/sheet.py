@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -15,13 +15,25 @@ from cleaner.pages import pictures, render
 from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, unguarded, word
 from cleaner.run.files import digest, write_text
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, Classes, check
+from cleaner.words import counted
 
 NOBODY = "someone"
-SAMPLE_COLUMNS = (
+SAMPLE_COLUMNS: tuple[str, ...] = (
     *("number", "sample_id", "path", "label", "guess_1", "guess_2", "guess_3", "asked_because"),
     *("answer", "new_label", "reviewer"),
 )
-CLASS_COLUMNS = (
+PAGE_COLUMNS: tuple[str, ...] = (
+    "number",
+    "page",
+    "sample_id",
+    "path",
+    "label",
+    "asked_because",
+    "answer",
+    "new_label",
+    "reviewer",
+)
+CLASS_COLUMNS: tuple[str, ...] = (
     "label",
     "images",
     "given",
@@ -35,6 +47,11 @@ CLASS_COLUMNS = (
 )
 
 
+_ASKED = {
+    SAMPLE_COLUMNS: "given label",
+    PAGE_COLUMNS: "mark what does not belong to the class",
+    CLASS_COLUMNS: "class",
+}
 _TYPED_LABEL = {"ask": "another class: press a, type, Enter", "answer": Answer.ANOTHER, "same": Answer.RIGHT}
 _TYPED_CLASS = {"ask": "merge it into: press a, type, Enter", "answer": ClassAnswer.MERGE, "same": ClassAnswer.KEEP}
 
@@ -57,9 +74,14 @@ class Sheet:
         self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
     ) -> None:
         samples = batch.to_pylist()
-        items = [_sample_item(number, sample, source) for number, sample in enumerate(samples, 1)]
         sides = dict.fromkeys(_references(samples), self.reference) | {s["row"]: self.picture for s in samples}
-        self._write(name, folder, SAMPLE_COLUMNS, items, sides, source, manifest, classes)
+        numbered = list(enumerate(samples, 1))
+        if any(sample["page"] for sample in samples):
+            pages = [list(page) for _, page in groupby(numbered, key=lambda each: each[1]["page"])]
+            items, columns = [_page_item(page, source) for page in pages], PAGE_COLUMNS
+        else:
+            items, columns = [_sample_item(number, sample, source) for number, sample in numbered], SAMPLE_COLUMNS
+        self._write(name, folder, columns, items, sides, source, manifest, classes)
 
     def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
         items = [_class_item(entry) for entry in asked.to_pylist()]
@@ -77,15 +99,17 @@ class Sheet:
         manifest: pa.Table,
         classes: tuple[str, ...],
     ) -> None:
+        lines = [cells for item in items for cells in item["lines"]]
         if not _csv(name, folder).exists():
-            write_text(_csv(name, folder), sheet_text(columns, [item["cells"] for item in items]))
+            write_text(_csv(name, folder), sheet_text(columns, lines))
         if _page(name, folder).exists():
             return
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
-        of_samples = columns == SAMPLE_COLUMNS
-        review["asked"] = "given label" if of_samples else "class"
+        of_samples = columns != CLASS_COLUMNS
+        review["paged"] = columns == PAGE_COLUMNS
+        review["asked"] = _ASKED[columns]
         review["typed"] = _TYPED_LABEL if of_samples else _TYPED_CLASS
-        review["key"] = f"cleaner {name} {digest([item['cells'] for item in items])}"
+        review["key"] = f"cleaner {name} {digest(lines)}"
         review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
         review["pictures"] = pictures(source, manifest, sides)
         write_text(_page(name, folder), render("sheet", review=review))
@@ -153,7 +177,7 @@ def _sample_answer(line: Line, label: str, classes: tuple[str, ...]) -> tuple[st
     wanted = class_name(line["new_label"], classes, "new_label") if line["new_label"] else None
     if wanted is None and answer == Answer.ANOTHER:
         raise Complaint("answer 'another' without a new_label; write the right class there")
-    if wanted not in (None, label) and answer not in ("", Answer.ANOTHER):
+    if wanted not in (None, label) and answer not in ("", Answer.ANOTHER, Answer.WRONG):
         raise Complaint(f"answer {answer!r} and new_label {wanted!r} contradict each other; leave one of the two")
     if wanted is None or answer in (Answer.JUNK, Answer.UNSURE):
         return (answer, None) if answer else None
@@ -190,26 +214,50 @@ def _sample_item(number: int, sample: dict[str, Any], source: Source) -> dict[st
     choices += [
         _choice(str(key), Answer.ANOTHER, guess, _percent(prob), guess) for key, (guess, prob) in enumerate(guesses, 2)
     ]
+    choices.append(_choice("w", Answer.WRONG, f"not {sample['label']}, but not known what"))
     choices += [_choice("j", Answer.JUNK, "junk: shows no class"), _choice("u", Answer.UNSURE, "can't tell")]
     return {
-        "cells": cells | {"asked_because": sample["asked_because"]},
+        "lines": [cells | {"asked_because": sample["asked_because"]}],
         "title": sample["label"],
         "note": f"{sample['asked_because']} · {sample['path']}",
         "picture": sample["row"],
-        "file": None if file is None else file.resolve().as_uri(),
+        "grid": [],
+        "files": [None if file is None else file.resolve().as_uri()],
         "groups": groups,
         "choices": choices,
+    }
+
+
+def _page_item(page: list[tuple[int, dict[str, Any]]], source: Source) -> dict[str, Any]:
+    """One question of the page about many numbered samples of one class."""
+    samples = [sample for _, sample in page]
+    label = samples[0]["label"]
+    texts = ("page", "sample_id", "path", "label", "asked_because")
+    files = (source.file(sample["path"]) for sample in samples)
+    return {
+        "lines": [{"number": str(number)} | {name: str(sample[name]) for name in texts} for number, sample in page],
+        "title": label,
+        "note": counted(len(page), "image"),
+        "picture": None,
+        "grid": [sample["row"] for sample in samples],
+        "files": [None if file is None else file.resolve().as_uri() for file in files],
+        "groups": [{"title": label, "note": "what it looks like", "rows": samples[0]["given_references"]}],
+        "choices": [
+            _choice("Enter", Answer.WRONG, "done: the marked ones do not belong here, all others do"),
+            _choice("u", Answer.UNSURE, "can't tell, of the whole page"),
+        ],
     }
 
 
 def _class_item(entry: dict[str, Any]) -> dict[str, Any]:
     counts = f"{entry['images']} images are left of {entry['given']} given"
     return {
-        "cells": {column: str(entry[column]) for column in CLASS_COLUMNS[:-3]},
+        "lines": [{column: str(entry[column]) for column in CLASS_COLUMNS[:-3]}],
         "title": entry["label"],
         "note": counts,
         "picture": None,
-        "file": None,
+        "grid": [],
+        "files": [None],
         "groups": [{"title": entry["label"], "note": "the surest of its images", "rows": entry["examples"]}],
         "choices": [
             _choice("1", ClassAnswer.KEEP, "keep the class"),

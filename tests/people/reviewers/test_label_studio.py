@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from command import clean_locally, cleaner
-from conftest import NASTY
+from conftest import NASTY, pages_of
 from faults import before
 from label_studio import EMAIL, PASSWORD, TOKEN, Server, running
 
@@ -138,6 +138,32 @@ def test_a_sample_that_two_are_asked_about_is_two_tasks_and_a_third_comes_when_i
     assert set(server.tasks(project)) == {*tasks, f"{first} 3"}
 
 
+def test_a_page_of_many_is_one_task_and_what_is_not_marked_on_it_is_right(judged, asked, server, tmp_path):
+    paged = pages_of(judged, asked)
+    twice = paged.set_column(paged.column_names.index("people"), "people", pa.array([2] * len(paged), pa.int32()))
+    project = push(judged, twice, tmp_path)
+    tasks = server.tasks(project)
+    first, second = (
+        ",".join(sample["sample_id"] for sample in paged.to_pylist() if sample["page"] == page) for page in (1, 2)
+    )
+    assert len(tasks) == 2 * max(paged.column("page").to_pylist()) and {first, f"{first} 2", second} <= {*tasks}
+    marked, *others = first.split(",")
+    server.annotate(tasks[first], marked)
+    server.client.annotations.create(id=tasks[f"{first} 2"], result=[], completed_by=server.person(BO))
+    server.client.annotations.create(id=tasks[second], result=[], was_cancelled=True)
+    server.annotate(tasks[f"{second} 2"], "no such sample")
+    said = []
+    found = LabelStudio().pull("fine-1", tmp_path, paged, judged.classes, said.append).to_pylist()
+    answers = {(answer["sample_id"], answer["by"]): answer["answer"] for answer in found}
+    mine = dict.fromkeys(others, "right") | {marked: "wrong"} | dict.fromkeys(second.split(","), "unsure")
+    his = dict.fromkeys(first.split(","), "right")
+    assert answers == {(s, EMAIL): a for s, a in mine.items()} | {(s, BO): a for s, a in his.items()}
+    assert "'no such sample' is marked" in said[0] and len(said) == 1
+    wanted = [3 if sample == marked else 2 for sample in paged.column("sample_id").to_pylist()]
+    third = paged.set_column(paged.column_names.index("people"), "people", pa.array(wanted, pa.int32()))
+    assert push(judged, third, tmp_path) == project and {*server.tasks(project)} - {*tasks} == {f"{marked} 3"}
+
+
 class Killed(BaseException):
     """As far as files and the server are concerned, the end of the process."""
 
@@ -175,6 +201,8 @@ def test_a_push_that_is_killed_anywhere_is_completed_by_the_next_and_doubles_not
     assert number >= 4
     assert {found.id for found in server.client.projects.list()} - projects == {project}
     assert set(server.tasks(project)) == set(asked.column("sample_id").to_pylist())
+    record = json.loads((tmp_path / "fine-1.label_studio.json").read_text())
+    assert {item: int(task) for task, item in record["tasks"].items()} == server.tasks(project)
 
 
 def test_class_answers_go_the_same_way(judged, server, tmp_path):

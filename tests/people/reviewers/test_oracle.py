@@ -4,7 +4,7 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import NASTY
+from conftest import NASTY, pages_of
 
 from cleaner.errors import InputError
 from cleaner.people.reviewers.oracle import Oracle
@@ -32,6 +32,16 @@ def test_the_oracle_answers_what_is_true(judged, asked, tmp_path, form):
     found = Oracle(truth=file).pull("any", tmp_path, asked, judged.classes, print).to_pylist()
     assert [f["answer"] for f in found] == ["right", "another", "junk", "junk", "unsure"]
     assert [f["new_label"] for f in found] == [None, other, None, None, None]
+
+
+def test_in_pages_the_oracle_marks_what_does_not_belong(judged, asked, tmp_path):
+    truth, _ = truth_for(asked, next(name for name in judged.classes if name != asked.column("label")[1].as_py()))
+    truth.to_pandas().to_csv(tmp_path / "truth.csv", index=False)
+    paged = pages_of(judged, asked)
+    found = Oracle(truth=tmp_path / "truth.csv").pull("any", tmp_path, paged, judged.classes, print).to_pylist()
+    said = {answer["sample_id"]: answer["answer"] for answer in found}
+    wanted = dict(zip(asked.column("sample_id").to_pylist(), ["right", *["wrong"] * 3, "unsure"], strict=True))
+    assert said == wanted and {answer["new_label"] for answer in found} == {None}
 
 
 def test_a_class_is_removed_that_nothing_truly_shows_of_which_the_oracle_knows_a_sample(judged, tmp_path):

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from conftest import pages_of
 
 from cleaner.people.reviewers.sheet import Sheet
 
@@ -51,3 +52,34 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
     assert found[1]["new_label"] == asked.column("guesses")[1].as_py()[0]
     assert {f["by"] for f in found} == {"=ana"}
     assert complaints == []
+
+
+def test_what_does_not_belong_is_marked_page_by_page(judged, browser, tmp_path):
+    asked = pages_of(judged, judged.batch(share=1, random_share=0, doubtful_share=1, max_samples=100), grid=12)
+    sheet = Sheet()
+    sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    complaints = []
+    page = browser.new_page(accept_downloads=True)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "fine-1.html").as_uri())
+    page.fill("#reviewer", "ana")
+    page.keyboard.press("Escape")
+    page.click("#grid button >> nth=3")
+    for key in ("ArrowLeft", "ArrowLeft", "Space", "ArrowRight", "Space", "Space"):
+        page.keyboard.press(key)
+    page.reload()
+    assert page.text_content("#state") == "" and page.locator("#grid [aria-pressed=true]").count() == 2
+    for key in ("Enter", "u", "Enter", "PageUp", "Backspace"):
+        page.keyboard.press(key)
+    assert page.text_content("#state") == "2 not saved" and page.text_content("#count").endswith("pages answered")
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(tmp_path / "fine-1.csv")
+    found = sheet.pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
+    said = {answer["sample_id"]: answer["answer"] for answer in found}
+    first, second = ([s["sample_id"] for s in asked.to_pylist() if s["page"] == number] for number in (1, 2))
+    assert said == dict.fromkeys(first, "right") | {first[1]: "wrong", first[3]: "wrong"} | dict.fromkeys(
+        second, "unsure"
+    )
+    assert {answer["by"] for answer in found} == {"ana"} and complaints == []
