@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from flows.runner import Order
 from flows.shown import say, table
 
 _SHOWN = 10
+_LATE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Standing:
         return 0 if self.closed else self.asked - self.answered
 
 
-def fetch(folder: Path, heard: Callable[[str], None]) -> tuple[Run, list[Standing]]:
-    """Store what people have answered since; how the batches stand now.
+def fetch(folder: Path, heard: Callable[[str], None], *, since: datetime | None = None) -> tuple[Run, list[Standing]]:
+    """Store what people have answered, all of it or what is newer than `since`; how the batches stand now.
 
     Raises:
         RunError: no run lies in `folder`.
@@ -53,7 +55,7 @@ def fetch(folder: Path, heard: Callable[[str], None]) -> tuple[Run, list[Standin
     if names and run.reviewer is not None:
         manifest = _manifest(folder)
         for name in names:
-            hear(run, Ask(name, manifest, waits=not run.store.batches.is_closed(name)), heard)
+            hear(run, Ask(name, manifest, waits=not run.store.batches.is_closed(name)), heard, since=since)
     return run, _standing(run)
 
 
@@ -102,9 +104,10 @@ def order_of(run: Run) -> Order:
 
 def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: float) -> None:
     """Fetch answers each `every` seconds until none is missing."""
-    told = -1
+    told, since = -1, None
     while True:
-        _, standing = fetch(folder, heard)
+        run, standing = fetch(folder, heard, since=since)
+        since = _shortly_before_the_newest(run)
         missing = sum(batch.missing for batch in standing)
         if missing == 0:
             return
@@ -112,6 +115,12 @@ def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: fl
             heard(f"{counted(missing, 'answer')} missing; looking again every {span(every)}")
             told = missing
         time.sleep(every)
+
+
+def _shortly_before_the_newest(run: Run) -> datetime | None:
+    """A moment before which all that was said has arrived, also of what took long to be written."""
+    moments = [datetime.fromisoformat(word["at"]) for word in run.store.answers.words()]
+    return max(moments) - _LATE if moments else None
 
 
 def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:

@@ -55,13 +55,13 @@ class Server:
         """Answer as the page would: a choice, and where another class was chosen its key."""
         result = []
         if answer is not None:
-            result.append(_part("answer", "choices", [answer]))
+            result.append(part("answer", "choices", [answer]))
         if chosen is not None:
-            result.append(_part("class", "taxonomy", [[chosen]]))
+            result.append(part("class", "taxonomy", [[chosen]]))
         self.client.annotations.create(id=task, result=result, lead_time=2.5, **more)
 
 
-def _part(name: str, kind: str, value: list[Any]) -> dict[str, Any]:
+def part(name: str, kind: str, value: list[Any]) -> dict[str, Any]:
     return {"from_name": name, "to_name": "image", "type": kind, "value": {kind: value}}
 
 

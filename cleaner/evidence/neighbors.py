@@ -16,6 +16,7 @@ _PROBES = 16
 _TRAINED_ON = 40
 _TRAINING_PASSES = 4
 _SLACK = 3.0
+_NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,29 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
     cosine = cosines(features, middle, rows[first], rows[second])
     enough_alike = cosine >= similarity
     return Pairs(rows[first[enough_alike]], rows[second[enough_alike]], cosine[enough_alike])
+
+
+def agreement(features: Features, rows: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """float32: of each of the `asked` rows the share of its ten nearest neighbours among `rows` that have its label, by
+    the cosine of their features, less their mean, in a random projection.
+
+    Args:
+        features: n x width.
+        rows: int32[m], ascending.
+        labels: int[n].
+        asked: int32, each one of `rows`.
+    """
+    found = np.zeros(len(asked), np.float32)
+    if len(rows) < 2 or not len(asked):
+        return found
+    small = _projected(features, rows, mean_of(features, rows))
+    index, own = _index(small), np.searchsorted(rows, asked)
+    for start, stop in _spans(len(asked)):
+        _, near = index.search(small[own[start:stop]], min(_NEIGHBOURS + 1, len(rows)))
+        other = (near >= 0) & (near != own[start:stop, None])
+        alike = labels[rows[near]] == labels[asked[start:stop]][:, None]
+        found[start:stop] = (alike & other).sum(1) / np.maximum(other.sum(1), 1)
+    return found
 
 
 def _spans(n: int) -> Iterator[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,9 @@ from cleaner.people.disagreement import majority, of_each
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Asked, Classes
 from cleaner.words import STAGES, counted
+
+ASKING = ("image_noise", "coarse", "fine", "small_classes")
+"""The stages that may ask people."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:
         stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
-        of = sum(wanted(run, ask.name).values())
-        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}")
+        of, more = sum(wanted(run, ask.name).values()), _more(run)
+        after = f"; at most {counted(more, 'batch', 'batches')} may come after it" if more else ""
+        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}")
 
 
-def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False) -> None:
-    """Store what people have answered so far to a batch that was put before them; `push` completes that before.
+def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, since: datetime | None = None) -> None:
+    """Store what people have answered so far, or since, to a batch that was put before them; `push` completes that
+    before.
 
     What is answered or closed does not wait for a server that is down, or a project that somebody tidied away.
 
@@ -71,7 +77,7 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False) 
     try:
         if push:
             _push(run, ask)
-        _store(run, ask, say)
+        _store(run, ask, say, since)
         if ask.waits and _disputed(run, ask.name):
             _push(run, ask)
     except spared as error:
@@ -81,29 +87,35 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False) 
 def _push(run: Run, ask: Ask) -> None:
     assert run.reviewer is not None, "who asks can push"
     asked, manifest = run.store.batches.read(ask.name), run.store.read(ask.manifest)
-    where = (ask.name, run.store.batches.folder)
+    where, more = (ask.name, run.store.batches.folder), _more(run)
     if _of_samples(asked):
         names, people = Classes.of(manifest).names, wanted(run, ask.name)
         column = pa.array([people[sample] for sample in asked.column("sample_id").to_pylist()], pa.int32())
         asked = asked.set_column(asked.column_names.index("people"), "people", column)
-        run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names)
+        run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names, more=more)
     else:
-        run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest)
+        run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest, more=more)
 
 
-def _store(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
+def _more(run: Run) -> int:
+    """How many batches may yet be asked, at most."""
+    batches = run.store.batches
+    return sum(max(0, run.config.review.batches - len(batches.names(stage))) for stage in ASKING)
+
+
+def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
     name, folder, manifest = ask.name, run.store.batches.folder, run.store.read(ask.manifest)
     asked = run.store.batches.read(name)
     if _of_samples(asked):
-        answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say)
+        answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say, since=since)
         words = _words(name, answers, manifest, asked)
     else:
-        words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say))
+        words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say, since=since))
     known = _words_of(run, name)
     news = [word for word in words if _is_new(known.get(_about(word), []), word)]
     run.store.answers.append(pa.Table.from_pylist(news, SAID))
-    if gone := known.keys() - {_about(word) for word in words}:
+    if since is None and (gone := known.keys() - {_about(word) for word in words}):
         what = f"{counted(len(gone), 'answer')} to {name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
 

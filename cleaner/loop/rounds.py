@@ -285,7 +285,7 @@ def _image_noise(run: Run, line: Line) -> Generator[Item, None, bool]:
     line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, limit))
     if _may_ask(run, "image_noise"):
         standing = yield from _stand(line, "image_noise-batch")
-        inputs = (line.manifest, standing, line.candidates, line.twins, line.people)
+        inputs = (line.manifest, standing, line.candidates, line.twins, line.people, *line.shards)
         settings = {"overlap": _overlap(run), "seed": run.config.seed}
         asked = Step("image_noise-batch", review.candidate_batch, inputs, settings)
         if (yield from _put_before_people(run, line, asked, "image_noise")):

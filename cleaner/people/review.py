@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.evidence.features import ShardedFeatures
+from cleaner.evidence.neighbors import agreement
 from cleaner.people.agreement import shown
 from cleaner.people.disagreement import DISPUTED, Disagreement, settled
 from cleaner.run.answers import Answers
@@ -24,6 +26,7 @@ from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, chec
 
 GUESSES = 3
 REFERENCES = 3
+_LOOKED_AMONG = 50_000
 
 NEAR = "doubted, but not by much"
 RANDOM = "doubted, drawn at random"
@@ -110,29 +113,48 @@ def _people(open_: list[bool], overlap: float, seed: int) -> np.ndarray:
     return asked
 
 
-@makes("review batch of candidates", version=4)
+@makes("review batch of candidates", version=5)
 def candidate_batch(
     manifest: pa.Table,
     standing: pa.Table,
     candidates: pa.Table,
     duplicates: pa.Table,
     people: pa.Table,
-    *,
+    *shards: np.ndarray,
     overlap: float,
     seed: int,
 ) -> pa.Table:
-    """The BATCH of `candidates` (row, asked_because) in their order, before any model has spoken: no guesses, and
-    random kept samples of the given class as references."""
+    """The BATCH of `candidates` (row, asked_because) in their order, before any model has spoken: no guesses, and as
+    references kept samples most of whose nearest neighbours carry their label too; where there is none, no reference.
+
+    Args:
+        shards: the features of all samples.
+        seed: of the at most 50,000 samples among which neighbours are looked for.
+    """
     rows = array(candidates, "row")
     askable = np.zeros(len(manifest), bool)
     askable[rows] = True
     ask = _one_a_file(manifest, _open(manifest, standing, people) & askable)[rows]
     because = candidates.column("asked_because").filter(pa.array(ask)).to_pylist()
-    fit = np.random.default_rng(seed).random(len(manifest), dtype=np.float32)
-    fit[(array(standing, "action") != Action.KEEP) | np.isin(np.arange(len(manifest)), rows)] = np.nan
+    fit = _typical(manifest, standing, rows, ShardedFeatures(shards), seed)
     count = int(ask.sum())
     asked = _people([True] * count, overlap, seed)
     return _assemble(manifest, rows[ask], because, _Guesses.none(count), fit, duplicates, [None] * count, asked)
+
+
+def _typical(
+    manifest: pa.Table, standing: pa.Table, rows: np.ndarray, features: ShardedFeatures, seed: int
+) -> np.ndarray:
+    """float32: of kept samples with the labels of those in `rows` the share of their neighbours that have their label;
+    not a number for all others, and where that is no more than half."""
+    fit = np.full(len(manifest), np.nan, np.float32)
+    kept = np.flatnonzero(_usable(manifest) & (array(standing, "action") == Action.KEEP)).astype(np.int32)
+    among = np.sort(np.random.default_rng(seed).permutation(kept)[:_LOOKED_AMONG])
+    labels = Classes.of(manifest).encode(manifest.column("label"))
+    asked = among[np.isin(labels[among], labels[rows]) & ~np.isin(among, rows)]
+    alike = agreement(features, among, labels, asked)
+    fit[asked] = np.where(alike > 0.5, alike, np.nan)
+    return fit
 
 
 @makes("what people said of images", version=2)

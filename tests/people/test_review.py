@@ -122,12 +122,19 @@ def test_a_duplicate_is_no_reference_for_its_twin(judged):
 
 def test_candidates_are_asked_in_their_order_without_guesses(judged):
     candidates = pa.table({"row": [7, 3, 30], "asked_because": ["mode CMYK", "far outlier", "mode P"]})
-    asked = candidate_batch(judged.manifest, judged.standing, candidates, judged.duplicates, NOBODY, overlap=0, seed=0)
+    features = np.zeros((len(judged.manifest), 8), np.float16)
+    features[np.arange(80), np.repeat(np.arange(4), 20)] = 1
+    features[20:30] = features[10]  # half of the second class looks like the first
+    tables = judged.manifest, judged.standing, candidates, judged.duplicates, NOBODY
+    asked = candidate_batch(*tables, features[:50], features[50:], overlap=0, seed=0)
     assert array(asked, "row").tolist() == [7, 3, 30]
     assert asked.column("guesses").to_pylist() == [[], [], []]
     assert asked.column("given_prob").null_count == 3
     for sample in asked.to_pylist():
-        assert len(sample["given_references"]) == 3 and not set(sample["given_references"]) & {7, 3, 30}
+        assert len(sample["given_references"]) == 3 and not set(sample["given_references"]) & {7, 3, 30, *range(20, 30)}
+    shuffled = np.random.default_rng(0).normal(size=features.shape).astype(np.float16)
+    blind = candidate_batch(*tables, shuffled[:50], shuffled[50:], overlap=0, seed=0)
+    assert all(len(sample["given_references"]) < 3 for sample in blind.to_pylist())
 
 
 def stands(judged, words):

@@ -5,6 +5,7 @@ A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and 
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -28,10 +29,18 @@ class Reviewer(Protocol):
         ...
 
     def push(
-        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+        self,
+        batch: pa.Table,
+        name: str,
+        folder: Path,
+        *,
+        source: Source,
+        manifest: pa.Table,
+        classes: tuple[str, ...],
+        more: int = 0,
     ) -> None:
         """Put a BATCH before people. A batch that is there already keeps what people have answered; a push that was
-        killed is completed by the next.
+        killed is completed by the next. `more` batches may come after it, at most: for people to know.
 
         Raises:
             StorageError: the disk refused a write.
@@ -39,24 +48,41 @@ class Reviewer(Protocol):
         ...
 
     def pull(
-        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        batch: pa.Table,
+        classes: tuple[str, ...],
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         """The ANSWERS so far; a sample without an answer has no row, one that several were asked about one of
-        each. `say` takes lines for whoever runs the command, on what can't be taken for an answer.
+        each. `say` takes lines for whoever runs the command, on what can't be taken for an answer. What was said before
+        `since` may be left out.
 
         Raises:
             AnswerError: an answer that can't be understood.
         """
         ...
 
-    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+    def push_classes(
+        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
+    ) -> None:
         """Put SMALL_CLASSES before people, each as a class: keep, remove or merge it. As idempotent as `push`."""
         ...
 
     def pull_classes(
-        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        asked: pa.Table,
+        manifest: pa.Table,
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
-        """The CLASS_ANSWERS so far.
+        """The CLASS_ANSWERS so far; what was said before `since` may be left out.
 
         Raises:
             AnswerError: an answer that can't be understood.

@@ -89,7 +89,15 @@ class LabelStudio:
         return f"people are asked in Label Studio at {_address()}, as {name}"
 
     def push(
-        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+        self,
+        batch: pa.Table,
+        name: str,
+        folder: Path,
+        *,
+        source: Source,
+        manifest: pa.Table,
+        classes: tuple[str, ...],
+        more: int = 0,
     ) -> None:
         def tasks(items: list[tuple[str, list[dict[str, Any]]]]) -> list[Any]:
             samples = [sample for _, (sample,) in items]
@@ -116,26 +124,39 @@ class LabelStudio:
         served = self._served(batch, source) if self.images == "local_files" else None
         items = _each_person(batch)
         if _in_pages(batch):
-            self._push(name, folder, grid_page(), items, grids, at_once=_PAGES_AT_ONCE, served=served)
+            self._push(name, folder, grid_page(), items, grids, at_once=_PAGES_AT_ONCE, more=more, served=served)
         else:
-            self._push(name, folder, samples_page(classes), items, tasks, at_once=_PUSHED_AT_ONCE, served=served)
+            self._push(
+                name, folder, samples_page(classes), items, tasks, at_once=_PUSHED_AT_ONCE, more=more, served=served
+            )
 
-    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+    def push_classes(
+        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
+    ) -> None:
         def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
             wanted = {label: entry["examples"] for label, entry in items}
             sheets = contact_sheets(source, manifest, wanted, side=_EXAMPLE, across=4)
             return [class_task(entry, sheets.get(label)) for label, entry in items]
 
         items = [(entry["label"], entry) for entry in asked.to_pylist()]
-        self._push(name, folder, classes_page(Classes.of(manifest).names), items, tasks, at_once=_PUSHED_AT_ONCE)
+        self._push(
+            name, folder, classes_page(Classes.of(manifest).names), items, tasks, at_once=_PUSHED_AT_ONCE, more=more
+        )
 
     def pull(
-        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        batch: pa.Table,
+        classes: tuple[str, ...],
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
         names = {class_key(label): label for label in classes}
         in_pages, found = _in_pages(batch), []
-        for item, who, annotation in self._annotations(name, folder, say):
+        for item, who, annotation in self._annotations(name, folder, say, since):
             asked = [samples[sample] for sample in _about(item)]
             when = _when(annotation, of=len(asked))
             try:
@@ -148,11 +169,18 @@ class LabelStudio:
         return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED]))
 
     def pull_classes(
-        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        asked: pa.Table,
+        manifest: pa.Table,
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         names = {class_key(label): label for label in Classes.of(manifest).names}
         found = []
-        for item, who, annotation in self._annotations(name, folder, say):
+        for item, who, annotation in self._annotations(name, folder, say, since):
             if annotation.get("was_cancelled"):
                 continue
             try:
@@ -207,6 +235,7 @@ class LabelStudio:
         tasks: Callable[[list[tuple[str, About]]], list[Any]],
         *,
         at_once: int,
+        more: int,
         served: Path | None = None,
     ) -> None:
         """Complete the project: find or make it, then add those of the tasks, by their items, that it lacks; the server
@@ -219,7 +248,7 @@ class LabelStudio:
             if not record.project:
                 once = sorted({about for item, _ in items for about in _about(item)})
                 mark = f"cleaner {digest(str(folder.resolve()), name, once)}"
-                record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page), {})
+                record = _Record(_address(), _project(client, f"{folder.parent.name}: {name}", mark, page, more), {})
                 record.write(file)
             if served is not None:
                 _connect(client, record.project, served)
@@ -234,9 +263,10 @@ class LabelStudio:
                 record.write(file)
 
     def _annotations(
-        self, name: str, folder: Path, say: Callable[[str], None]
+        self, name: str, folder: Path, say: Callable[[str], None], since: datetime | None
     ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Every annotation: what it is about, by whom, and what it says, in the order of the tasks."""
+        """Every annotation of the tasks that changed after `since`: what it is about, by whom, and what it says, in the
+        order of the tasks."""
         record = _Record.read(_file(name, folder))
         unknown = 0
         if not record.project:
@@ -249,6 +279,7 @@ class LabelStudio:
                 project=record.project,
                 fields="all",
                 include=wanted,
+                query=None if since is None else _changed(since),
                 page_size=_PULLED_AT_ONCE,
                 request_options=_options(),
             )
@@ -294,8 +325,7 @@ class _Record:
     def learn(self, client: "Client") -> None:
         """Add tasks that a push brought to the server before it could write them down."""
         newest = max(map(int, self.tasks), default=0)
-        later = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": newest}
-        query = json.dumps({"filters": {"conjunction": "and", "items": [later]}})
+        query = _greater("id", "Number", newest)
         pages: Any = client.tasks.list(
             project=self.project, query=query, page_size=_PUSHED_AT_ONCE, request_options=_options()
         )
@@ -342,7 +372,7 @@ def _about(item: str) -> list[str]:
     return item.partition(" ")[0].split(",")
 
 
-def _project(client: "Client", title: str, mark: str, page: str) -> int:
+def _project(client: "Client", title: str, mark: str, page: str, more: int) -> int:
     """The project whose description is `mark`; made where there is none."""
     project: Any
     for project in client.projects.list(request_options=_options()):
@@ -352,6 +382,7 @@ def _project(client: "Client", title: str, mark: str, page: str) -> int:
         title=title[:50],
         description=mark,
         label_config=page,
+        expert_instruction=f"This is one batch of images to judge; at most {more} more may come after it.",
         sampling="Sequential sampling",
         maximum_annotations=1,
         show_collab_predictions=False,
@@ -366,6 +397,16 @@ def _connect(client: "Client", project: int, folder: Path) -> None:
         client.import_storage.local.create(
             project=project, path=str(folder), use_blob_urls=True, title="images", request_options=_options()
         )
+
+
+def _changed(since: datetime) -> str:
+    return _greater("updated_at", "Datetime", since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+
+
+def _greater(column: str, kind: str, value: Any) -> str:
+    """A query for tasks."""
+    later = {"filter": f"filter:tasks:{column}", "operator": "greater", "type": kind, "value": value}
+    return json.dumps({"filters": {"conjunction": "and", "items": [later]}})
 
 
 def _file(name: str, folder: Path) -> Path:

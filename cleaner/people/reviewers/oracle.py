@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -55,15 +56,32 @@ class Oracle:
         return f"{self.truth} covers {covered:,} of {len(names):,} samples; on the others the oracle can't tell"
 
     def push(
-        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+        self,
+        batch: pa.Table,
+        name: str,
+        folder: Path,
+        *,
+        source: Source,
+        manifest: pa.Table,
+        classes: tuple[str, ...],
+        more: int = 0,
     ) -> None:
         """Nothing has to be put anywhere."""
 
-    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+    def push_classes(
+        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
+    ) -> None:
         """Nothing has to be put anywhere."""
 
     def pull(
-        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        batch: pa.Table,
+        classes: tuple[str, ...],
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         truth = self._labels()
         true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
@@ -83,7 +101,14 @@ class Oracle:
         return check(pa.table(columns), ANSWERS, "answers")
 
     def pull_classes(
-        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        asked: pa.Table,
+        manifest: pa.Table,
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         """A class is removed that no image truly shows, if the truth is known of an image that was given its label."""
         truth = self._labels()

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -71,7 +72,15 @@ class Sheet:
         return ""
 
     def push(
-        self, batch: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, classes: tuple[str, ...]
+        self,
+        batch: pa.Table,
+        name: str,
+        folder: Path,
+        *,
+        source: Source,
+        manifest: pa.Table,
+        classes: tuple[str, ...],
+        more: int = 0,
     ) -> None:
         samples = batch.to_pylist()
         sides = dict.fromkeys(_references(samples), self.reference) | {s["row"]: self.picture for s in samples}
@@ -81,12 +90,14 @@ class Sheet:
             items, columns = [_page_item(page, source) for page in pages], PAGE_COLUMNS
         else:
             items, columns = [_sample_item(number, sample, source) for number, sample in numbered], SAMPLE_COLUMNS
-        self._write(name, folder, columns, items, sides, source, manifest, classes)
+        self._write(name, folder, columns, items, sides, source, manifest, classes, more)
 
-    def push_classes(self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table) -> None:
+    def push_classes(
+        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
+    ) -> None:
         items = [_class_item(entry) for entry in asked.to_pylist()]
         sides = dict.fromkeys(chain.from_iterable(asked.column("examples").to_pylist()), self.reference)
-        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, Classes.of(manifest).names)
+        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, Classes.of(manifest).names, more)
 
     def _write(
         self,
@@ -98,6 +109,7 @@ class Sheet:
         source: Source,
         manifest: pa.Table,
         classes: tuple[str, ...],
+        more: int,
     ) -> None:
         lines = [cells for item in items for cells in item["lines"]]
         if not _csv(name, folder).exists():
@@ -106,6 +118,7 @@ class Sheet:
             return
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
         of_samples = columns != CLASS_COLUMNS
+        review["more"] = counted(more, "more batch", "more batches") if more else ""
         review["paged"] = columns == PAGE_COLUMNS
         review["asked"] = _ASKED[columns]
         review["typed"] = _TYPED_LABEL if of_samples else _TYPED_CLASS
@@ -115,7 +128,14 @@ class Sheet:
         write_text(_page(name, folder), render("sheet", review=review))
 
     def pull(
-        self, name: str, folder: Path, batch: pa.Table, classes: tuple[str, ...], say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        batch: pa.Table,
+        classes: tuple[str, ...],
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         file = _csv(name, folder)
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
@@ -131,7 +151,14 @@ class Sheet:
         return check(pa.table(_columns(rows, ANSWERS)), ANSWERS, "answers")
 
     def pull_classes(
-        self, name: str, folder: Path, asked: pa.Table, manifest: pa.Table, say: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        asked: pa.Table,
+        manifest: pa.Table,
+        say: Callable[[str], None],
+        *,
+        since: datetime | None = None,
     ) -> pa.Table:
         file = _csv(name, folder)
         labels, classes = asked.column("label").to_pylist(), Classes.of(manifest).names

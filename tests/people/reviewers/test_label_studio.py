@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ import pytest
 from command import clean_locally, cleaner
 from conftest import NASTY, pages_of
 from faults import before
-from label_studio import EMAIL, PASSWORD, TOKEN, Server, running
+from label_studio import EMAIL, PASSWORD, TOKEN, Server, part, running
 
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
@@ -136,6 +137,21 @@ def test_a_sample_that_two_are_asked_about_is_two_tasks_and_a_third_comes_when_i
     third = asked.set_column(asked.column_names.index("people"), "people", pa.array([3] + [2] + [1] * (len(asked) - 2)))
     assert push(judged, third, tmp_path) == project
     assert set(server.tasks(project)) == {*tasks, f"{first} 3"}
+
+
+def test_a_later_pull_fetches_what_has_changed_since(judged, asked, server, tmp_path):
+    project = push(judged, asked, tmp_path)
+    first, second, third = list(server.tasks(project).items())[:3]
+    server.annotate(first[1], "right")
+    server.annotate(second[1], "junk")
+    before = max(datetime.fromisoformat(answer["at"]) for answer in pull(judged, asked, tmp_path).values())
+    (edited,) = server.client.annotations.list(id=second[1])
+    server.client.annotations.update(id=edited.id, result=[part("answer", "choices", ["unsure"])])
+    server.annotate(third[1], "right")
+    since = before + timedelta(milliseconds=200)
+    found = LabelStudio().pull("fine-1", tmp_path, asked, judged.classes, print, since=since).to_pylist()
+    assert {answer["sample_id"]: answer["answer"] for answer in found} == {second[0]: "unsure", third[0]: "right"}
+    assert "at most 0 more" in server.client.projects.get(id=project).expert_instruction
 
 
 def test_a_page_of_many_is_one_task_and_what_is_not_marked_on_it_is_right(judged, asked, server, tmp_path):
