@@ -11,6 +11,7 @@ from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
 from cleaner.evidence.crossfit import Features, Task, assign_folds
 from cleaner.evidence.predictors.probe import Probe
+from cleaner.loop.rounds import FINER
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
 from cleaner.tables import MANIFEST, Action, Classes, array
@@ -42,30 +43,46 @@ def manifest_of(labels: np.ndarray) -> pa.Table:
 def rounds(features: Features, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
     """The rounds of both stages with the settings of a default run, but for `policy`."""
     config = Config(seed=seed)
-    manifest, parts = manifest_of(labels), list[pa.Table]()
+    manifest, parts, evidence = manifest_of(labels), list[pa.Table](), None
+    refused = False
     for stage in ("coarse", "fine"):
         split = getattr(config, stage)
         settings = split.model_dump(exclude={"max_rounds", "predictor"}) | {"policy": policy}
+        carried = stage == "fine" and policy != label_noise.ACCV
+        final = carried and refused
         for number in range(1, split.max_rounds + 1):
             standing = fold(manifest, parts)
-            evidence = _evidence(features, manifest, standing, number, config)
+            if not carried or number > 1:
+                fresh = _evidence(features, manifest, standing, number, config, policy)
+                refused = policy != label_noise.ACCV and evidence is not None and not _better(manifest, evidence, fresh)
+                if refused:
+                    break
+                evidence = fresh
             said = {"stage": stage, "round": number, "by": split.predictor}
             parts.append(label_noise.verdicts(manifest, standing, evidence, **settings, **said))
             new, lost = label_noise.changes(standing, parts[-1])
             yield Round(stage, number, evidence, parts[-1], new, lost)
-            if number > 1 and new == 0:
+            if final or (policy == label_noise.ACCV and number > 1 and new == 0):
                 break
 
 
-def _evidence(features: Features, manifest: pa.Table, standing: pa.Table, number: int, config: Config) -> pa.Table:
+def _better(manifest: pa.Table, before: pa.Table, now: pa.Table) -> bool:
+    return label_noise.gain(manifest, before, now).column("gain")[0].as_py() > label_noise.LEAST_GAIN
+
+
+def _evidence(
+    features: Features, manifest: pa.Table, standing: pa.Table, number: int, config: Config, policy: str
+) -> pa.Table:
     classes = Classes.of(manifest)
     labels = classes.encode(manifest.column("label"))
     alone = np.full(len(labels), -1, np.int32)
     task = Task(
         labels=labels,
         train=array(standing, "action") == Action.KEEP,
+        weights=label_noise.weights(standing, policy),
         predict=np.ones(len(labels), bool),
         folds=assign_folds(labels, alone, folds=config.folds, seed=config.seed),
+        finer_folds=assign_folds(labels, alone, folds=FINER * config.folds, seed=config.seed),
         classes=len(classes.names),
         round=number,
         seed=config.seed,

@@ -104,7 +104,13 @@ class Split(Section):
     relabel: float = Field(
         default=0.8, gt=0, le=1, description="probability of another class from which it becomes the label"
     )
-    max_rounds: int = Field(default=3, ge=1, le=1000, description="rounds at most")
+    max_rounds: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="rounds at most; one that explains the given labels no better than the one before is refused, and"
+        " is the last",
+    )
     predictor: str = Field(default="probe", description="the part of evidence/predictors that gives the evidence")
 
 
@@ -119,9 +125,6 @@ class Coarse(Split):
 
 class Fine(Split):
     k: int = Field(default=1, ge=1, le=100_000, description="the recipe's k; the policy `belief` does without")
-    max_rounds: int = Field(
-        default=2, ge=1, le=1000, description="rounds at most; with more, models were measured to narrow"
-    )
 
 
 class SmallClasses(Section):

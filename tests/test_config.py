@@ -57,10 +57,10 @@ def test_an_unknown_part_is_answered_with_those_there_are():
 
 def test_a_parts_wrong_settings_are_all_told():
     with pytest.raises(ConfigError) as caught:
-        make("predictors", "probe", {"depth": 3, "powers": [], "penalties": [0.1, 0], "passes": -1, "dimensions": 0})
+        make("predictors", "probe", {"depth": 3, "power": 0, "penalties": [0.1, 0], "passes": -1, "dimensions": 0})
     for said in (
         "unknown setting predictors.probe.depth",
-        "predictors.probe.powers = []: tuple should have at least 1 item",
+        "predictors.probe.power = 0: should be greater than 0",
         "predictors.probe.penalties.1 = 0: should be greater than 0",
         "predictors.probe.passes = -1: should be greater than or equal to 1",
         "predictors.probe.dimensions = 0: should be greater",

@@ -33,9 +33,11 @@ class Task:
 
     Attributes:
         labels: int32 class number to learn and to judge; -1 where there is none (unusable, junk).
-        train: bool, the rows a model may learn from (the positives).
+        train: bool, the positives.
+        weights: float32, how much is to be learnt from a row, 0 for nothing.
         predict: bool, the rows evidence is wanted of.
         folds: int8 fold number of each row, in [0, fold count).
+        finer_folds: int16, of the same kind and within those: for what costs little for each fold.
         classes: how many classes there are.
         round: 1, 2, ...: which of the predictor's schemes trains the models.
         seed: of all randomness.
@@ -45,8 +47,10 @@ class Task:
 
     labels: np.ndarray
     train: np.ndarray
+    weights: np.ndarray
     predict: np.ndarray
     folds: np.ndarray
+    finer_folds: np.ndarray
     classes: int
     round: int
     seed: int
@@ -79,12 +83,13 @@ class Predictor(Protocol):
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
-    """Fold numbers, int8[n], that spread every class over the folds and never separate a group.
+    """Fold numbers, int16[n], that spread every class over the folds and never separate a group. With a multiple of
+    `folds` the folds are parts of these: number modulo `folds` gives these.
 
     Args:
         labels: int32[n] class numbers, -1 for none.
         groups: int32[n], equal for samples that are one picture; -1 for a sample in no group.
-        folds: how many, in [2, 127].
+        folds: how many, in [2, 1000].
         seed: of who comes into which fold.
 
     A class of c pictures has between floor(c / folds) and ceil(c / folds) of them in a fold, and so have all together.
@@ -95,7 +100,7 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: in
     _, first, unit = np.unique(keys, return_index=True, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(first))
     order = shuffled[np.argsort(labels[first[shuffled]], kind="stable")]
-    fold = np.empty(len(first), np.int8)
+    fold = np.empty(len(first), np.int16)
     fold[order] = np.arange(len(first)) % folds
     return fold[unit]
 

@@ -1,17 +1,26 @@
-"""Heads for one task: a head a fold, with the penalty and the sharpness that the given labels find likeliest."""
+"""The evidence of one task from frozen features: softmax heads and a Gaussian discriminant, pooled as the given labels
+find likeliest."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
+from scipy.optimize import minimize_scalar
 
+from cleaner.evidence.channel import Guesses, fitted
 from cleaner.evidence.crossfit import Task, evidence_table
-from cleaner.evidence.heads import Heads, Samples, blocks, fit, log_loss
+from cleaner.evidence.discriminant import Discriminant, out_of_fold
+from cleaner.evidence.heads import Heads, Samples, blocks, fit
 from cleaner.progress import track
+from cleaner.tables import array, matrix
 
 _LOGITS_AT_ONCE = 2**22
+_TRIAL_CELLS = 2e7
+_CHANNEL_TRIAL = 10_000
+_SHRINKAGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LOG_SHARPNESS = (-5.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -25,44 +34,64 @@ class Fitting:
     points: np.ndarray
     variances: np.ndarray
     penalties: tuple[float, ...]
-    sharpnesses: tuple[float, ...]
     passes: int
     trial: int
+    heads_until: int
 
     def evidence(self) -> pa.Table:
-        penalty = self._best_penalty()
-        held_out = np.array(self.folds)
-        positions = np.arange(len(self.rows))
-        heads = self._fit(positions, held_out, np.full(len(self.folds), penalty))
-        sharpness = self._best_sharpness(heads)
-        asked = np.flatnonzero(self.task.predict[self.rows] & np.isin(self._fold(positions), held_out))
+        pool = self._pool()
         size = max(16, _LOGITS_AT_ONCE // self.task.classes)
-        parts = track(blocks(len(asked), size), -(-len(asked) // size), "predicting")
-        probs: Iterator[np.ndarray] = (
-            torch.softmax(self._out_of_fold(heads, asked[part]) * sharpness, 1).cpu().numpy() for part in parts
+        count = sum(-(-len(part) // size) for part, _ in pool.discriminants)
+        parts = (
+            (part[some], discriminant) for part, discriminant in pool.discriminants for some in blocks(len(part), size)
         )
-        found = self.rows[asked].astype(np.int32)
-        return evidence_table(found, self.task.folds[found], probs, self.task.labels[found])
+        found = []
+        for asked, discriminant in track(parts, count, "blocks predicted"):
+            rows = self.rows[asked].astype(np.int32)
+            probs = torch.exp(pool.of(self, asked, discriminant)).cpu().numpy()
+            found.append(evidence_table(rows, self.task.folds[rows], probs, self.task.labels[rows]))
+        return pa.concat_tables(found).sort_by("row").combine_chunks()
+
+    def _pool(self) -> "_Pool":
+        discriminants = self._discriminants()
+        heads = self._heads() if len(self.rows) * self.task.classes <= self.heads_until else None
+        return _Pool.chosen(self, heads, discriminants)
+
+    def _discriminants(self) -> list[tuple[np.ndarray, Discriminant]]:
+        """For each finer fold the positions that are asked about, and the discriminant of all other samples."""
+        folds = self.task.finer_folds[self.rows]
+        weights = np.where(self._learnable(np.arange(len(self.rows))), self.task.weights[self.rows], 0)
+        labels = np.maximum(self._labels(np.arange(len(self.rows))), 0)
+        points = torch.from_numpy(self.points).to(_device())
+        asked = self.task.predict[self.rows] & np.isin(self.task.folds[self.rows], self.folds)
+        parts = out_of_fold(points, labels, weights.astype(np.float32), folds, self.task.classes)
+        count = len(np.unique(folds))
+        return [(part[asked[part]], found) for part, found in track(parts, count, "folds learnt") if asked[part].any()]
+
+    def _heads(self) -> Heads:
+        penalty = self._best_penalty()
+        everything = np.arange(len(self.rows))
+        return self._fit(everything, np.array(self.folds), np.full(len(self.folds), penalty))
 
     def _fold(self, positions: np.ndarray) -> np.ndarray:
         return self.task.folds[self.rows[positions]]
 
     def _learnable(self, positions: np.ndarray) -> np.ndarray:
         rows = self.rows[positions]
-        return self.task.train[rows] & (self.task.labels[rows] >= 0)
+        return (self.task.weights[rows] > 0) & (self.task.labels[rows] >= 0)
 
-    def _trial(self, among: np.ndarray) -> np.ndarray:
-        """The positions of at most `trial` of the samples `among`, ascending."""
+    def _trial(self, among: np.ndarray, most: int) -> np.ndarray:
+        """The positions of at most `most` of the samples `among`, ascending."""
         positions = np.flatnonzero(among)
-        if len(positions) <= self.trial:
+        if len(positions) <= most:
             return positions
         random = np.random.default_rng(self.task.seed)
-        return np.sort(random.choice(positions, self.trial, replace=False))
+        return np.sort(random.choice(positions, most, replace=False))
 
     def _best_penalty(self) -> float:
         """The penalty for all samples that gives the first fold's labels the highest likelihood on the trial."""
         learnable = self._learnable(np.arange(len(self.rows)))
-        trial = self._trial(learnable)
+        trial = self._trial(learnable, self.trial)
         first = self._fold(trial) == self.folds[0]
         penalties = np.array(self.penalties)
         if first.all() or not first.any():
@@ -70,23 +99,14 @@ class Fitting:
         heads = self._fit(trial, np.full(len(penalties), self.folds[0]), penalties)
         judged = trial[first]
         logits = heads.logits(self._points(judged))
-        losses = [self._sharpest(logits[:, model], judged)[0] for model in range(len(penalties))]
+        losses = [sharpest(logits[:, model], self._labels(judged))[0] for model in range(len(penalties))]
         return float(penalties[int(np.argmin(losses))] * len(trial) / learnable.sum())
-
-    def _best_sharpness(self, heads: Heads) -> float:
-        asked = np.isin(self._fold(np.arange(len(self.rows))), self.folds)
-        trial = self._trial(self._learnable(np.arange(len(self.rows))) & asked)
-        return self._sharpest(self._out_of_fold(heads, trial), trial)[1] if len(trial) else 1.0
-
-    def _sharpest(self, logits: torch.Tensor, positions: np.ndarray) -> tuple[float, float]:
-        """The lowest log loss, and the sharpness that gives it."""
-        labels = self._labels(positions)
-        return min((log_loss(logits, labels, sharpness), sharpness) for sharpness in self.sharpnesses)
 
     def _fit(self, positions: np.ndarray, held_out: np.ndarray, penalties: np.ndarray) -> Heads:
         """A head for each entry of `held_out`, by the samples of all other folds."""
         device = _device()
         learns = self._learnable(positions)[:, None] & (self._fold(positions)[:, None] != held_out)
+        learns = learns * self.task.weights[self.rows[positions], None]
         labels = torch.from_numpy(np.maximum(self._labels(positions), 0))
         samples = Samples(
             self._points(positions), labels.to(device), torch.from_numpy(learns).to(device), self.task.classes
@@ -101,7 +121,7 @@ class Fitting:
         whole = len(positions) == len(self.points)
         return torch.from_numpy(self.points if whole else self.points[positions]).to(_device())
 
-    def _out_of_fold(self, heads: Heads, positions: np.ndarray) -> torch.Tensor:
+    def _by_heads(self, heads: Heads, positions: np.ndarray) -> torch.Tensor:
         """Each sample's logits by the head that did not learn from its fold."""
         logits = torch.empty(len(positions), self.task.classes, device=heads.bias.device)
         fold = self._fold(positions)
@@ -110,6 +130,99 @@ class Fitting:
             head = Heads(heads.weights[:, model : model + 1], heads.bias[model : model + 1])
             logits[torch.from_numpy(own).to(logits.device)] = head.logits(self._points(positions[own]))[:, 0]
         return logits
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Heads and discriminants together: a log-linear pool.
+
+    Attributes:
+        heads: None where there are too many samples and classes for them.
+        head_sharpness, sharpness: of the heads' and the discriminants' logits, before; `after`, of the pool.
+        share: of the discriminants, in [0, 1].
+    """
+
+    heads: Heads | None
+    discriminants: list[tuple[np.ndarray, Discriminant]]
+    shrinkage: float
+    head_sharpness: float = 1.0
+    sharpness: float = 1.0
+    share: float = 1.0
+    after: float = 1.0
+
+    @classmethod
+    def chosen(
+        cls, fitting: Fitting, heads: Heads | None, discriminants: list[tuple[np.ndarray, Discriminant]]
+    ) -> "_Pool":
+        """What the given labels of a trial find likeliest; the share by their likelihood under the noise channel: both
+        kinds learn what is wrong by some rule, and the plain likelihood would praise whichever learns more of it."""
+        asked = np.concatenate([np.zeros(0, np.int64), *(part for part, _ in discriminants)])
+        among = np.zeros(len(fitting.rows), bool)
+        among[asked] = True
+        most = min(fitting.trial, int(_TRIAL_CELLS / fitting.task.classes))
+        trial = fitting._trial(among & (fitting.task.labels[fitting.rows] >= 0), most)
+        if not len(trial):
+            return cls(heads, discriminants, _SHRINKAGES[0])
+        labels, places, cut = fitting._labels(trial), [], []
+        for part, discriminant in discriminants:
+            own = np.flatnonzero(np.isin(trial, part, assume_unique=True))
+            if len(own):
+                places.append(own)
+                cut.append((own, discriminant))
+        tried = []
+        for shrinkage in _SHRINKAGES:
+            logits = torch.empty(len(trial), fitting.task.classes, device=_device())
+            for own, discriminant in cut:
+                at = torch.from_numpy(own).to(logits.device)
+                logits[at] = discriminant.logits(fitting._points(trial[own]), shrinkage)
+            tried.append((*sharpest(logits, labels), shrinkage, logits))
+        _, sharpness, shrinkage, by_discriminant = min(tried, key=lambda each: each[0])
+        found = cls(heads, discriminants, shrinkage, sharpness=sharpness)
+        if heads is None:
+            return found
+        by_heads = fitting._by_heads(heads, trial)
+        _, head_sharpness = sharpest(by_heads, labels)
+        one, other = (
+            torch.log_softmax(by_heads * head_sharpness, 1),
+            torch.log_softmax(by_discriminant * sharpness, 1),
+        )
+        best = (-np.inf, 0.0, 1.0)
+        some = slice(None, None, -(-len(trial) // _CHANNEL_TRIAL))
+        for share in _SHARES:
+            pooled = (1 - share) * one + share * other
+            _, after = sharpest(pooled, labels)
+            probs = torch.softmax(pooled[some] * after, 1).cpu().numpy()
+            likelihood = fitted(guesses_of(probs, labels[some])).likelihood
+            best = max(best, (likelihood, share, after))
+        return cls(heads, discriminants, shrinkage, head_sharpness, sharpness, *best[1:])
+
+    def of(self, fitting: Fitting, positions: np.ndarray, discriminant: Discriminant) -> torch.Tensor:
+        """Log probabilities, len(positions) x classes, of samples that `discriminant` did not learn from."""
+        points = fitting._points(positions)
+        pooled = torch.log_softmax(discriminant.logits(points, self.shrinkage) * self.sharpness, 1)
+        if self.heads is not None:
+            by_heads = torch.log_softmax(fitting._by_heads(self.heads, positions) * self.head_sharpness, 1)
+            pooled = self.share * pooled + (1 - self.share) * by_heads
+        return torch.log_softmax(pooled * self.after, 1)
+
+
+def guesses_of(probs: np.ndarray, labels: np.ndarray) -> Guesses:
+    """From float32 n x classes probabilities and the given class numbers."""
+    rows = np.arange(len(labels), dtype=np.int32)
+    told = evidence_table(rows, np.zeros(len(labels), np.int8), probs, labels)
+    columns = matrix(told, "top_classes"), matrix(told, "top_probs"), labels, array(told, "given_prob")
+    return Guesses.of(*columns, probs.shape[1])
+
+
+def sharpest(logits: torch.Tensor, labels: np.ndarray) -> tuple[float, float]:
+    """The lowest mean log loss of n x classes logits times a number, and that number."""
+    wanted = torch.from_numpy(np.asarray(labels, np.int64)).to(logits.device)
+
+    def loss(exponent: float) -> float:
+        return torch.nn.functional.cross_entropy(logits * float(np.exp(exponent)), wanted).item()
+
+    found = minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded", options={"xatol": 0.02})
+    return float(found.fun), float(np.exp(found.x))
 
 
 def _device() -> str:

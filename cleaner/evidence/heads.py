@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
-import numpy as np
 import torch
 
 from cleaner.progress import track
@@ -24,7 +23,7 @@ class Samples:
     Attributes:
         points: float16 or float32 n x m.
         labels: int64[n] class numbers.
-        learns: bool n x models: which model learns from which sample.
+        learns: float32 n x models: how much each model learns from each sample.
         classes: how many.
     """
 
@@ -64,7 +63,7 @@ def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, p
         penalties: float32[models].
         passes: over all samples.
     """
-    counts = samples.learns.sum(0).clamp(min=1).float()
+    counts = samples.learns.sum(0).clamp(min=1)
     heads = _start(samples, len(variances), counts)
     ahead, speed = Heads(heads.weights.clone(), heads.bias.clone()), 1.0
     step = 1 / (0.5 * variances[:, None] + penalties[None, :])[:, :, None]
@@ -88,7 +87,7 @@ def _start(samples: Samples, width: int, counts: torch.Tensor) -> Heads:
     """Weights 0 and the smoothed class frequencies: the best that knows nothing of the features."""
     models, classes = samples.learns.shape[1], samples.classes
     seen = torch.zeros(classes, models, device=samples.points.device)
-    seen.index_add_(0, samples.labels, samples.learns.float())
+    seen.index_add_(0, samples.labels, samples.learns)
     bias = torch.log((seen.T + 1) / (counts[:, None] + classes))
     return Heads(torch.zeros(width, models, classes, device=bias.device), bias)
 
@@ -109,8 +108,3 @@ def _slope(samples: Samples, heads: Heads, counts: torch.Tensor, spans: Iterable
 def blocks(count: int, size: int) -> Iterator[slice]:
     """Slices of `size` rows that cover `count` rows."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def log_loss(logits: torch.Tensor, labels: np.ndarray, sharpness: float) -> float:
-    """Mean cross-entropy of `sharpness * logits`, rows x classes."""
-    return torch.nn.functional.cross_entropy(logits * sharpness, torch.from_numpy(labels).to(logits.device)).item()

@@ -36,6 +36,7 @@ from cleaner.tables import Action, Classes, array
 from cleaner.words import STAGES, counted
 
 MANIFEST_STEP = "manifest"
+FINER = 4
 STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
 
 
@@ -333,7 +334,7 @@ def count_dropped(verdicts: pa.Table) -> int:
 
 
 def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, bool]:
-    yield from _until_no_new_positives(run, line, stage, split)
+    yield from _until_it_explains_no_more(run, line, stage, split)
     if not _may_ask(run, stage):
         return False
     standing = yield from _stand(line, f"{stage}-batch")
@@ -348,24 +349,71 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
     return (yield from _put_before_people(run, line, batch, stage))
 
 
-def _until_no_new_positives(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
-    last = split.max_rounds
+def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
+    """The rounds of a stage. By belief, until one explains the given labels no better than the one before it; the first
+    round of `fine` judges what the last of `coarse` predicted. By the recipe, until nothing is taken back any more."""
+    last, why = split.max_rounds, ""
+    found = _carried(run, line, stage)
     for number in range(1, last + 1):
         words = f"looking for {STAGES[stage]}, round {number} of at most {last}"
         yield line.begins(f"{stage}-{number}", words)
         before = yield from _stand(line, f"{stage}-{number}")
-        evidence = yield from _out_of_sample(run, line, stage, number, before)
+        evidence = found
+        if number > 1 or not found:
+            evidence = yield from _out_of_sample(run, line, stage, number, before)
+            if number > 1 and split.policy != label_noise.ACCV and not (yield from _explains_more(run, line, evidence)):
+                line.ended[stage] = _end(True, number - 1, f"round {number} refused: {_NO_BETTER}")
+                yield Ends(f"refused: {_NO_BETTER}")
+                return
+        if stage == "coarse" and number == 1:
+            before = yield from _unclaimed(run, line, evidence, before)
         inputs = (line.manifest, before, evidence)
         settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
         judged = Judged(stage, number, before=before, evidence=evidence)
         part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
         new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
         yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (number > 1))
-        if number > 1 and new == 0:
+        if evidence == found and line.ended["coarse"]["converged"]:
+            line.ended[stage] = _end(True, 1, line.ended["coarse"]["why"])
+            return
+        if number > 1 and new == 0 and split.policy == label_noise.ACCV:
             line.ended[stage] = _end(True, number, "nothing was taken back any more")
             return
-    why = f"stopped at the most rounds allowed, {last}; the last still took {new:,} back"
-    line.ended[stage] = _end(False, number, why)
+        why = f"stopped at the most rounds allowed, {last}" + f"; the last still took {new:,} back" * (number > 1)
+    line.ended[stage] = _end(False, last, why)
+
+
+_NO_BETTER = "it explained the labels no better"
+
+
+def _carried(run: Run, line: Line, stage: str) -> str:
+    """The evidence of `coarse` on which `fine` may judge: where another prediction would be the same."""
+    coarse, fine = run.config.coarse, run.config.fine
+    alike = coarse.predictor == fine.predictor and label_noise.ACCV not in (coarse.policy, fine.policy)
+    return line.judged[-1].evidence if stage == "fine" and alike else ""
+
+
+def _explains_more(run: Run, line: Line, evidence: str) -> Generator[Item, None, bool]:
+    """Whether `evidence` explains the given labels better than the evidence that was judged last."""
+    found = yield from _one(Step("gain", label_noise.gain, (line.manifest, line.judged[-1].evidence, evidence)))
+    return bool(run.store.read(found).column("gain")[0].as_py() > label_noise.LEAST_GAIN)
+
+
+def _unclaimed(run: Run, line: Line, evidence: str, before: str) -> Generator[Item, None, str]:
+    """Junk that nobody has marked, by the first evidence there is; what stands without it."""
+    marks = yield from _one(Step("image_noise-marks", image_noise.marks, (line.manifest, *line.parts)))
+    inputs = (line.manifest, before, evidence, marks, *line.shards)
+    settings = {"threshold": run.config.image_noise.threshold, "seed": run.config.seed}
+    part = yield from _one(Step("image_noise-1-verdicts", image_noise.unclaimed, inputs, settings, judges=True))
+    found = count_dropped(run.store.read(part))
+    if found == 0:
+        return before
+    line.parts.append(part)
+    line.judged.append(Judged("image_noise", 1, verdicts=part))
+    why = f"{counted(found, 'image')} unlike all others that no class claims; {line.ended['image_noise']['why']}"
+    line.ended["image_noise"] = _end(True, 1, why) | {"found": found}
+    yield Ends(f"{counted(found, 'junk image')} found that nobody had marked")
+    return (yield from _stand(line, "coarse-1"))
 
 
 def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -> Generator[Item, None, str]:
@@ -373,6 +421,7 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     together = tuple(range(run.config.folds))
     fold_sets = [together] if predictor.folds_together else [(fold,) for fold in together]
     settings = {"predictor": predictor, "round": number, "seed": run.config.seed, "folds": run.config.folds}
+    settings["policy"] = getattr(run.config, stage).policy
     surroundings = {"source": run.source, "workers": run.workers}
     inputs = (line.manifest, before, line.twins, *line.shards)
     name = f"{stage}-{number}-evidence"
@@ -393,7 +442,7 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     return (yield from _one(Step(name, concatenate_by_row, tuple(step.output for step in steps))))
 
 
-@makes("evidence", version=1)
+@makes("evidence", version=2)
 def out_of_sample(
     manifest: pa.Table,
     standing: pa.Table,
@@ -404,24 +453,28 @@ def out_of_sample(
     seed: int,
     folds: int,
     asked: tuple[int, ...],
+    policy: str,
     source: Source,
     workers: int,
 ) -> pa.Table:
     """The EVIDENCE on the samples of the `asked` folds, by models of what stands that did not see them.
 
-    Models learn from what is kept, and from what people relabelled under its new label; they are asked about every
-    sample that is usable and no junk, whatever the rounds before said of it.
+    Models learn from each sample as `label_noise.weights` has it, and from what people relabelled under its new label;
+    they are asked about every sample that is usable and no junk, whatever the rounds before said of it.
     """
     classes = Classes.of(manifest)
     action, by_person = array(standing, "action"), pc.starts_with(standing.column("by"), PERSON).to_numpy()
     relabelled = (action == Action.RELABEL) & by_person
     labels = classes.encode(pc.if_else(pa.array(relabelled), standing.column("new_label"), standing.column("label")))
     gone = (action == Action.DROP) & (by_person | np.isin(array(standing, "stage"), STAGES_BEFORE_LABELS))
+    groups = pictures(len(manifest), twins)
     task = Task(
         labels=labels,
         train=(action == Action.KEEP) | relabelled,
+        weights=label_noise.weights(standing, policy),
         predict=~gone,
-        folds=assign_folds(labels, pictures(len(manifest), twins), folds=folds, seed=seed),
+        folds=assign_folds(labels, groups, folds=folds, seed=seed),
+        finer_folds=assign_folds(labels, groups, folds=FINER * folds, seed=seed),
         classes=len(classes.names),
         round=round,
         seed=seed,

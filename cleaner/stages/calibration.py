@@ -7,6 +7,10 @@ _APART = 2.5
 _FIRST_SHARE = 0.05
 _LEAST_SHARE = 1e-4
 _PRIOR_WEIGHT = 5
+_FAR = 3.0
+_FEWEST = 3
+_PRIOR_SPREAD = 0.25
+_NARROWEST = 0.2
 
 
 def probabilities(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -44,6 +48,42 @@ def probabilities(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
         mean = float(np.average(scores, weights=weight))
         spread = max(float(np.sqrt(np.average((scores - mean) ** 2, weights=weight))), 1e-9)
     return found if sought - mean >= _APART * spread else np.zeros(len(scores))
+
+
+def outliers(scores: np.ndarray, *, open_: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """The probability that a sample is no part of the bulk of `scores`, where none is marked; never falling with them.
+
+    The bulk is taken for normal, by its median and its lower side, which outliers do not blur. They are taken for
+    normal too, begun with what is more than 3 spreads above the median, and found by expectation-maximisation. Where
+    nearly none is so far out, or the means come less than 2.5 spreads apart, there are none: all are 0.
+
+    Args:
+        scores: float[n].
+        open_: bool[n]; all others are of the bulk.
+        good: bool[n], known to be of the bulk; where these are most of those far out, all are.
+
+    Returns:
+        float64[n] in [0, 1].
+    """
+    low, mean = np.quantile(scores, [0.16, 0.5])
+    spread = max(mean - low, 1e-9)
+    scores = (scores - mean) / spread
+    far = open_ & (scores > _FAR)
+    nothing: np.ndarray = np.zeros(len(scores))
+    if (far & ~good).sum() < _FEWEST or (far & good).sum() > 0.5 * far.sum():
+        return nothing
+    open_ = open_ & ~good
+    sought, wide, share = float(scores[far].mean()), 1.0, float(far.mean())
+    found = nothing
+    for _ in range(_STEPS):
+        found = np.where(open_, _posterior(np.clip(scores, 0, sought), share, (sought, wide), (0.0, 1.0)), 0)
+        total = found.sum()
+        if total < 1e-6:
+            return nothing
+        share = min(float(found.mean()), 0.5)
+        sought = float((found * scores).sum() / total)
+        wide = max(float(np.sqrt(((found * (scores - sought) ** 2).sum() + _PRIOR_SPREAD) / (total + 1))), _NARROWEST)
+    return found if sought >= _APART else nothing
 
 
 def _posterior(scores: np.ndarray, share: float, sought: tuple[float, float], other: tuple[float, float]) -> np.ndarray:

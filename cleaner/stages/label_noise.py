@@ -8,16 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.evidence.channel import Confusion, Guesses, fitted
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, Guesses, believe, flag_below
+from cleaner.stages.belief import Beliefs, believe, flag_below
 from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
 
 COARSE = "coarse"
+LEAST_GAIN = 0.002
+"""By how much a round must raise the mean log likelihood of a given label, so as not to be refused."""
+LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
 
 
-@makes("verdicts on label noise", version=1)
+@makes("verdicts on label noise", version=2)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
@@ -30,11 +34,11 @@ def verdicts(
     round: int,
     by: str,
 ) -> pa.Table:
-    """VERDICTS on the rows of `evidence` that no person has decided, rows ascending.
+    """VERDICTS on the rows of `evidence` that no person has decided and no stage before has dropped, rows ascending.
 
     Args:
         manifest: of the data set.
-        standing: what stood when the evidence was made; what it does not keep was not learnt from.
+        standing: what stood when the evidence was made.
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
         k: the recipe's; `effective_k` says what it comes to.
@@ -46,8 +50,8 @@ def verdicts(
         stage, round, by: as they are to stand in the ledger; `by` is the predictor's name.
     """
     classes = Classes.of(manifest)
-    learnt = _learnt(manifest, standing, evidence, classes)
-    open_ = ~_decided(standing)[array(evidence, "row")]
+    learnt = _learnt(manifest, standing, evidence, classes, policy)
+    open_ = ~(_decided(standing) | _dropped_before(standing))[array(evidence, "row")]
     stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
     unlearnt = _unlearnt(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), (stage, round, f"model:{by}"))
     evidence = evidence.filter(pa.array(open_ & learnt))
@@ -65,13 +69,29 @@ def verdicts(
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
-def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes) -> np.ndarray:
+@makes("what a round explains", version=1)
+def gain(manifest: pa.Table, before: pa.Table, now: pa.Table) -> pa.Table:
+    """One row: `gain` float64, by how much the mean log likelihood of a given label rises from one round's evidence to
+    the next one's, each with how labels are then estimated to be mistaken; of the samples that both judge."""
+    one, other = (_likelihood(manifest, *both) for both in ((before, now), (now, before)))
+    return pa.table({"gain": pa.array([other - one], pa.float64())})
+
+
+def _likelihood(manifest: pa.Table, evidence: pa.Table, other: pa.Table) -> float:
+    """Of `evidence` on the rows that `other` has too."""
+    some = evidence.filter(pc.is_in(evidence.column("row"), value_set=other.column("row").combine_chunks()))
+    classes = Classes.of(manifest)
+    given = classes.encode(manifest.column("label").take(some.column("row")))
+    return fitted(_guesses(some, given, len(classes.names))).likelihood if len(some) else 0.0
+
+
+def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes, policy: str) -> np.ndarray:
     """bool: whether the models that judged a sample, those of its fold, had one of its given class to learn from."""
     rows, fold = pa.array(array(evidence, "row")), array(evidence, "fold").astype(np.int64)
     given = classes.encode(manifest.column("label").take(rows))
     action = array(standing, "action")[rows]
     renamed = _decided(standing)[rows] & (action == Action.RELABEL)
-    taught = np.where(action == Action.KEEP, given, -1)
+    taught = np.where(weights(standing, policy)[rows] > 0, given, -1)
     taught[renamed] = classes.encode(standing.column("new_label").take(rows))[renamed]
     folds = int(fold.max(initial=0)) + 1
     counts = np.bincount((taught * folds + fold)[taught >= 0], minlength=len(classes.names) * folds)
@@ -115,11 +135,31 @@ def effective_k(k: int, classes: int) -> int:
     return max(1, min(k, classes // 20))
 
 
+def weights(standing: pa.Table, policy: str) -> np.ndarray:
+    """float32: how much models are to learn from each sample.
+
+    By belief, as far as its label is believed: none is dropped for training, and none relabelled but by people. By the
+    recipe, what is kept. Nothing from what is dropped for another reason than its label.
+    """
+    action, personal = array(standing, "action"), _decided(standing)
+    kept, renamed = action == Action.KEEP, personal & (action == Action.RELABEL)
+    if policy == ACCV:
+        return (kept | renamed).astype(np.float32)
+    doubted = ~personal & np.isin(array(standing, "stage"), LABEL_STAGES)
+    believed = pc.fill_null(standing.column("score"), 1.0).to_numpy()
+    return np.where(renamed, 1, np.where(kept | doubted, believed, 0)).astype(np.float32)
+
+
 def changes(before: pa.Table, verdicts: pa.Table) -> tuple[int, int]:
     """How many samples `verdicts` make positive that were not so in the standing `before`, and how many the reverse."""
     was = array(before, "action")[array(verdicts, "row")] == Action.KEEP
     now = array(verdicts, "action") == Action.KEEP
     return int((now & ~was).sum()), int((was & ~now).sum())
+
+
+def _dropped_before(standing: pa.Table) -> np.ndarray:
+    """bool: what another stage has dropped."""
+    return (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), LABEL_STAGES)
 
 
 def _decided(standing: pa.Table) -> np.ndarray:
@@ -157,22 +197,27 @@ def _table(
     return pa.table(columns, VERDICTS)
 
 
-def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: np.ndarray) -> list[str]:
+def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: Confusion) -> list[str]:
     """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93); of pears about 0.2 % are labelled apple, of apples 97
     %`, in other words; where the given label ranks 1st, the 2nd beside it and nothing of how labels are mistaken."""
-    given = classes.encode(labels)
-    columns = (array(evidence, name) for name in ("given_rank", "given_prob"))
-    ranked = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
-    count, reasons = len(classes.names), []
-    for label, own, rank, prob, tops, probs in zip(labels.to_pylist(), given, *columns, *ranked, strict=True):
-        reason = f"{label} ranks {_ordinal(rank + 1)} of {count} (p {prob:.2f})"
-        rival = 1 if rank == 0 else 0
-        if rival < len(tops):
-            name = classes.names[tops[rival]]
-            reason += f"; {name} ranks {_ordinal(rival + 1)} (p {probs[rival]:.2f})"
-            if rank > 0:
-                mistaken, right = 100 * confusion[tops[rival], own], 100 * confusion[own, own]
-                reason += f"; about {mistaken:.2g} % of {name} and {right:.2g} % of {label} carry this label"
+    if len(evidence) == 0:
+        return []
+    given, rank, prob = classes.encode(labels), array(evidence, "given_rank"), array(evidence, "given_prob")
+    top, probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
+    place = np.where(rank == 0, min(1, top.shape[1] - 1), 0)[:, None]
+    rival = np.take_along_axis(top, place, 1)[:, 0]
+    columns = [rank, prob, rival, np.take_along_axis(probs, place, 1)[:, 0]]
+    columns += [100 * confusion.of(rival, given), 100 * confusion.of(given, given)]
+    names, count, reasons = classes.names, len(classes.names), []
+    for label, rank_, own, other, p, mistaken, right in zip(
+        labels.to_pylist(), *map(np.ndarray.tolist, columns), strict=True
+    ):
+        reason = f"{label} ranks {_ordinal(rank_ + 1)} of {count} (p {own:.2f})"
+        if rank_ > 0:
+            reason += f"; {names[other]} ranks 1st (p {p:.2f}); about {mistaken:.2g} % of {names[other]}"
+            reason += f" and {right:.2g} % of {label} carry this label"
+        elif count > 1:
+            reason += f"; {names[other]} ranks 2nd (p {p:.2f})"
         reasons.append(reason)
     return reasons
 

@@ -11,7 +11,7 @@ from cleaner.tables import EVIDENCE, array, matrix
 def test_every_class_is_spread_evenly_over_the_folds(n, classes, folds, seed):
     labels = np.random.default_rng(seed).integers(-1, classes, n).astype(np.int32)
     found = assign_folds(labels, np.full(n, -1, np.int32), folds=folds, seed=seed)
-    assert found.dtype == np.int8
+    assert found.dtype == np.int16
     for label in np.unique(labels):
         counts = np.bincount(found[labels == label], minlength=folds)
         assert counts.max() - counts.min() <= 1
@@ -75,3 +75,10 @@ def test_evidence_of_a_sample_without_label_puts_it_last():
 def test_no_rows_give_an_empty_table():
     none = np.zeros(0, np.int32)
     assert evidence_table(none, none.astype(np.int8), iter(()), none).schema == EVIDENCE
+
+
+def test_the_folds_of_a_multiple_lie_within_the_folds():
+    labels = np.random.default_rng(0).integers(-1, 7, 500).astype(np.int32)
+    groups = np.random.default_rng(1).integers(-1, 300, 500).astype(np.int32)
+    few, many = (assign_folds(labels, groups, folds=folds, seed=3) for folds in (5, 20))
+    assert (many % 5 == few).all() and many.max() == 19

@@ -121,7 +121,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--reviewer", "shet"], "did you mean sheet?"),
         (["clean", "photos", "--run", "r", "--reviewer", "zzz"], "(known: label_studio, none, oracle, sheet)"),
         (["clean", "photos", "--run", "r", "--reviewer", "oracle", "--truth", "photos"], "photos: is a folder"),
-        (["clean", "photos", "--run", "r", "--set", "predictors.probe.powers=[]"], "at least 1 item"),
+        (["clean", "photos", "--run", "r", "--set", "predictors.probe.penalties=[]"], "at least 1 item"),
         (["clean", "photos", "--run", "r", "--set", "reviewers.sheet.picture=-1"], "greater than or equal to 16"),
         (["clean", "photos", "--run", "r", "--set", "coarse.k=1000000000"], "less than or equal to"),
         (["clean", "photos", "--run", "r", "--workers", "99999"], "--workers"),
@@ -163,7 +163,7 @@ def test_progress_to_a_pipe_is_plain_lines(photos, tmp_path):
     assert result.returncode == 0
     assert "\x1b" not in result.stdout + result.stderr
     assert "reading the images: 61 images of 2 classes, 1 of them unreadable (" in result.stderr
-    assert "looking for wrong labels, coarse, round 1 of at most 3: " in result.stderr
+    assert "looking for wrong labels, coarse, round 1 of at most 4: " in result.stderr
     assert "coarse-1" not in result.stdout + result.stderr, "steps' names are for programs"
     assert "1 unreadable file: 1 no image; for example blue/broken.png" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("next: ")

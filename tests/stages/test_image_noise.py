@@ -2,7 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.stages.image_noise import candidates, marks, seed_verdicts, verdicts
+from cleaner.evidence.crossfit import evidence_table
+from cleaner.stages.image_noise import candidates, marks, seed_verdicts, unclaimed, verdicts
 from cleaner.tables import DUPLICATES, VERDICTS, array
 
 FINE, JUNK, WIDTH = 600, 40, 48
@@ -127,3 +128,39 @@ def test_what_one_round_drops_is_junk_to_the_next_and_a_person_outranks_it():
     overruled = pa.Table.from_pylist([person | {"row": 5}], VERDICTS)
     known = marks(images, pa.Table.from_pylist([model], VERDICTS), overruled)
     assert known.to_pylist() == [{"row": 5, "junk": False}]
+
+
+def unmarked(features, sure, seeds=None, people=()) -> np.ndarray:
+    """The rows found without marks of junk, where models are as `sure` of a class as this of each image."""
+    images = manifest().append_column("label", pa.array(["a", "b"] * (N // 2)))
+    given = np.tile([0, 1], N // 2).astype(np.int32)
+    probs = np.stack([sure, 1 - sure], 1).astype(np.float32)
+    rows = np.arange(N, dtype=np.int32)
+    evidence = evidence_table(rows, np.zeros(N, np.int8), probs, given)
+    standing = pa.table({"action": ["keep"] * N, "by": ["person:ana" if row in people else "" for row in range(N)]})
+    known = marks(images, seed_verdicts(images, seeds=seeds or {}))
+    found = unclaimed(images, standing, evidence, known, features[:400], features[400:], threshold=0.9, seed=0)
+    assert set(found.column("stage").to_pylist()) <= {"image_noise"}
+    return array(found, "row")
+
+
+def test_junk_that_nobody_marked_is_what_is_far_and_no_class_claims(features):
+    sure = np.where(np.arange(N) < FINE, 0.97, 0.6)
+    found = unmarked(features, sure)
+    assert (found >= FINE).all() and len(found) >= 0.8 * JUNK
+    # A rare class of its own kind is as far out, but claimed.
+    sure[FINE : FINE + 20] = 0.97
+    assert set(unmarked(features, sure)) <= set(range(FINE + 20, N))
+
+
+def test_where_there_is_no_junk_none_is_found(features):
+    rng = np.random.default_rng(1)
+    fine = np.concatenate([features[:FINE], features[:JUNK]])
+    assert len(unmarked(fine, rng.uniform(0.5, 1, N))) == 0
+
+
+def test_people_are_believed_about_what_is_far(features):
+    sure = np.where(np.arange(N) < FINE, 0.97, 0.6)
+    assert len(unmarked(features, sure, seeds={f"{row}.png": False for row in range(FINE, N)})) == 0
+    assert len(unmarked(features, sure, seeds={f"{FINE}.png": True})) == 0, "the classifier goes on from marks"
+    assert FINE + 1 not in unmarked(features, sure, people=[FINE + 1])

@@ -90,12 +90,12 @@ def test_a_class_that_no_model_has_learnt_is_kept_without_a_score():
     assert found.filter(pa.array(given != 2)).column("score").null_count == 0
 
 
-def test_a_class_that_was_dropped_whole_when_it_was_learnt_stays_so():
+def test_a_class_that_was_dropped_whole_when_it_was_learnt_stays_so_by_the_recipe():
     _, given, probs = noisy_world(n=300)
-    first = judge(given, probs)
+    first = judge(given, probs, policy="accv")
     dropped = np.where(given == 2, "drop", array(first, "action").astype(str))
     first = first.set_column(VERDICTS.get_field_index("action"), "action", pa.array(dropped))
-    second = judge(given, probs, [first], round=2)
+    second = judge(given, probs, [first], round=2, policy="accv")
     assert set(array(second, "row")) == set(np.flatnonzero(given != 2))
 
 
@@ -170,8 +170,60 @@ def test_planted_errors_in_digits_are_found_in_one_round():
     given = np.where(wrong, (true + random.integers(1, 3, len(true))) % 3, true).astype(np.int32)
     everything, manifest = np.ones(len(true), bool), manifest_of(given)
     folds = assign_folds(given, np.full(len(given), -1, np.int32), folds=5, seed=0)
-    task = Task(given, everything, everything, folds, 3, 1, 0, features.astype(np.float16), Folder(Path()), manifest)
+    task = Task(
+        labels=given,
+        train=everything,
+        weights=np.ones(len(true), np.float32),
+        predict=everything,
+        folds=folds,
+        finer_folds=folds,
+        classes=3,
+        round=1,
+        seed=0,
+        features=features.astype(np.float16),
+        source=Folder(Path()),
+        manifest=manifest,
+    )
     evidence = Probe().evidence(task, (0, 1, 2, 3, 4))
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
     found = label_noise.verdicts(manifest, fold(manifest, []), evidence, **settings)
     assert f1(array(found, "action") != "keep", wrong) > 0.93
+
+
+def standing_of(**columns):
+    rows = len(next(iter(columns.values())))
+    known = {"stage": [None] * rows, "by": [""] * rows, "new_label": [None] * rows} | columns
+    kinds = {"score": pa.float32()}
+    return pa.table({name: pa.array(column, kinds.get(name, pa.string())) for name, column in known.items()})
+
+
+def test_each_sample_is_learnt_as_far_as_its_label_is_believed():
+    standing = standing_of(
+        action=["keep", "keep", "drop", "relabel", "drop", "drop", "relabel", "keep", "drop"],
+        stage=[None, "fine", "fine", "coarse", "image_noise", "duplicates", "people", "people", "fine"],
+        by=["", *["model:probe"] * 4, "rule:duplicates", "person:ana", "person:ana", "person:ana"],
+        score=[None, 0.9, 0.2, 0.1, 0.0, 0.8, 0.0, 1.0, 0.0],
+    )
+    believed = label_noise.weights(standing, "belief")
+    assert believed == pytest.approx([1, 0.9, 0.2, 0.1, 0, 0, 1, 1, 0])
+    assert label_noise.weights(standing, "accv").tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 0]
+
+
+def test_what_was_dropped_as_junk_is_not_judged_by_its_label():
+    _, given, probs = noisy_world(n=300)
+    first = judge(given, probs)
+    junk = first.slice(0, 5).set_column(VERDICTS.get_field_index("stage"), "stage", pa.array(["image_noise"] * 5))
+    junk = junk.set_column(VERDICTS.get_field_index("action"), "action", pa.array(["drop"] * 5))
+    assert array(judge(given, probs, [junk]), "row").tolist() == list(range(5, 300))
+
+
+def test_a_round_gains_where_it_explains_the_labels_better():
+    _, given, probs = noisy_world(n=1000)
+    rows, folds = np.arange(1000, dtype=np.int32), np.zeros(1000, np.int8)
+    vague = np.where((rows % 3 == 0)[:, None], 1 / 3, probs)
+    one, other = (evidence_table(rows, folds, np.asarray(p, np.float32), given) for p in (vague, probs))
+    manifest = manifest_of(given)
+    assert label_noise.gain(manifest, one, other).column("gain")[0].as_py() > 0.01
+    assert label_noise.gain(manifest, other, other).column("gain")[0].as_py() == 0
+    # What one of them does not judge counts for neither.
+    assert label_noise.gain(manifest, other, other.slice(0, 500)).column("gain")[0].as_py() == 0

@@ -1,4 +1,4 @@
-"""Softmax heads on frozen features: one a fold, all folds and all tried penalties in one computation."""
+"""Linear models on frozen features, all folds in one computation."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -15,13 +15,13 @@ Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Softmax heads on frozen features, one a fold; penalty and sharpness are chosen by the likelihood of given labels
-    that the heads did not learn from.
+    """Softmax heads and a Gaussian discriminant on frozen features, for each fold, pooled; how is chosen by the
+    likelihood of given labels that they did not learn from.
 
-    A round's scheme is the power that the features are raised to.
+    A round's scheme is how much is learnt from each sample: as much as its label is believed.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     folds_together: ClassVar[bool] = True
 
     dimensions: Annotated[
@@ -36,17 +36,22 @@ class Probe:
             " more samples a penalty weighs less, in proportion)",
         ),
     ] = (1e-5, 3e-5, 1e-4, 3e-4)
-    powers: Annotated[
-        tuple[Positive, ...], Field(min_length=1, max_length=50, description="of the features, round after round")
-    ] = (0.5, 0.7)
+    power: Annotated[
+        float, Field(gt=0, le=100, allow_inf_nan=False, description="that the features are raised to, signs kept")
+    ] = 0.5
     passes: Annotated[int, Field(ge=1, le=10_000, description="over the samples to fit the heads")] = 25
     trial: Annotated[
         int, Field(ge=10, le=10_000_000, description="samples at most to choose penalty and sharpness with")
     ] = 20_000
-    sharpnesses: Annotated[
-        tuple[Positive, ...],
-        Field(min_length=1, max_length=50, description="tried on what the heads say: factors of their logits"),
-    ] = (0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
+    heads_until: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10**15,
+            description="samples times classes up to which softmax heads are fitted; of more the discriminant alone"
+            " judges, which costs a hundredth",
+        ),
+    ] = 30_000_000
 
     def files(self) -> str:
         return ""
@@ -54,9 +59,9 @@ class Probe:
     def evidence(self, task: Task, folds: tuple[int, ...]) -> pa.Table:
         from cleaner.evidence.fitting import Fitting
 
-        rows = np.flatnonzero((task.train & (task.labels >= 0)) | (task.predict & np.isin(task.folds, folds)))
-        power = self.powers[(task.round - 1) % len(self.powers)]
-        project = principal(task.features, rows, power=power, dimensions=self.dimensions, seed=task.seed)
+        learnt = (task.weights > 0) & (task.labels >= 0)
+        rows = np.flatnonzero(learnt | (task.predict & np.isin(task.folds, folds)))
+        project = principal(task.features, rows, power=self.power, dimensions=self.dimensions, seed=task.seed)
         fitting = Fitting(
             task,
             folds,
@@ -64,8 +69,8 @@ class Probe:
             project(task.features, rows),
             project.variances,
             penalties=self.penalties,
-            sharpnesses=self.sharpnesses,
             passes=self.passes,
             trial=self.trial,
+            heads_until=self.heads_until,
         )
         return fitting.evidence()

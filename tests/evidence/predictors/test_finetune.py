@@ -45,7 +45,20 @@ def striped(tmp_path_factory):
     everyone = np.ones(n, bool)
     folds = (np.random.default_rng(1).permutation(n) % 5).astype(np.int8)
     labels = array(manifest, "label").astype(np.int32)
-    return Task(labels, everyone, everyone, folds, CLASSES, 1, 0, np.zeros((n, 1), np.float16), source, manifest)
+    return Task(
+        labels=labels,
+        train=everyone,
+        weights=np.ones(n, np.float32),
+        predict=everyone,
+        folds=folds,
+        finer_folds=folds,
+        classes=CLASSES,
+        round=1,
+        seed=0,
+        features=np.zeros((n, 1), np.float16),
+        source=source,
+        manifest=manifest,
+    )
 
 
 def accuracy(evidence: pa.Table) -> float:

@@ -1,0 +1,163 @@
+"""The noise channel: how given labels come of true classes, from what models that did not see a sample say of it.
+
+The model of the noise is Dawid and Skene's (1979) with one annotator, the given label: a sample's true class c is drawn
+from the predicted p(c | x), and the label y given to it from confusion[c, y]. EM finds the confusion under which the
+given labels are likeliest. Models learn from wrong labels too, and so are less sure than the truth deserves:
+predictions are sharpened by the exponent under which, with its confusion, the given labels are likeliest. On clean
+labels that is about 1 and the confusion about none, so that hard images alone are no noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+_SHARPEST = 3.0
+_NEAR = 0.03
+_EM_PASSES = 15
+_FIRST_NOISE = 0.1
+_TRIAL = 50_000
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """The predicted classes of n samples, the given one always among them.
+
+    Attributes:
+        classes: int32 n x j candidate classes.
+        probs: float64 n x j; 0 for a candidate that is there twice.
+        rest: float64[n], what is left for all other classes together.
+        given: int32[n] given class numbers.
+        count: how many classes there are.
+    """
+
+    classes: np.ndarray
+    probs: np.ndarray
+    rest: np.ndarray
+    given: np.ndarray
+    count: int
+
+    @classmethod
+    def of(
+        cls, top_classes: np.ndarray, top_probs: np.ndarray, given: np.ndarray, given_prob: np.ndarray, count: int
+    ) -> "Guesses":
+        """From the columns of EVIDENCE as n x k and n arrays."""
+        listed = (top_classes == given[:, None]).any(1)
+        classes = np.column_stack([top_classes, given])
+        probs = np.column_stack([top_probs, np.where(listed, 0, given_prob)]).astype(np.float64)
+        return cls(classes, probs, np.clip(1 - probs.sum(1), 0, 1), given, count)
+
+    def sharpened(self, exponent: float) -> "Guesses":
+        """With probabilities to the power of `exponent`; those not listed count as equal among themselves."""
+        unlisted = max(1, self.count - self.classes.shape[1] + 1)
+        probs, rest = self.probs**exponent, unlisted * (self.rest / unlisted) ** exponent
+        total = probs.sum(1) + rest
+        return Guesses(self.classes, probs / total[:, None], rest / total, self.given, self.count)
+
+    def take(self, rows: np.ndarray) -> "Guesses":
+        return Guesses(self.classes[rows], self.probs[rows], self.rest[rows], self.given[rows], self.count)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often a sample of one class is given each label: counts of the pairs that occur, smoothed.
+
+    Attributes:
+        pairs: int64, ascending: class * classes + label of each pair that occurs.
+        counts: float64, how often it is estimated to.
+        totals: float64[classes], how many samples there are estimated to be of each class.
+        noise: the share of all labels that is wrong.
+        frequencies: float64[classes], how often each label is given.
+    """
+
+    pairs: np.ndarray
+    counts: np.ndarray
+    totals: np.ndarray
+    noise: float
+    frequencies: np.ndarray
+
+    def of(self, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """float64: how often a sample of each of `classes` is estimated to be given the one of `labels`."""
+        wanted = classes.astype(np.int64) * len(self.totals) + labels
+        place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
+        counts = np.where(self.pairs[place] == wanted, self.counts[place], 0) if len(self.pairs) else 0.0
+        return self._smoothed(counts, classes, labels)
+
+    def occurring(self) -> np.ndarray:
+        """The same of each of `pairs`."""
+        return self._smoothed(self.counts, *np.divmod(self.pairs, len(self.totals)))
+
+    def _smoothed(self, counts: np.ndarray | float, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """To each class's counts come as many as there are classes, a share of `noise` of them labelled at random."""
+        size = len(self.totals)
+        others = np.maximum(1 - self.frequencies[classes], 1e-12)
+        mistaken = self.noise * self.frequencies[labels] / others
+        prior = np.where(classes == labels, 1 - self.noise, mistaken)
+        return (counts + size * prior) / (self.totals[classes] + size)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The `exponent` of n samples under which their given labels are likeliest, with the mean log `likelihood` of a
+    label."""
+
+    exponent: float
+    likelihood: float
+
+
+def fitted(guesses: Guesses) -> Fit:
+    """The exponent from 1 up under which the given labels are likeliest."""
+    trial = guesses.take(np.arange(0, len(guesses.given), -(-len(guesses.given) // _TRIAL)))
+    channel = Channel.of(trial)
+
+    def loss(exponent: float) -> float:
+        sharp = trial.sharpened(exponent)
+        joint, rest = channel.joint(sharp, channel.confusion(sharp))
+        return -float(np.log(np.maximum(joint.sum(1) + rest, 1e-300)).mean())
+
+    found = minimize_scalar(loss, bounds=(1, _SHARPEST), method="bounded", options={"xatol": _NEAR})
+    return Fit(float(found.x), -float(found.fun))
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The pairs of a candidate class and a given label that occur among n samples, each with j candidates.
+
+    Attributes:
+        pairs: int64, ascending, as in `Confusion`.
+        cells: int64 n x j: which of them each candidate with the given label is.
+        given: int32[n] given labels.
+        frequencies: float64[classes], how often each label is given.
+    """
+
+    pairs: np.ndarray
+    cells: np.ndarray
+    given: np.ndarray
+    frequencies: np.ndarray
+
+    @classmethod
+    def of(cls, guesses: Guesses) -> "Channel":
+        wanted = guesses.classes.astype(np.int64) * guesses.count + guesses.given[:, None]
+        pairs, cells = np.unique(wanted, return_inverse=True)
+        frequencies = np.bincount(guesses.given, minlength=guesses.count) + 1.0
+        return cls(pairs, cells.reshape(wanted.shape), guesses.given, frequencies / frequencies.sum())
+
+    def confusion(self, guesses: Guesses) -> Confusion:
+        """The one under which the given labels are likeliest, by EM."""
+        size = len(self.frequencies)
+        classes, labels = np.divmod(self.pairs, size)
+        right = classes == labels
+        found = Confusion(self.pairs, np.zeros(len(self.pairs)), np.zeros(size), _FIRST_NOISE, self.frequencies)
+        for _ in range(_EM_PASSES):
+            joint, rest = self.joint(guesses, found)
+            share = joint / (joint.sum(1) + rest)[:, None]
+            counts = np.bincount(self.cells.ravel(), share.ravel(), len(self.pairs))
+            totals = np.bincount(classes, counts, size)
+            noise = float(1 - counts[right].sum() / len(self.given))
+            found = Confusion(self.pairs, counts, totals, noise, self.frequencies)
+        return found
+
+    def joint(self, guesses: Guesses, confusion: Confusion) -> tuple[np.ndarray, np.ndarray]:
+        """n x j: the probability that a candidate is true and the label given; n: that of all other classes."""
+        joint = guesses.probs * confusion.occurring()[self.cells]
+        return np.maximum(joint, 1e-300), guesses.rest * confusion.noise * self.frequencies[self.given]
