@@ -1,6 +1,7 @@
 """Seconds and memory of all rounds of coarse and fine, beside one fold of scikit-learn's logistic regression.
 
-    python -m benchmarks.rounds_speed [--samples 50000] [--classes 100] [--width 1280]
+    python -m benchmarks.rounds_speed [--samples 50000] [--classes 100] [--width 1280] [--rounds 100]
+    python -m benchmarks.rounds_speed --samples 550000 --classes 5000 --width 384 --rounds 1
 
 The features are made up: a direction for each class, noise, a rectifier; a fifth of the labels are drawn at random.
 """
@@ -9,6 +10,7 @@ import argparse
 import resource
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +41,9 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def time_rounds(features: np.ndarray, labels: np.ndarray) -> float:
+def time_rounds(features: np.ndarray, labels: np.ndarray, most: int) -> float:
     started = time.monotonic()
-    for done in rounds(features, labels, policy="belief", seed=SEED):
+    for done in islice(rounds(features, labels, policy="belief", seed=SEED), most):
         seconds = time.monotonic() - started
         print(f"{done.stage} {done.number}: {seconds:.1f} s so far, {done.new} new positives, {done.lost} lost")
     return seconds
@@ -57,7 +59,7 @@ def time_peer(features: np.ndarray, labels: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in {"samples": 50_000, "classes": 100, "width": 1280}.items():
+    for name, value in {"samples": 50_000, "classes": 100, "width": 1280, "rounds": 100}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
     random = np.random.default_rng(SEED)
@@ -66,8 +68,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         features = write_features(Path(folder) / "features.npy", true, asked.classes, asked.width)
         before = peak_gigabytes()
-        seconds = time_rounds(features, given)
-        print(f"all rounds: {seconds:.1f} s; peak memory {peak_gigabytes():.2f} GB, {before:.2f} GB of it before")
+        seconds = time_rounds(features, given, asked.rounds)
+        print(f"together: {seconds:.1f} s; peak memory {peak_gigabytes():.2f} GB, {before:.2f} GB of it before")
+        if asked.rounds == 1:
+            return
         part = time_peer(features, given)
         scale = 0.8 * asked.samples / _PEER_SAMPLES
         print(f"scikit-learn, one fold of one round: {part * scale:.0f} s, extrapolated from {part:.0f} s for a part")

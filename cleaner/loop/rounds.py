@@ -367,6 +367,7 @@ def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -
                 return
         if stage == "coarse" and number == 1:
             before = yield from _unclaimed(run, line, evidence, before)
+            yield line.begins("coarse-1", words)
         inputs = (line.manifest, before, evidence)
         settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
         judged = Judged(stage, number, before=before, evidence=evidence)
@@ -412,7 +413,8 @@ def _unclaimed(run: Run, line: Line, evidence: str, before: str) -> Generator[It
     line.judged.append(Judged("image_noise", 1, verdicts=part))
     why = f"{counted(found, 'image')} unlike all others that no class claims; {line.ended['image_noise']['why']}"
     line.ended["image_noise"] = _end(True, 1, why) | {"found": found}
-    yield Ends(f"{counted(found, 'junk image')} found that nobody had marked")
+    yield line.begins("coarse-1", "looking for junk images that nobody has marked")
+    yield Ends(f"{found:,} found")
     return (yield from _stand(line, "coarse-1"))
 
 

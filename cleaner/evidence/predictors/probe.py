@@ -39,7 +39,7 @@ class Probe:
     power: Annotated[
         float, Field(gt=0, le=100, allow_inf_nan=False, description="that the features are raised to, signs kept")
     ] = 0.5
-    passes: Annotated[int, Field(ge=1, le=10_000, description="over the samples to fit the heads")] = 25
+    passes: Annotated[int, Field(ge=1, le=10_000, description="over the samples to fit the heads")] = 15
     trial: Annotated[
         int, Field(ge=10, le=10_000_000, description="samples at most to choose penalty and sharpness with")
     ] = 20_000
