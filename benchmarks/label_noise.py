@@ -1,11 +1,13 @@
-"""Which wrong labels are found, beside cleanlab on the same features.
+"""Which wrong labels and which junk are found, beside cleanlab on the same features.
 
     python -m benchmarks.label_noise --data DIR > benchmarks/label_noise.md
 
 DIR (default: ../shared/data beside the checkout) holds `cifar10n_train.parquet` with the columns image (bytes),
 clean_label, aggre_label and random_label1 (CIFAR-10 and http://noisylabels.com; CC BY-NC 4.0) and `grocery.parquet`
-with image, label and coarse_label (https://github.com/marcusklasson/GroceryStoreDataset; MIT). Nearly all of the time
-is scikit-learn's.
+with image, label and coarse_label (https://github.com/marcusklasson/GroceryStoreDataset; MIT),
+`cifar10n_aggregate_probs.parquet` with given_label, true_label and a column of 10 probabilities for each network
+(https://github.com/cleanlab/label-error-detection-benchmarks) and `offtopic.parquet` with image. Much of the time is
+scikit-learn's.
 """
 
 import argparse
@@ -27,13 +29,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import noise
-from benchmarks.label_rounds import Round, rounds
+from benchmarks.label_rounds import Round, first_evidence, manifest_of, rounds
+from cleaner.config import Config
 from cleaner.data.scan import scan
 from cleaner.data.sources.parquet_images import ParquetImages
+from cleaner.evidence.crossfit import evidence_table
 from cleaner.evidence.features import choose, embed
-from cleaner.tables import array, matrix
+from cleaner.run.ledger import fold
+from cleaner.stages import image_noise, label_noise
+from cleaner.tables import SAID, Action, array, matrix
 
 SEED = 0
+SEEDS = (0, 1, 2)
 FILTERS = (
     "prune_by_noise_rate",
     "prune_by_class",
@@ -62,20 +69,22 @@ class Noisy:
 
 @dataclass(frozen=True)
 class Found:
-    """What one method found: F1 and share of what it flags, average precision of its order, seconds."""
+    """What one method found: F1 and share of what it flags, average precision of its order, how far its scores are from
+    the truth (expected calibration error, 15 bins), seconds."""
 
     f1: float
     precision: float
     flagged: float
+    error: float
     seconds: float = 0.0
     by: str = ""
 
 
-def features_of(file: Path) -> np.ndarray:
-    """A default run's features of the column `image`."""
+def features_of(file: Path, most: int | None = None) -> np.ndarray:
+    """A default run's features of the first images of the column `image`."""
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.parquet"
-        image = pq.read_table(file, columns=["image"]).column("image")
+        image = pq.read_table(file, columns=["image"]).column("image")[:most]
         pq.write_table(
             pa.table({"image": image, "label": ["none", "some"] * (len(image) // 2) + ["none"] * (len(image) % 2)}),
             images,
@@ -86,39 +95,37 @@ def features_of(file: Path) -> np.ndarray:
         return embed(manifest, backbone=choose("auto", weights=None, image_size=None, manifest=manifest), **span)
 
 
-def cifar(data: Path) -> Iterator[Noisy]:
+def cifar(data: Path, features: np.ndarray, seed: int) -> Iterator[Noisy]:
     file = data / "cifar10n_train.parquet"
-    features = features_of(file)
     columns = pq.read_table(file, columns=["clean_label", "aggre_label", "random_label1"])
     true, aggregated, person = (column.to_numpy().astype(np.int32) for column in columns.columns)
-    for n in (5_000, 20_000):
+    for n in (5_000, 20_000) if seed == SEED else (5_000,):
         part = slice(n)
         yield Noisy(f"CIFAR-10N aggregate, {n:,}", features[part], aggregated[part], true[part])
         yield Noisy(f"CIFAR-10N one person, {n:,}", features[part], person[part], true[part])
     part = slice(5_000)
     for name, made in {
-        "symmetric 40 %": noise.symmetric(true[part], 10, 0.4, SEED),
-        "pairs 40 %": noise.pair(true[part], 10, 0.4, SEED),
+        "symmetric 40 %": noise.symmetric(true[part], 10, 0.4, seed),
+        "pairs 40 %": noise.pair(true[part], 10, 0.4, seed),
         "clean": true[part],
     }.items():
         yield Noisy(f"CIFAR-10 {name}, 5,000", features[part], made, true[part])
 
 
-def grocery(data: Path) -> Iterator[Noisy]:
+def grocery(data: Path, features: np.ndarray, seed: int) -> Iterator[Noisy]:
     file = data / "grocery.parquet"
-    features = features_of(file)
     columns = pq.read_table(file, columns=["label", "coarse_label"])
     true, groups = (column.to_numpy().astype(np.int32) for column in columns.columns)
     rows = _at_most(true, 30)
     true, groups, features = true[rows], groups[rows], features[rows]
     for name, made in {
-        "symmetric 20 %": noise.symmetric(true, 81, 0.2, SEED),
-        "look-alikes 20 %": noise.within_groups(true, groups, 0.2, SEED),
-        "by neighbours 10 %": noise.by_neighbors(true, features, 0.1, SEED),
+        "symmetric 20 %": noise.symmetric(true, 81, 0.2, seed),
+        "look-alikes 20 %": noise.within_groups(true, groups, 0.2, seed),
+        "by neighbours 10 %": noise.by_neighbors(true, features, 0.1, seed),
         "clean": true,
-        "symmetric 10 %": noise.symmetric(true, 81, 0.1, SEED),
-        "symmetric 40 %": noise.symmetric(true, 81, 0.4, SEED),
-        "by neighbours 20 %": noise.by_neighbors(true, features, 0.2, SEED),
+        "symmetric 10 %": noise.symmetric(true, 81, 0.1, seed),
+        "symmetric 40 %": noise.symmetric(true, 81, 0.4, seed),
+        "by neighbours 20 %": noise.by_neighbors(true, features, 0.2, seed),
     }.items():
         yield Noisy(f"Grocery {name}, 30 a class", features, made, true)
 
@@ -129,10 +136,10 @@ def _at_most(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate([order[labels[order] == label][:count] for label in np.unique(labels)]))
 
 
-def ours(data: Noisy, policy: str) -> tuple[Found, Round]:
+def ours(data: Noisy, policy: str, seed: int = SEED) -> tuple[Found, Round]:
     """What cleaner finds, and its first round."""
     started = time.monotonic()
-    all_rounds = list(rounds(data.features, data.given, policy=policy, seed=SEED))
+    all_rounds = list(rounds(data.features, data.given, policy=policy, seed=seed))
     seconds = time.monotonic() - started
     last = all_rounds[-1]
     return _judged(data, last.flagged, array(last.verdicts, "score"), seconds, policy), all_rounds[0]
@@ -140,7 +147,14 @@ def ours(data: Noisy, policy: str) -> tuple[Found, Round]:
 
 def _judged(data: Noisy, flagged: np.ndarray, score: np.ndarray, seconds: float, by: str) -> Found:
     precision = average_precision_score(data.wrong, -score) if data.wrong.any() else np.nan
-    return Found(f1_score(data.wrong, flagged, zero_division=0), precision, flagged.mean(), seconds, by)
+    error = calibration_error(np.asarray(score, float), ~data.wrong)
+    return Found(f1_score(data.wrong, flagged, zero_division=0), precision, flagged.mean(), error, seconds, by)
+
+
+def calibration_error(score: np.ndarray, right: np.ndarray) -> float:
+    """How far the mean score and the share of right labels are apart, over 15 bins of the score."""
+    part = np.minimum((score * 15).astype(int), 14)
+    return sum(abs(score[part == i].sum() - right[part == i].sum()) for i in range(15)) / len(score)
 
 
 def cleanlab_on(data: Noisy, probs: np.ndarray) -> dict[str, Found]:
@@ -174,19 +188,23 @@ def _best(found: list[Found], of: Callable[[Found], float]) -> Found:
     return max(found, key=of)
 
 
-def compare(data: Noisy) -> tuple[str, str]:
-    """A line of the first table, and one of the second."""
+def compare(data: Noisy, others: list[Noisy]) -> tuple[str, str]:
+    """A line of the first table, and one of the second; `others` is the same set with other seeds."""
     belief, first = ours(data, "belief")
+    found = [belief, *(ours(other, "belief", seed)[0] for seed, other in zip(SEEDS[1:], others, strict=False))]
     recipe, _ = ours(data, "accv")
     fits = [regression(data, standardise) for standardise in (False, True)]
     theirs = [cleanlab_on(data, probs) for probs, _ in fits]
     on_ours = list(cleanlab_on(data, probabilities(first.evidence, int(data.given.max()) + 1)).values())
     peers = [found for each in theirs for found in each.values()]
-    cells = [belief.f1, _best(peers, lambda f: f.f1).f1, _best(on_ours, lambda f: f.f1).f1, recipe.f1]
-    cells += [belief.precision, _best(peers, lambda f: f.precision).precision, on_ours[0].precision, recipe.precision]
+    mean = {name: float(np.mean([getattr(each, name) for each in found])) for name in ("f1", "precision", "flagged")}
+    error = np.mean([each.error for each in found])
+    cells = [mean["f1"], _best(peers, lambda f: f.f1).f1, _best(on_ours, lambda f: f.f1).f1, recipe.f1]
+    cells += [mean["precision"], _best(peers, lambda f: f.precision).precision, on_ours[0].precision, recipe.precision]
     shown = " | ".join("-" if np.isnan(cell) else f"{100 * cell:.1f}" for cell in cells)
     seconds = f"{belief.seconds:.0f} | {fits[0][1]:.0f}"
-    line = f"| {data.name} | {100 * data.wrong.mean():.1f} | {shown} | {100 * belief.flagged:.1f} | {seconds} |"
+    flagged = f"{100 * mean['flagged']:.1f} | {error:.3f}"
+    line = f"| {data.name} | {100 * data.wrong.mean():.1f} | {shown} | {flagged} | {seconds} |"
     each = " | ".join(_cell([found[name] for found in theirs]) for name in FILTERS)
     return line, f"| {data.name} | {each} |"
 
@@ -197,15 +215,67 @@ def _cell(found: list[Found]) -> str:
     return f"{100 * better.f1:.1f} ({100 * better.flagged:.1f})"
 
 
+def strong(data: Path) -> Iterator[str]:
+    """Lines on the probabilities of networks trained end to end: one round of `fine`."""
+    table = pq.read_table(data / "cifar10n_aggregate_probs.parquet")
+    given, true = (table.column(f"{name}_label").to_numpy().astype(np.int32) for name in ("given", "true"))
+    for name in table.column_names[2:]:
+        probs = np.stack(table.column(name).to_numpy()).astype(np.float32)
+        noisy, rows = Noisy(name, probs, given, true), np.arange(len(given), dtype=np.int32)
+        evidence = evidence_table(rows, np.zeros(len(rows), np.int8), probs, given)
+        manifest = manifest_of(given)
+        split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
+        standing = fold(manifest, [])
+        said = label_noise.verdicts(
+            manifest, standing, evidence, SAID.empty_table(), **split, stage="fine", round=1, by=name
+        )
+        found = _judged(noisy, array(said, "action") != Action.KEEP, array(said, "score"), 0, name)
+        top = f1_score(noisy.wrong, probs.argmax(1) != given)
+        peer = _best(list(cleanlab_on(noisy, probs.astype(np.float64)).values()), lambda each: each.f1)
+        cells = [noisy.wrong.mean(), found.f1, top, peer.f1, found.precision, found.flagged]
+        yield f"| {name} | {' | '.join(f'{100 * cell:.1f}' for cell in cells)} | {found.error:.3f} |"
+
+
+def junk(data: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator[str]:
+    """Lines on photos that show no class, mixed into `sets` of features and labels: what is found without marks."""
+    strange = features_of(data / "offtopic.parquet")
+    for name, (features, labels) in sets.items():
+        for share in (0.0, 0.005, 0.02, 0.08):
+            random = np.random.default_rng(SEED)
+            count = int(share * len(labels))
+            mixed = np.concatenate([features, strange[random.permutation(len(strange))[:count]]])
+            given = np.concatenate([labels, random.integers(0, labels.max() + 1, count)]).astype(np.int32)
+            manifest = manifest_of(given)
+            standing = fold(manifest, [])
+            evidence = first_evidence(mixed, manifest, seed=SEED)
+            marks = image_noise.marks(manifest)
+            said = image_noise.unclaimed(manifest, standing, evidence, marks, mixed, threshold=0.9, seed=SEED)
+            found = array(said, "row") >= len(labels)
+            yield f"| {name} | {len(labels):,} | {count} | {found.sum()} | {(~found).sum()} |"
+
+
 HEAD = """# Wrong labels found, beside cleanlab 2.9.0
 
-`python -m benchmarks.label_noise`, 2 cores, one seed, features of a default run. F1 and average precision (AP) in %.
+`python -m benchmarks.label_noise`, 2 cores, features of a default run. F1 and average precision (AP) in %; ECE:
+expected calibration error of the scores. cleaner's F1, AP, flagged and ECE are means of three seeds, of folds and of
+injected noise (but for the sets of 20,000: one seed).
 "LR": cleanlab on scikit-learn's `cross_val_predict(LogisticRegression())`, 5 folds, its best filter and score (chosen
 by the truth) and the better of raw and standardised features; "same": cleanlab's best on the probabilities of cleaner's
 own first round; "accv": the recipe's rule. "LR s": one `cross_val_predict` on raw features.
 
-| set | wrong | F1 | F1 LR | F1 same | F1 accv | AP | AP LR | AP same | AP accv | flagged | s | LR s |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+| set | wrong | F1 | F1 LR | F1 same | F1 accv | AP | AP LR | AP same | AP accv | flagged | ECE | s | LR s |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+STRONG = """
+Networks trained end to end on CIFAR-10N's aggregate labels, 50,000 images, out-of-sample probabilities as published;
+"top": what is not the likeliest class is flagged; "cleanlab": its best filter.
+
+| network | wrong | F1 | F1 top | F1 cleanlab | AP | flagged | ECE |
+|---|---|---|---|---|---|---|---|"""
+JUNK = """
+Photos of other things (ImageNet's) mixed in under random labels, found without any marks after the first round:
+
+| set | good images | junk | found | good images lost |
+|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -213,12 +283,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     data = parser.parse_args().data
     print(HEAD, flush=True)
-    details = []
-    for source in (cifar, grocery):
-        for noisy in source(data):
-            line, detail = compare(noisy)
+    details, sets = [], {}
+    for source, file, most in ((cifar, "cifar10n_train", 20_000), (grocery, "grocery", None)):
+        features = features_of(data / f"{file}.parquet", most)
+        first, *others = ({noisy.name: noisy for noisy in source(data, features, seed)} for seed in SEEDS)
+        for name, noisy in first.items():
+            line, detail = compare(noisy, [other[name] for other in others if name in other])
             print(line, flush=True)
             details.append(detail)
+        sets |= {name: (noisy.features, noisy.true) for name, noisy in first.items() if "clean" in name}
+    print(STRONG, *strong(data), sep="\n", flush=True)
+    print(JUNK, *junk(data, sets), sep="\n", flush=True)
     print("\nF1 of each of cleanlab's filters on LR, and what it flags:\n")
     print(f"| set | {' | '.join(FILTERS)} |\n|{'---|' * (len(FILTERS) + 1)}")
     print("\n".join(details))

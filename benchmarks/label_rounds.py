@@ -14,7 +14,7 @@ from cleaner.evidence.predictors.probe import Probe
 from cleaner.loop.rounds import FINER
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
-from cleaner.tables import MANIFEST, Action, Classes, array
+from cleaner.tables import MANIFEST, SAID, Action, Classes, array
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,29 @@ def rounds(features: Features, labels: np.ndarray, *, policy: str, seed: int) ->
             standing = fold(manifest, parts)
             if not carried or number > 1:
                 fresh = _evidence(features, manifest, standing, number, config, policy)
-                refused = policy != label_noise.ACCV and evidence is not None and not _better(manifest, evidence, fresh)
+                refused = (
+                    policy != label_noise.ACCV
+                    and evidence is not None
+                    and not _better(manifest, standing, evidence, fresh)
+                )
                 if refused:
                     break
                 evidence = fresh
             said = {"stage": stage, "round": number, "by": split.predictor}
-            parts.append(label_noise.verdicts(manifest, standing, evidence, **settings, **said))
+            parts.append(label_noise.verdicts(manifest, standing, evidence, SAID.empty_table(), **settings, **said))
             new, lost = label_noise.changes(standing, parts[-1])
             yield Round(stage, number, evidence, parts[-1], new, lost)
             if final or (policy == label_noise.ACCV and number > 1 and new == 0):
                 break
 
 
-def _better(manifest: pa.Table, before: pa.Table, now: pa.Table) -> bool:
-    return label_noise.gain(manifest, before, now).column("gain")[0].as_py() > label_noise.LEAST_GAIN
+def first_evidence(features: Features, manifest: pa.Table, *, seed: int) -> pa.Table:
+    """The EVIDENCE of a run's first round."""
+    return _evidence(features, manifest, fold(manifest, []), 1, Config(seed=seed), Config().coarse.policy)
+
+
+def _better(manifest: pa.Table, standing: pa.Table, before: pa.Table, now: pa.Table) -> bool:
+    return label_noise.gain(manifest, standing, before, now).column("gain")[0].as_py() > label_noise.LEAST_GAIN
 
 
 def _evidence(

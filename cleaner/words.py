@@ -29,3 +29,18 @@ def span(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def wrong_labels(noise: dict[str, float]) -> str:
+    """`between 7 and 12 % of the labels were wrong, 9 % as estimated; 50 answers of people would tell: ...`, of the row
+    that `label_noise.noise` gives."""
+    low, high, estimate = (f"{100 * noise[name]:.2g}" for name in ("low", "high", "noise"))
+    said = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
+    answers = int(noise["answers"])
+    if answers >= TELLING:
+        return f"{said}, by {counted(answers, 'answer')} of people"
+    return f"{said}; {TELLING} answers of people would tell (`--reviewer sheet` asks them)"
+
+
+TELLING = 50
+"""Answers on labels that narrow the estimate of how many are wrong."""

@@ -33,7 +33,7 @@ from cleaner.run.origin import origin_of
 from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
 from cleaner.tables import text
-from cleaner.words import SCORE, STAGES, counted, span
+from cleaner.words import SCORE, STAGES, counted, span, wrong_labels
 
 _GO_ON = "give the same `cleaner clean` command again to go on"
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
@@ -57,6 +57,7 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
         shown = "; ".join(" = ".join(paths) for paths in leakage["examples"])
         say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {shown}")
     console.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
+    say(console, wrong_labels(summary["label_noise"]))
     say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
     say(console, f"every sample: {folder / VERDICTS_FILE}")
     say(console, f"next: look at the report, {folder / REPORT}")

@@ -114,6 +114,7 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
         "dropped": actions[Action.DROP],
         "stages": [_round(run, line, judged, seconds) for judged in line.judged],
         "convergence": line.ended,
+        "label_noise": run.store.read(line.noise).to_pylist()[0],
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
         "leakage": _leakage(manifest, run.store.read(line.twins)),
         "problems": dict(problems.most_common()),

@@ -58,6 +58,7 @@ class Line:
     Attributes:
         copies: the verdicts on extra copies.
         said, people: the words of people that hold on images, and the verdicts they are.
+        noise: how many labels are estimated to be wrong.
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
@@ -74,6 +75,7 @@ class Line:
     people: str = ""
     candidates: str = ""
     small: str = ""
+    noise: str = ""
     backbone: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
@@ -103,6 +105,10 @@ def plan(run: Run) -> Plan:
     yield from _find_duplicates(run, line)
     while (yield from _judge_all(run, line)):
         pass
+    last = line.judged[-1]
+    inputs = (line.manifest, last.before, last.evidence, line.said)
+    noise = Step("noise", label_noise.noise, inputs, {"policy": run.config.fine.policy})
+    line.noise = yield from _one(noise)
     yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
@@ -361,14 +367,18 @@ def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -
         evidence = found
         if number > 1 or not found:
             evidence = yield from _out_of_sample(run, line, stage, number, before)
-            if number > 1 and split.policy != label_noise.ACCV and not (yield from _explains_more(run, line, evidence)):
+            if (
+                number > 1
+                and split.policy != label_noise.ACCV
+                and not (yield from _explains_more(run, line, before, evidence))
+            ):
                 line.ended[stage] = _end(True, number - 1, f"round {number} refused: {_NO_BETTER}")
                 yield Ends(f"refused: {_NO_BETTER}")
                 return
         if stage == "coarse" and number == 1:
             before = yield from _unclaimed(run, line, evidence, before)
             yield line.begins("coarse-1", words)
-        inputs = (line.manifest, before, evidence)
+        inputs = (line.manifest, before, evidence, line.said)
         settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
         judged = Judged(stage, number, before=before, evidence=evidence)
         part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
@@ -394,9 +404,10 @@ def _carried(run: Run, line: Line, stage: str) -> str:
     return line.judged[-1].evidence if stage == "fine" and alike else ""
 
 
-def _explains_more(run: Run, line: Line, evidence: str) -> Generator[Item, None, bool]:
+def _explains_more(run: Run, line: Line, before: str, evidence: str) -> Generator[Item, None, bool]:
     """Whether `evidence` explains the given labels better than the evidence that was judged last."""
-    found = yield from _one(Step("gain", label_noise.gain, (line.manifest, line.judged[-1].evidence, evidence)))
+    inputs = (line.manifest, before, line.judged[-1].evidence, evidence)
+    found = yield from _one(Step("gain", label_noise.gain, inputs))
     return bool(run.store.read(found).column("gain")[0].as_py() > label_noise.LEAST_GAIN)
 
 
@@ -444,7 +455,7 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     return (yield from _one(Step(name, concatenate_by_row, tuple(step.output for step in steps))))
 
 
-@makes("evidence", version=2)
+@makes("evidence", version=3)
 def out_of_sample(
     manifest: pa.Table,
     standing: pa.Table,
@@ -468,7 +479,7 @@ def out_of_sample(
     action, by_person = array(standing, "action"), pc.starts_with(standing.column("by"), PERSON).to_numpy()
     relabelled = (action == Action.RELABEL) & by_person
     labels = classes.encode(pc.if_else(pa.array(relabelled), standing.column("new_label"), standing.column("label")))
-    gone = (action == Action.DROP) & (by_person | np.isin(array(standing, "stage"), STAGES_BEFORE_LABELS))
+    gone = (action == Action.DROP) & np.isin(array(standing, "stage"), (PEOPLE, *STAGES_BEFORE_LABELS))
     groups = pictures(len(manifest), twins)
     task = Task(
         labels=labels,

@@ -14,7 +14,7 @@ from cleaner.run.ledger import PERSON
 from cleaner.stages.image_noise import SEEDS
 from cleaner.stages.small_classes import class_counts
 from cleaner.tables import Action, Classes, array
-from cleaner.words import SCORE, STAGES
+from cleaner.words import SCORE, STAGES, wrong_labels
 
 GALLERY = 48
 PAIRS = 15
@@ -60,7 +60,18 @@ def write_report(
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
-    write_text(path, render("report", summary=summary, pictures=shown, words=STAGES, score=SCORE, **view))
+    write_text(
+        path,
+        render(
+            "report",
+            summary=summary,
+            noise=wrong_labels(summary["label_noise"]),
+            pictures=shown,
+            words=STAGES,
+            score=SCORE,
+            **view,
+        ),
+    )
 
 
 def _rows(view: dict[str, Any]) -> list[int]:

@@ -4,6 +4,8 @@ Every sample is judged anew each round, those that were kept too: a negative who
 back, and a positive that it doubts goes.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +13,9 @@ import pyarrow.compute as pc
 from cleaner.evidence.channel import Confusion, Guesses, fitted
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, believe, flag_below
-from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
+from cleaner.stages.belief import Beliefs, believe, flag_below, level
+from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
+from cleaner.words import counted
 
 COARSE = "coarse"
 LEAST_GAIN = 0.002
@@ -21,11 +24,12 @@ LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
 
 
-@makes("verdicts on label noise", version=2)
+@makes("verdicts on label noise", version=3)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
+    said: pa.Table,
     *,
     k: int,
     policy: str,
@@ -41,6 +45,7 @@ def verdicts(
         standing: what stood when the evidence was made.
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
+        said: what people said of images, SAID: it says how much noise there is among all.
         k: the recipe's; `effective_k` says what it comes to.
         policy: `belief`: negative is, in `coarse`, a label that is more likely wrong than right and not among the k
             most probable, in `fine` one believed less than `belief.flag_below`. `accv`: the recipe as it was: a label
@@ -51,13 +56,14 @@ def verdicts(
     """
     classes = Classes.of(manifest)
     learnt = _learnt(manifest, standing, evidence, classes, policy)
-    open_ = ~(_decided(standing) | _dropped_before(standing))[array(evidence, "row")]
+    open_ = _open(standing)[array(evidence, "row")]
     stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
     unlearnt = _unlearnt(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), (stage, round, f"model:{by}"))
+    weighed, told = _weighed(manifest, standing, evidence, said, policy)
+    beliefs = believe(_guesses(manifest, standing, weighed, classes), told)
+    beliefs = beliefs.of(_open(standing)[array(weighed, "row")])
     evidence = evidence.filter(pa.array(open_ & learnt))
     rows = array(evidence, "row")
-    given = classes.encode(manifest.column("label").take(pa.array(rows)))
-    beliefs = believe(_guesses(evidence, given, len(classes.names)))
     outranked = array(evidence, "given_rank") >= effective_k(k, len(classes.names))
     kept = array(standing, "action")[rows] == Action.KEEP
     if policy == ACCV:
@@ -65,24 +71,70 @@ def verdicts(
     else:
         negative = _disbelieved(beliefs, outranked, stage)
     becomes = negative & (beliefs.other_prob >= relabel) & (_raw(evidence, beliefs.other) >= relabel / 2)
-    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"))
+    answers = int((told >= 0).sum())
+    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"), answers)
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
+@makes("how much noise there is", version=1)
+def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
+    """One row: the share of wrong labels among those judged, `noise`, the shares `low` and `high` between which it lies
+    with a probability of 90 %, and by how many `answers` of people; arguments as for `verdicts`."""
+    weighed, told = _weighed(manifest, standing, evidence, said, policy)
+    if len(weighed) == 0:
+        return pa.table({"noise": [0.0], "low": [0.0], "high": [0.0], "answers": [0]})
+    guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
+    known, believed = level(guesses, told), believe(guesses, told)
+    low, high = known.interval
+    estimate = believed.noise
+    columns = {"noise": [estimate], "low": [min(low, estimate)], "high": [max(high, estimate)]}
+    return pa.table({**columns, "answers": [known.answers]})
+
+
+def _weighed(
+    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, policy: str
+) -> tuple[pa.Table, np.ndarray]:
+    """The evidence that says how much noise there is, on what is judged and on what people answered; and what they
+    answered, as `believe` wants it."""
+    told = told_of(manifest, said)[array(evidence, "row")]
+    learnt = _learnt(manifest, standing, evidence, Classes.of(manifest), policy)
+    some = learnt & (_open(standing)[array(evidence, "row")] | (told >= 0))
+    return evidence.filter(pa.array(some)), told[some]
+
+
+def told_of(manifest: pa.Table, said: pa.Table) -> np.ndarray:
+    """int8: of each sample 1 where people said that its label is right, 0 where that it shows another class, else -1.
+
+    Args:
+        said: SAID, of each image one word.
+    """
+    found = np.full(len(manifest), -1, np.int8)
+    which: Any = pc.index_in(manifest.column("content_hash"), value_set=said.column("content_hash").combine_chunks())
+    rows = np.flatnonzero(which.is_valid().to_numpy())
+    words, labels = said.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
+    for row, number, label in zip(rows.tolist(), which.drop_null().to_pylist(), labels, strict=True):
+        word = words[number]
+        if word["answer"] in (Answer.RIGHT, Answer.ANOTHER):
+            found[row] = label == (word["label"] if word["answer"] == Answer.RIGHT else word["new_label"])
+        elif word["answer"] == Answer.WRONG and word["label"] == label:
+            found[row] = 0
+    return found
+
+
 @makes("what a round explains", version=1)
-def gain(manifest: pa.Table, before: pa.Table, now: pa.Table) -> pa.Table:
+def gain(manifest: pa.Table, standing: pa.Table, before: pa.Table, now: pa.Table) -> pa.Table:
     """One row: `gain` float64, by how much the mean log likelihood of a given label rises from one round's evidence to
-    the next one's, each with how labels are then estimated to be mistaken; of the samples that both judge."""
-    one, other = (_likelihood(manifest, *both) for both in ((before, now), (now, before)))
+    the next one's, each with how labels are then estimated to be mistaken; of the samples that both judge, and that no
+    person has decided."""
+    one, other = (_likelihood(manifest, standing, *both) for both in ((before, now), (now, before)))
     return pa.table({"gain": pa.array([other - one], pa.float64())})
 
 
-def _likelihood(manifest: pa.Table, evidence: pa.Table, other: pa.Table) -> float:
+def _likelihood(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, other: pa.Table) -> float:
     """Of `evidence` on the rows that `other` has too."""
-    some = evidence.filter(pc.is_in(evidence.column("row"), value_set=other.column("row").combine_chunks()))
-    classes = Classes.of(manifest)
-    given = classes.encode(manifest.column("label").take(some.column("row")))
-    return fitted(_guesses(some, given, len(classes.names))).likelihood if len(some) else 0.0
+    both = pc.is_in(evidence.column("row"), value_set=other.column("row").combine_chunks()).to_numpy()
+    some = evidence.filter(pa.array(both & _open(standing)[array(evidence, "row")]))
+    return fitted(_guesses(manifest, standing, some, Classes.of(manifest))).likelihood if len(some) else 0.0
 
 
 def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes, policy: str) -> np.ndarray:
@@ -157,18 +209,27 @@ def changes(before: pa.Table, verdicts: pa.Table) -> tuple[int, int]:
     return int((now & ~was).sum()), int((was & ~now).sum())
 
 
-def _dropped_before(standing: pa.Table) -> np.ndarray:
-    """bool: what another stage has dropped."""
-    return (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), LABEL_STAGES)
+def _open(standing: pa.Table) -> np.ndarray:
+    """bool: what no person has decided and no other stage has dropped."""
+    elsewhere = (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), LABEL_STAGES)
+    return ~(_decided(standing) | elsewhere)
 
 
 def _decided(standing: pa.Table) -> np.ndarray:
     return pc.starts_with(standing.column("by"), PERSON).to_numpy()
 
 
-def _guesses(evidence: pa.Table, given: np.ndarray, count: int) -> Guesses:
+def _guesses(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes) -> Guesses:
+    """Of the labels as they were given: what people relabelled was predicted under its new label."""
+    rows, count = array(evidence, "row"), len(classes.names)
+    given = classes.encode(manifest.column("label").take(pa.array(rows)))
+    if len(rows) == 0:
+        return Guesses.of(np.zeros((0, 1), np.int32), np.zeros((0, 1)), given, np.zeros(0), count)
     top_classes, top_probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
-    return Guesses.of(top_classes, top_probs, given, array(evidence, "given_prob"), count)
+    renamed = (_decided(standing) & (array(standing, "action") == Action.RELABEL))[rows]
+    others = np.clip(1 - top_probs.sum(1), 0, 1) / max(1, count - top_probs.shape[1])
+    given_prob = np.where(renamed, others, array(evidence, "given_prob"))
+    return Guesses.of(top_classes, top_probs, given, given_prob, count)
 
 
 def _table(
@@ -179,6 +240,7 @@ def _table(
     negative: np.ndarray,
     becomes: np.ndarray,
     said: tuple[str, int, str],
+    answers: int,
 ) -> pa.Table:
     rows, names = array(evidence, "row"), np.array(classes.names, object)
     action = np.where(becomes, Action.RELABEL.value, np.where(negative, Action.DROP.value, Action.KEEP.value))
@@ -192,12 +254,16 @@ def _table(
         "new_label": pa.array(names[beliefs.other], pa.string(), mask=~becomes),
         "score": beliefs.right.astype(np.float32),
         "by": [by] * len(rows),
-        "reason": _reasons(evidence, manifest.column("label").take(pa.array(rows)), classes, beliefs.confusion),
+        "reason": _reasons(
+            evidence, manifest.column("label").take(pa.array(rows)), classes, beliefs.confusion, answers
+        ),
     }
     return pa.table(columns, VERDICTS)
 
 
-def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: Confusion) -> list[str]:
+def _reasons(
+    evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: Confusion, answers: int
+) -> list[str]:
     """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93); of pears about 0.2 % are labelled apple, of apples 97
     %`, in other words; where the given label ranks 1st, the 2nd beside it and nothing of how labels are mistaken."""
     if len(evidence) == 0:
@@ -209,6 +275,7 @@ def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, conf
     columns = [rank, prob, rival, np.take_along_axis(probs, place, 1)[:, 0]]
     columns += [100 * confusion.of(rival, given), 100 * confusion.of(given, given)]
     names, count, reasons = classes.names, len(classes.names), []
+    sharpened = f"; sharpened by {counted(answers, 'answer')}" if answers else ""
     for label, rank_, own, other, p, mistaken, right in zip(
         labels.to_pylist(), *map(np.ndarray.tolist, columns), strict=True
     ):
@@ -218,7 +285,7 @@ def _reasons(evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, conf
             reason += f" and {right:.2g} % of {label} carry this label"
         elif count > 1:
             reason += f"; {names[other]} ranks 2nd (p {p:.2f})"
-        reasons.append(reason)
+        reasons.append(reason + sharpened)
     return reasons
 
 

@@ -19,6 +19,7 @@ SUMMARY = {
         "fine": {"converged": True, "rounds": 2, "why": "no new positives"},
     },
     "small_classes": ["with space"],
+    "label_noise": {"noise": 0.09, "low": 0.07, "high": 0.12, "answers": 0},
     "leakage": {"pictures": 1, "examples": [["train/a.png", "val/<b>.png"]]},
     "versions": {"data": "0123", "weights": "pixels", "libraries": {"torch": "2.13.0"}},
 }
@@ -50,6 +51,10 @@ def test_it_shows_what_was_dropped_and_relabelled_and_what_could_not_be_read(pag
         assert said in text
     assert "räksmörgås/broken.png" in text
     assert text.count('src="data:image/jpeg;base64,') >= 8 + 8 + 48
+
+
+def test_it_says_how_many_labels_are_estimated_to_be_wrong(page):
+    assert "between 7 and 12 % of the labels were wrong, 9 % as estimated" in page.read_text()
 
 
 def test_it_shows_rounds_convergence_and_small_classes(page):

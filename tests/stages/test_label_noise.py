@@ -10,24 +10,24 @@ from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
-from cleaner.tables import MANIFEST, VERDICTS, array
+from cleaner.tables import MANIFEST, SAID, VERDICTS, array
 
 NAMES = ["apple", "pear", "plum"]
 
 
 def manifest_of(labels):
     names = [f"{row}.jpg" for row in range(len(labels))]
-    known = {"sample_id": names, "path": names, "label": [NAMES[label] for label in labels]}
+    known = {"sample_id": names, "path": names, "content_hash": names, "label": [NAMES[label] for label in labels]}
     return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
 
 
-def judge(labels, probs, parts=(), **settings):
+def judge(labels, probs, parts=(), said=SAID.empty_table(), **settings):  # noqa: B008
     manifest = manifest_of(labels)
     labels, probs = np.asarray(labels, np.int32), np.asarray(probs, np.float32)
     rows = np.arange(len(labels), dtype=np.int32)
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), probs, labels)
     defaults = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    return label_noise.verdicts(manifest, fold(manifest, list(parts)), evidence, **(defaults | settings))
+    return label_noise.verdicts(manifest, fold(manifest, list(parts)), evidence, said, **(defaults | settings))
 
 
 def noisy_world(n=3000, share=0.2, certainty=6.0, seed=0):
@@ -160,7 +160,9 @@ def test_no_evidence_gives_no_verdicts():
     none = np.zeros(0, np.int32)
     evidence = evidence_table(none, none, np.zeros((0, 3), np.float32), none)
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    assert label_noise.verdicts(manifest, fold(manifest, []), evidence, **settings).schema == VERDICTS
+    assert (
+        label_noise.verdicts(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings).schema == VERDICTS
+    )
 
 
 def test_planted_errors_in_digits_are_found_in_one_round():
@@ -186,7 +188,7 @@ def test_planted_errors_in_digits_are_found_in_one_round():
     )
     evidence = Probe().evidence(task, (0, 1, 2, 3, 4))
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    found = label_noise.verdicts(manifest, fold(manifest, []), evidence, **settings)
+    found = label_noise.verdicts(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings)
     assert f1(array(found, "action") != "keep", wrong) > 0.93
 
 
@@ -223,7 +225,78 @@ def test_a_round_gains_where_it_explains_the_labels_better():
     vague = np.where((rows % 3 == 0)[:, None], 1 / 3, probs)
     one, other = (evidence_table(rows, folds, np.asarray(p, np.float32), given) for p in (vague, probs))
     manifest = manifest_of(given)
-    assert label_noise.gain(manifest, one, other).column("gain")[0].as_py() > 0.01
-    assert label_noise.gain(manifest, other, other).column("gain")[0].as_py() == 0
+    standing = fold(manifest, [])
+    assert label_noise.gain(manifest, standing, one, other).column("gain")[0].as_py() > 0.01
+    assert label_noise.gain(manifest, standing, other, other).column("gain")[0].as_py() == 0
     # What one of them does not judge counts for neither.
-    assert label_noise.gain(manifest, other, other.slice(0, 500)).column("gain")[0].as_py() == 0
+    assert label_noise.gain(manifest, standing, other, other.slice(0, 500)).column("gain")[0].as_py() == 0
+
+
+def answered(rows, true, given):
+    """SAID as somebody who knows might answer on these rows."""
+    words = [
+        {"content_hash": f"{row}.jpg", "label": NAMES[given[row]], "by": "ana", "answer": "right"}
+        | ({} if true[row] == given[row] else {"answer": "another", "new_label": NAMES[true[row]]})
+        for row in rows
+    ]
+    return pa.Table.from_pylist(words, SAID)
+
+
+def vague_world():
+    """Models that are far less sure than they are right: what they doubt looks like hard images."""
+    true, given, probs = noisy_world(n=4000, share=0.25)
+    vague = probs**0.25
+    return true, given, vague / vague.sum(1, keepdims=True)
+
+
+def test_a_few_answers_sharpen_the_belief_in_all_other_labels():
+    true, given, vague = vague_world()
+    asked = np.random.default_rng(1).permutation(len(true))[:100]
+    said = answered(asked, true, given)
+    before, after = judge(given, vague), judge(given, vague, said=said)
+    rest = np.setdiff1d(np.arange(len(true)), asked)
+    wrong = (true != given)[rest]
+    losses = [np.abs(1 - array(found, "score")[rest] - wrong).mean() for found in (before, after)]
+    assert losses[1] < losses[0]
+    assert "sharpened by 100 answers" in after.column("reason")[int(rest[0])].as_py()
+    assert "sharpened" not in before.column("reason")[0].as_py()
+
+
+def test_how_many_labels_are_wrong_is_an_interval_that_answers_narrow():
+    true, given, vague = vague_world()
+    rows = np.arange(len(true), dtype=np.int32)
+    evidence = evidence_table(rows, (rows % 5).astype(np.int8), vague.astype(np.float32), given)
+    manifest = manifest_of(given)
+    told = answered(np.random.default_rng(1).permutation(len(true))[:200], true, given)
+    found = [
+        label_noise.noise(manifest, fold(manifest, []), evidence, said, policy="belief").to_pylist()[0]
+        for said in (SAID.empty_table(), told)
+    ]
+    assert all(each["low"] <= each["noise"] <= each["high"] for each in found)
+    assert found[0]["low"] < (true != given).mean() < found[0]["high"]
+    assert found[1]["high"] - found[1]["low"] < found[0]["high"] - found[0]["low"]
+    assert [each["answers"] for each in found] == [0, 200]
+
+
+def test_what_people_said_of_a_file_tells_of_the_label_that_each_copy_was_given():
+    manifest = manifest_of([0, 1, 2, 0])
+    content = pa.array(["a", "a", "b", "c"])
+    manifest = manifest.set_column(manifest.schema.get_field_index("content_hash"), "content_hash", content)
+    words = [
+        {"content_hash": "a", "label": "apple", "answer": "another", "new_label": "pear"},
+        {"content_hash": "b", "label": "apple", "answer": "wrong"},
+        {"content_hash": "c", "label": "apple", "answer": "junk"},
+    ]
+    assert label_noise.told_of(manifest, pa.Table.from_pylist(words, SAID)).tolist() == [0, 1, -1, -1]
+
+
+def test_where_people_have_found_all_that_is_wrong_nothing_that_is_sure_is_dropped():
+    given = np.arange(90) % 3
+    true = np.where(np.arange(90) < 20, (given + 1) % 3, given)
+    probs = np.full((90, 3), 1e-7)
+    probs[np.arange(90), true] = 1
+    words = answered(range(20), true, given)
+    people = {"stage": "people", "round": 0, "action": "relabel", "by": "person:ana", "reason": "", "score": 0.0}
+    said = [people | {"row": row, "sample_id": f"{row}.jpg", "new_label": NAMES[true[row]]} for row in range(20)]
+    found = judge(given, probs, [pa.Table.from_pylist(said, VERDICTS)], said=words)
+    assert set(found.column("action").to_pylist()) == {"keep"} and len(found) == 70
