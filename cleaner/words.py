@@ -11,6 +11,7 @@ STAGES = {
     "scan": "unreadable files",
     "duplicates": "duplicates",
     "image_noise": "junk images",
+    "calibration": "how many labels are wrong",
     "coarse": "wrong labels, coarse",
     "fine": "wrong labels, fine",
     "small_classes": "small classes",

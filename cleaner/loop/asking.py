@@ -18,6 +18,8 @@ from cleaner.words import STAGES, counted
 
 ASKING = ("image_noise", "coarse", "fine", "small_classes")
 """The stages that may ask people."""
+CALIBRATION = "calibration"
+"""The batch that is asked once, before those of `coarse`, to tell how many labels are wrong."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def _push(run: Run, ask: Ask) -> None:
 def _more(run: Run) -> int:
     """How many batches may yet be asked, at most."""
     batches = run.store.batches
-    return sum(max(0, run.config.review.batches - len(batches.names(stage))) for stage in ASKING)
+    calibrates = bool(run.config.review.calibration) and not batches.names(CALIBRATION) and not batches.names("coarse")
+    return calibrates + sum(max(0, run.config.review.batches - len(batches.names(stage))) for stage in ASKING)
 
 
 def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:

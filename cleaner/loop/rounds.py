@@ -21,7 +21,7 @@ from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
-from cleaner.loop.asking import Ask, unanswered
+from cleaner.loop.asking import CALIBRATION, Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
 from cleaner.people import review
@@ -341,11 +341,14 @@ def count_dropped(verdicts: pa.Table) -> int:
 
 def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, bool]:
     yield from _until_it_explains_no_more(run, line, stage, split)
+    if stage == "coarse" and (yield from _calibrate(run, line)):
+        return True
     if not _may_ask(run, stage):
         return False
     standing = yield from _stand(line, f"{stage}-batch")
     inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people, line.said)
-    wanted = run.config.review.model_dump(exclude={"batches", "disagreement", "grid"}) | {"overlap": _overlap(run)}
+    wanted = run.config.review.model_dump(exclude={"batches", "calibration", "disagreement", "grid"})
+    wanted |= {"overlap": _overlap(run)}
     settings = {**wanted, "stage": stage, "seed": run.config.seed}
     batch = Step(f"{stage}-batch", review.batch, inputs, settings)
     if run.config.review.grid:
@@ -353,6 +356,22 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
         settings = {"grid": run.config.review.grid, "overlap": _overlap(run), "seed": run.config.seed}
         batch = Step(f"{stage}-pages", pages, (batch.output, *line.shards), settings)
     return (yield from _put_before_people(run, line, batch, stage))
+
+
+def _calibrate(run: Run, line: Line) -> Generator[Item, None, bool]:
+    """Ask about a few images, so that the answers tell how many labels are wrong among all; once, and where people have
+    not said as much already."""
+    wanted = run.config.review.calibration
+    if not wanted or not _may_ask(run, "coarse") or run.store.batches.names(CALIBRATION):
+        return False
+    told = label_noise.told_of(run.store.read(line.manifest), run.store.read(line.said))
+    if (told >= 0).sum() >= wanted:
+        return False
+    standing = yield from _stand(line, CALIBRATION)
+    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people)
+    settings = {"count": wanted, "overlap": _overlap(run), "seed": run.config.seed}
+    batch = Step(f"{CALIBRATION}-batch", review.calibration_batch, inputs, settings)
+    return (yield from _put_before_people(run, line, batch, CALIBRATION))
 
 
 def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:

@@ -31,6 +31,7 @@ _LOOKED_AMONG = 50_000
 NEAR = "doubted, but not by much"
 RANDOM = "doubted, drawn at random"
 DOUBTFUL = "kept, but the least sure"
+CALIBRATES = "tells how many labels are wrong"
 
 
 @makes("review batch", version=5)
@@ -89,6 +90,43 @@ def batch(
     asked = _people([name is None for name in expected], overlap, seed)
     guesses = _Guesses.of(evidence, manifest, rows)
     return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, expected, asked)
+
+
+@makes("calibration batch", version=1)
+def calibration_batch(
+    manifest: pa.Table,
+    standing: pa.Table,
+    evidence: pa.Table,
+    duplicates: pa.Table,
+    people: pa.Table,
+    *,
+    count: int,
+    overlap: float,
+    seed: int,
+) -> pa.Table:
+    """The BATCH whose answers tell how many labels are wrong: half drawn from all, half by how doubtful a label is,
+    with probabilities in proportion to score * (1 - score); in random order.
+
+    Args:
+        count: of samples, but no more than a tenth of those that may be asked about.
+    """
+    askable = _one_a_file(manifest, _open(manifest, standing, people))
+    askable &= (
+        np.isin(np.arange(len(manifest)), array(evidence, "row")) & standing.column("score").is_valid().to_numpy()
+    )
+    rows = np.flatnonzero(askable)
+    score, random = array(standing, "score")[rows].astype(np.float64), np.random.default_rng(seed)
+    count = min(count, ceil(len(rows) / 10))
+    drawn = random.permutation(len(rows))[: ceil(count / 2)]
+    doubt = np.clip(score * (1 - score), 1e-9, None)
+    doubt[drawn] = 0
+    doubtful = count - len(drawn)
+    if doubtful:
+        drawn = np.concatenate([drawn, random.choice(len(rows), doubtful, replace=False, p=doubt / doubt.sum())])
+    rows = rows[random.permutation(drawn)]
+    guesses, asked = _Guesses.of(evidence, manifest, rows), _people([True] * count, overlap, seed)
+    because = [CALIBRATES] * count
+    return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, [None] * count, asked)
 
 
 def _known(manifest: pa.Table, said: pa.Table, rows: np.ndarray) -> dict[int, str]:

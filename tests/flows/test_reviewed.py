@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from command import CLEANER, clean_locally, cleaner
 
-FEW = ("--reviewer", "sheet", "--set", "review.max_samples=12", "--set", "image_noise.candidates=4")
+FEW = (
+    "--reviewer",
+    "sheet",
+    "--set",
+    "review.max_samples=12",
+    "--set",
+    "image_noise.candidates=4",
+    "--set",
+    "review.calibration=0",
+)
 
 
 @pytest.fixture

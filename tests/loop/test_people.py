@@ -23,7 +23,7 @@ from flows.progress_bar import Lines
 from flows.runner import run_here
 
 CLASSES = ("zero", "one", "two")
-ASKING = {"share": 0.5, "random_share": 0.2, "doubtful_share": 0.2}
+ASKING = {"share": 0.5, "random_share": 0.2, "doubtful_share": 0.2, "calibration": 0}
 
 
 @pytest.fixture(scope="module")
@@ -259,12 +259,15 @@ class Sequences(RuleBasedStateMachine):
         share=st.sampled_from([0.1, 1.0]),
         batches=st.integers(0, 2),
         grid=st.sampled_from([0, 12]),
+        calibration=st.sampled_from([0, 20]),
         min_images=st.sampled_from([5, 25, 1000]),
         reviewer=st.sampled_from(["sheet", "sheet", "none"]),
     )
-    def set(self, seed: int, share: float, batches: int, grid: int, min_images: int, reviewer: str) -> None:
+    def set(
+        self, seed: int, share: float, batches: int, grid: int, calibration: int, min_images: int, reviewer: str
+    ) -> None:
         self.case.seed, self.case.min_images, self.case.reviewer = seed, min_images, reviewer
-        self.case.review = {**ASKING, "share": share, "batches": batches, "grid": grid}
+        self.case.review = {**ASKING, "share": share, "batches": batches, "grid": grid, "calibration": calibration}
 
     @rule()
     def lose_a_sheet(self) -> None:

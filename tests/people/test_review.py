@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import DOUBTFUL, NEAR, RANDOM, candidate_batch, verdicts
+from cleaner.people.review import CALIBRATES, DOUBTFUL, NEAR, RANDOM, calibration_batch, candidate_batch, verdicts
 from cleaner.run.ledger import fold
 from cleaner.tables import BATCH, SAID, VERDICTS, array
 
@@ -200,3 +200,23 @@ def test_a_data_set_without_negatives_asks_about_positives_only(judged):
     clean = fold(judged.manifest, [])
     asked = of(replace(judged, standing=clean))
     assert set(asked.column("asked_because").to_pylist()) == {DOUBTFUL}
+
+
+def test_a_calibration_batch_is_a_tenth_of_all_at_most_and_half_of_it_where_labels_are_doubtful(judged):
+    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates, NOBODY
+    asked = calibration_batch(*tables, count=100, overlap=0, seed=0)
+    assert asked.schema == BATCH and len(asked) == 8 and set(asked.column("asked_because").to_pylist()) == {CALIBRATES}
+    assert asked.equals(calibration_batch(*tables, count=100, overlap=0, seed=0))
+    score = array(judged.standing, "score")
+    doubts = [
+        [
+            (score[row] * (1 - score[row]))
+            for row in array(calibration_batch(*tables, count=100, overlap=0, seed=seed), "row")
+        ]
+        for seed in range(30)
+    ]
+    known = score[~np.isnan(score.astype(float))]
+    assert np.mean(doubts) > np.mean(known * (1 - known))
+    answered = said(judged, array(asked, "row"), "right")
+    again = calibration_batch(*tables[:4], verdicts(judged.manifest, answered), count=100, overlap=0, seed=0)
+    assert not set(array(again, "row")) & set(array(asked, "row"))

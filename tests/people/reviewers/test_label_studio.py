@@ -363,7 +363,16 @@ def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, 
 
 def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server, tmp_path):
     run = tmp_path / "run"
-    words = ("--reviewer", "label_studio", "--set", "review.overlap=1", "--set", "image_noise.candidates=3")
+    words = (
+        "--reviewer",
+        "label_studio",
+        "--set",
+        "review.calibration=0",
+        "--set",
+        "review.overlap=1",
+        "--set",
+        "image_noise.candidates=3",
+    )
     done = clean_locally(demo / "images", run, *words, "--set", "review.max_samples=3", status=3)
     project = int(done.stderr.rpartition("/projects/")[2].partition("/")[0])
     people = [server.person(BO), server.person(CY)]
@@ -385,7 +394,16 @@ def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server
 
 def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(demo, server, tmp_path):
     run = tmp_path / "run"
-    words = ("--reviewer", "label_studio", "--set", "review.max_samples=12", "--set", "image_noise.candidates=6")
+    words = (
+        "--reviewer",
+        "label_studio",
+        "--set",
+        "review.calibration=0",
+        "--set",
+        "review.max_samples=12",
+        "--set",
+        "image_noise.candidates=6",
+    )
     truth = {line.split(",")[0]: line.split(",")[1] for line in (demo / "truth.csv").read_text().splitlines()[1:]}
     for _ in range(6):
         done = clean_locally(demo / "images", run, *words, status=None)
