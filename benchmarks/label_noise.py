@@ -1,6 +1,6 @@
 """Which wrong labels and which junk are found, beside cleanlab on the same features.
 
-    python -m benchmarks.label_noise --data DIR > benchmarks/label_noise.md
+    python -m benchmarks.label_noise [--data DIR] [--only WORDS] > benchmarks/label_noise.md
 
 DIR (default: ../shared/data beside the checkout) holds `cifar10n_train.parquet` with the columns image (bytes),
 clean_label, aggre_label and random_label1 (CIFAR-10 and http://noisylabels.com; CC BY-NC 4.0) and `grocery.parquet`
@@ -281,13 +281,17 @@ Photos of other things (ImageNet's) mixed in under random labels, found without 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    data = parser.parse_args().data
+    parser.add_argument("--only", default="", help="only the sets with these words in their names")
+    asked = parser.parse_args()
+    data = asked.data
     print(HEAD, flush=True)
     details, sets = [], {}
     for source, file, most in ((cifar, "cifar10n_train", 20_000), (grocery, "grocery", None)):
         features = features_of(data / f"{file}.parquet", most)
         first, *others = ({noisy.name: noisy for noisy in source(data, features, seed)} for seed in SEEDS)
         for name, noisy in first.items():
+            if asked.only not in name:
+                continue
             line, detail = compare(noisy, [other[name] for other in others if name in other])
             print(line, flush=True)
             details.append(detail)
