@@ -222,7 +222,7 @@ def strong(data: Path) -> Iterator[str]:
     for name in table.column_names[2:]:
         probs = np.stack(table.column(name).to_numpy()).astype(np.float32)
         noisy, rows = Noisy(name, probs, given, true), np.arange(len(given), dtype=np.int32)
-        evidence = evidence_table(rows, np.zeros(len(rows), np.int8), probs, given)
+        evidence = evidence_table(rows, (rows % 5).astype(np.int8), probs, given)
         manifest = manifest_of(given)
         split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
         standing = fold(manifest, [])
