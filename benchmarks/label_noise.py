@@ -35,12 +35,14 @@ from cleaner.data.scan import scan
 from cleaner.data.sources.parquet_images import ParquetImages
 from cleaner.evidence.crossfit import evidence_table
 from cleaner.evidence.features import choose, embed
+from cleaner.people.review import calibration_batch
 from cleaner.run.ledger import fold
 from cleaner.stages import image_noise, label_noise
-from cleaner.tables import SAID, Action, array, matrix
+from cleaner.tables import DUPLICATES, SAID, VERDICTS, Action, Answer, array, matrix
 
 SEED = 0
 SEEDS = (0, 1, 2)
+ANSWERS = (0, 50, 100)
 FILTERS = (
     "prune_by_noise_rate",
     "prune_by_class",
@@ -236,6 +238,49 @@ def strong(data: Path) -> Iterator[str]:
         yield f"| {name} | {' | '.join(f'{100 * cell:.1f}' for cell in cells)} | {found.error:.3f} |"
 
 
+def answered(data: Noisy, seed: int) -> list[Found]:
+    """What the last round's evidence finds when people have answered none, 50 and 100 questions, by the truth."""
+    last = list(rounds(data.features, data.given, policy="belief", seed=seed))[-1]
+    manifest = manifest_of(data.given)
+    standing = fold(manifest, [last.verdicts])
+    nobody, alone = VERDICTS.empty_table(), DUPLICATES.empty_table()
+    split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
+    found = []
+    for count in ANSWERS:
+        settings = {"count": count, "overlap": 0, "seed": seed}
+        asked = calibration_batch(manifest, standing, last.evidence, alone, nobody, **settings)
+        said = label_noise.verdicts(
+            manifest, fold(manifest, []), last.evidence, _said(data, asked), **split, stage="fine", round=1, by="probe"
+        )
+        found.append(_judged(data, array(said, "action") != Action.KEEP, array(said, "score"), 0, f"{count} answers"))
+    return found
+
+
+def _said(data: Noisy, asked: pa.Table) -> pa.Table:
+    """SAID: the true answers to a batch."""
+    right = (~data.wrong)[array(asked, "row")]
+    true = [f"{data.true[row]:05d}" for row in array(asked, "row")]
+    known = {
+        "content_hash": asked.column("sample_id"),
+        "sample_id": asked.column("sample_id"),
+        "label": asked.column("label"),
+        "answer": [Answer.RIGHT if yes else Answer.ANOTHER for yes in right],
+        "new_label": [None if yes else label for yes, label in zip(right, true, strict=True)],
+    }
+    return pa.table([known.get(part.name, pa.nulls(len(asked), part.type)) for part in SAID], SAID)
+
+
+def answers_line(sets: list[Noisy]) -> str:
+    """F1, average precision and calibration error after each number of answers, means over seeds."""
+    each = [answered(data, seed) for seed, data in zip(SEEDS, sets, strict=False)]
+    cells = [
+        f"{100 * np.mean([f.f1 for f in found]):.1f} / {100 * np.mean([f.precision for f in found]):.1f}"
+        f" / {np.mean([f.error for f in found]):.3f}"
+        for found in zip(*each, strict=True)
+    ]
+    return f"| {sets[0].name} | {' | '.join(cells)} |"
+
+
 def junk(data: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator[str]:
     """Lines on photos that show no class, mixed into `sets` of features and labels: what is found without marks."""
     strange = features_of(data / "offtopic.parquet")
@@ -271,6 +316,12 @@ Networks trained end to end on CIFAR-10N's aggregate labels, 50,000 images, out-
 
 | network | wrong | F1 | F1 top | F1 cleanlab | AP | flagged | ECE |
 |---|---|---|---|---|---|---|---|"""
+ANSWERED = """
+When people answer a calibration batch (as it is asked: half at random, half where a label is doubtful), by the truth:
+F1 / AP / ECE of the last round's evidence over all samples, those answered included as the models see them.
+
+| set | no answer | 50 answers | 100 answers |
+|---|---|---|---|"""
 JUNK = """
 Photos of other things (ImageNet's) mixed in under random labels, found without any marks after the first round:
 
@@ -285,18 +336,21 @@ def main() -> None:
     asked = parser.parse_args()
     data = asked.data
     print(HEAD, flush=True)
-    details, sets = [], {}
+    details, told, sets = [], [], {}
     for source, file, most in ((cifar, "cifar10n_train", 20_000), (grocery, "grocery", None)):
         features = features_of(data / f"{file}.parquet", most)
         first, *others = ({noisy.name: noisy for noisy in source(data, features, seed)} for seed in SEEDS)
         for name, noisy in first.items():
             if asked.only not in name:
                 continue
-            line, detail = compare(noisy, [other[name] for other in others if name in other])
+            same = [other[name] for other in others if name in other]
+            line, detail = compare(noisy, same)
             print(line, flush=True)
             details.append(detail)
+            told += [answers_line([noisy, *same])] if noisy.wrong.any() else []
         sets |= {name: (noisy.features, noisy.true) for name, noisy in first.items() if "clean" in name}
     print(STRONG, *strong(data), sep="\n", flush=True)
+    print(ANSWERED, *told, sep="\n", flush=True)
     print(JUNK, *junk(data, sets), sep="\n", flush=True)
     print("\nF1 of each of cleanlab's filters on LR, and what it flags:\n")
     print(f"| set | {' | '.join(FILTERS)} |\n|{'---|' * (len(FILTERS) + 1)}")
