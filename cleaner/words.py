@@ -1,4 +1,5 @@
-"""What people read in place of the names of stages, and numbers and spans of time as they read them."""
+"""What people read in place of the names of stages, and numbers and spans of time as they read them; and the colours
+that mean the same wherever they look."""
 
 SCORE = (
     "The score is the probability that the given label is right. It weighs what models that never saw the image think"
@@ -16,6 +17,12 @@ STAGES = {
     "fine": "wrong labels, fine",
     "small_classes": "small classes",
 }
+
+
+ACTIONS = {"keep": "kept", "relabel": "relabelled", "drop": "dropped"}
+
+TONES = {"kept": "#009e73", "relabelled": "#0072b2", "dropped": "#d55e00", "waiting": "#e69f00"}
+"""Of what happens to samples, told apart by colour-blind people too (Okabe and Ito 2008)."""
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -62,6 +62,7 @@ def cleaner(
     cleaner clean photos --run runs/photos
     cleaner status runs/photos
     cleaner why runs/photos cats/0042.jpg
+    cleaner ui runs/photos
     cleaner export runs/photos --format csv --out clean.csv
     ```
     """
@@ -233,6 +234,27 @@ def export(
     from flows.shown import show_export
 
     show_export(folder, form, out, assignments or [], force=force)
+
+
+@app.command()
+def ui(
+    folder: Annotated[Path, Argument(metavar="DIR", help="A run's directory, or a folder of runs.")],
+    host: Annotated[str, Option(help="The address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    port: Annotated[int | None, Option(min=1, max=65_535, help="The first free one from 8501 on unless given.")] = None,
+    browser: Annotated[bool, Option(help="Open a browser.")] = True,
+) -> None:
+    """Serve the dashboard: what happened to the images and why, and a desk to decide at, until Ctrl-C.
+
+    Where CLEANER_UI_PASSWORD is set, it asks for that. To let only known people in, set up Streamlit's OpenID Connect.
+
+    ```
+    cleaner ui runs/photos
+    cleaner ui runs --port 8600 --no-browser
+    ```
+    """
+    from flows.dashboard import become, command
+
+    become(command(folder, host=host, port=port, browser=browser))
 
 
 @app.command()

@@ -3,22 +3,20 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 
 from cleaner.errors import RunError
-from cleaner.loop.asking import Ask, hear, unanswered, wanted
+from cleaner.loop.asking import Ask, hear
+from cleaner.loop.reviews import Asked, batches_of
 from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
-from cleaner.people.worth import Worth, worth
-from cleaner.run.batches import stage_of
 from cleaner.run.state import read_state
-from cleaner.words import STAGES, counted, span
+from cleaner.words import counted, span
 from flows.runner import Order
 from flows.shown import say, table
 
@@ -26,24 +24,7 @@ _SHOWN = 10
 _LATE = timedelta(minutes=10)
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How one batch stands: how many answers it asks for, and how many of them are there."""
-
-    name: str
-    asks: str
-    asked: int
-    answered: int
-    closed: bool
-    worth: Worth | None
-
-    @property
-    def missing(self) -> int:
-        """How many answers the run waits for."""
-        return 0 if self.closed else self.asked - self.answered
-
-
-def fetch(folder: Path, heard: Callable[[str], None], *, since: datetime | None = None) -> tuple[Run, list[Standing]]:
+def fetch(folder: Path, heard: Callable[[str], None], *, since: datetime | None = None) -> tuple[Run, list[Asked]]:
     """Store what people have answered, all of it or what is newer than `since`; how the batches stand now.
 
     Raises:
@@ -56,39 +37,17 @@ def fetch(folder: Path, heard: Callable[[str], None], *, since: datetime | None 
         manifest = _manifest(folder)
         for name in names:
             hear(run, Ask(name, manifest, waits=not run.store.batches.is_closed(name)), heard, since=since)
-    return run, _standing(run)
+    return run, batches_of(run)
 
 
 def _manifest(folder: Path) -> str:
     state = read_state(folder)
-    if state is None or not state.manifest:
+    if state is None or not state.names.manifest:
         raise RunError(f"{folder}: its images are not read yet; give the same `cleaner clean` command again to go on")
-    return state.manifest
+    return state.names.manifest
 
 
-def _standing(run: Run) -> list[Standing]:
-    words: dict[str, list[dict[str, Any]]] = {}
-    for word in run.store.answers.words():
-        words.setdefault(word["batch"], []).append(word)
-    batches = run.store.batches
-    return [
-        Standing(
-            name=name,
-            asks=STAGES[stage_of(name)],
-            asked=(asked := sum(wanted(run, name).values())),
-            answered=asked - unanswered(run, Ask(name, "")),
-            closed=batches.is_closed(name),
-            worth=_worth(batches.read(name), words.get(name, [])),
-        )
-        for name in batches.names()
-    ]
-
-
-def _worth(asked: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
-    return worth(asked, words) if "asked_because" in asked.column_names else None
-
-
-def close(run: Run, standing: list[Standing]) -> list[str]:
+def close(run: Run, standing: list[Asked]) -> list[str]:
     """Wait for no more answers; the names of the batches that lacked some."""
     names = [batch.name for batch in standing if batch.missing]
     for name in names:
@@ -123,7 +82,7 @@ def _shortly_before_the_newest(run: Run) -> datetime | None:
     return max(moments) - _LATE if moments else None
 
 
-def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
+def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
     """Batches, people, and where they disagree."""
     console, words = Console(), run.store.answers.words()
     busy, agreed, pairs, fleiss = people(words), agreements(words), disputed(words), agreement_of_all(words)
@@ -160,11 +119,11 @@ def show(run: Run, standing: list[Standing], *, as_json: bool) -> None:
             say(console, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
 
 
-def _waits(batch: Standing) -> str:
+def _waits(batch: Asked) -> str:
     return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
 
 
-def _told(batch: Standing) -> Iterator[str]:
+def _told(batch: Asked) -> Iterator[str]:
     """What the answers to a batch were worth."""
     found = batch.worth
     if found is None or found.answers == 0:

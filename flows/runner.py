@@ -11,7 +11,7 @@ from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.loop.asking import ask_people
 from cleaner.loop.outline import Begins, Ends
 from cleaner.loop.results import conclude, concluded
-from cleaner.loop.rounds import MANIFEST_STEP, Line, done, plan
+from cleaner.loop.rounds import Line, done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
 from cleaner.progress import listening
 from cleaner.run.finished import damage, read_summary, withdraw
@@ -73,13 +73,9 @@ def carry_out(
 
 
 def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Telling") -> None:
-    walk, steps = plan(run), list[Step]()
-    while True:
-        try:
-            item = next(walk)
-        except StopIteration as end:
-            line: Line = end.value
-            break
+    line, steps = Line(), list[Step]()
+    for item in plan(run, line):
+        telling.journal.has(line.names())
         if isinstance(item, Begins):
             telling.begins(item)
         elif isinstance(item, Ends):
@@ -91,12 +87,11 @@ def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Tell
                 _withdraw(run.store.folder, telling.display)
                 with telling.step(item.index(step), len(item)):
                     perform_step(step)
-            if item[-1].name == MANIFEST_STEP:
-                telling.journal.has_manifest(item[-1].output)
         else:
             if not done(run, item):
                 _withdraw(run.store.folder, telling.display)
             ask_people(run, item, telling.display.say)
+    telling.journal.has(line.names())
     if not concluded(run, line):
         with telling.step(0, 1):
             conclude(run, line, steps)

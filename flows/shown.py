@@ -193,9 +193,9 @@ def _manifest(folder: Path, *, finished: bool) -> pa.Table:
     if finished:
         return read_result(folder, MANIFEST_FILE)
     state = read_state(folder)
-    if state is None or not state.manifest:
+    if state is None or not state.names.manifest:
         raise RunError(f"{folder}: its images are not read yet; {_GO_ON}")
-    return Store(folder).read(state.manifest)
+    return Store(folder).read(state.names.manifest)
 
 
 def _row_of(manifest: pa.Table, sample: str) -> int:

@@ -22,6 +22,8 @@ from cleaner.threads import threaded
 
 _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 
+_UNLABELLED = OSError("it lies above the class folders, so it has no label")
+
 
 @makes("manifest part", version=1)
 def scan(
@@ -40,7 +42,10 @@ def scan(
     """
     part = listing.slice(start, stop - start)
     paths = part.column("path").to_pylist()
-    images = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
+    read = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
+    images = (
+        data if label else _UNLABELLED for data, label in zip(read, part.column("label").to_pylist(), strict=True)
+    )
     described = threaded(partial(_described, max_pixels=max_pixels, formats=formats), images, workers=workers)
     found = pa.Table.from_pylist(list(track(described, len(part), "images scanned")), _FACTS)
     table = pa.table(

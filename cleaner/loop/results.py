@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from cleaner.data.exporters import clean, from_folder
-from cleaner.loop.rounds import Judged, Line
+from cleaner.loop.rounds import Line
 from cleaner.loop.runs import TABLE, Run
 from cleaner.pages.report import write_report
 from cleaner.run.files import write_atomically, write_json, write_table
@@ -28,6 +28,7 @@ from cleaner.run.finished import (
     withdraw,
 )
 from cleaner.run.ledger import PEOPLE
+from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.stages import duplicates, small_classes
 from cleaner.tables import EVIDENCE, Action, Classes, array
@@ -38,7 +39,7 @@ LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 def concluded(run: Run, line: Line) -> bool:
     """Whether the results of a plan that has come to `line` lie there, whole."""
     before = read_summary(run.store.folder)
-    return before is not None and before["versions"].get("standing") == line.final and not damage(run.store.folder)
+    return before is not None and before["versions"].get("standing") == line.standing and not damage(run.store.folder)
 
 
 def conclude(run: Run, line: Line, steps: list[Step]) -> None:
@@ -47,7 +48,7 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
     Raises:
         StorageError: the disk refused a write.
     """
-    manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
+    manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
     summary = _summary(run, line, steps)
     folder = run.store.folder
     withdraw(folder)
@@ -97,7 +98,7 @@ def _write_issues(file: Path, standing: pa.Table) -> None:
 
 
 def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
-    manifest, standing = run.store.read(line.manifest), run.store.read(line.final)
+    manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
     usable = manifest.column("problem").is_null().to_numpy()
     actions = Counter(array(standing, "action"))
     problems = Counter(problem for problem in array(manifest, "problem") if problem is not None)
@@ -123,7 +124,7 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
             "data": run.origin.fingerprint,
             "weights": line.backbone,
             "ledger": line.parts,
-            "standing": line.final,
+            "standing": line.standing,
             "duplicates": line.twins,
             "libraries": {name: version(name) for name in LIBRARIES},
         },

@@ -29,26 +29,15 @@ from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
 from cleaner.run.answers import newest, on_classes
 from cleaner.run.ledger import PEOPLE, PERSON, fold
+from cleaner.run.state import Judged, Names
 from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
 from cleaner.tables import Action, Classes, array
 from cleaner.words import STAGES, counted
 
-MANIFEST_STEP = "manifest"
 FINER = 4
 STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One round of one stage: the names of its verdicts, of its evidence, and of what stood before it."""
-
-    stage: str
-    round: int
-    verdicts: str = ""
-    before: str = ""
-    evidence: str = ""
 
 
 @dataclass
@@ -61,8 +50,8 @@ class Line:
         noise: how many labels are estimated to be wrong.
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
+        standing: what stands so far, and in the end.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
-        final: what stands in the end.
         outline: of each part of the run the shares of it that are done before and after.
     """
 
@@ -76,29 +65,41 @@ class Line:
     candidates: str = ""
     small: str = ""
     noise: str = ""
+    standing: str = ""
     backbone: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
-    final: str = ""
     outline: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def begins(self, part: str, words: str) -> Begins:
         return Begins(words, *self.outline.get(part, self.outline[part.partition("-")[0]]))
 
+    def names(self) -> Names:
+        return Names(
+            manifest=self.manifest,
+            features=list(self.shards),
+            duplicates=self.twins,
+            standing=self.standing,
+            ledger=list(self.parts),
+            rounds=list(self.judged),
+            noise=self.noise,
+        )
+
 
 Item = list[Step] | Ask | Begins | Ends
-Plan = Generator[Item, None, Line]
+Plan = Generator[Item, None, None]
 
 
-def plan(run: Run) -> Plan:
-    """Yield what is to be done next; whoever performs it comes back for more. Returns the finished line.
+def plan(run: Run, line: Line) -> Plan:
+    """Yield what is to be done next; whoever performs it comes back for more. `line`, a new one, tells what it has come
+    to so far, and in the end what stands.
 
     What people have said counts before anything else in every round. So when they answer, the samples are judged from
     the first round on, and what stands follows from the data, the settings and their newest words alone, in whatever
     order they said them and whichever batch asked.
     """
-    line = Line(outline=outline_of(run, by_network=run.config.features.backbone != PIXELS))
+    line.outline = outline_of(run, by_network=run.config.features.backbone != PIXELS)
     yield from _scan(run, line)
     yield from _collect(run, line)
     yield from _embed(run, line)
@@ -112,11 +113,10 @@ def plan(run: Run) -> Plan:
     yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
-    line.final = yield from _one(Step("final-standing", stand, (line.manifest, *line.parts)))
+    yield from _stand(line, "final")
     small = counted(run.store.rows(line.small), "class keeps", "classes keep")
     yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
     yield line.begins("results", "writing the results")
-    return line
 
 
 def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
@@ -196,7 +196,7 @@ def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
     count = run.store.rows(line.listing)
     shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
     yield list(shards)
-    line.manifest = yield from _one(Step(MANIFEST_STEP, gather, tuple(shard.output for shard in shards)))
+    line.manifest = yield from _one(Step("manifest", gather, tuple(shard.output for shard in shards)))
     yield Ends(_what_was_read(run.store.read(line.manifest)))
 
 
@@ -554,7 +554,8 @@ def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:
-    return (yield from _one(Step(f"{before}-standing", stand, (line.manifest, *line.parts))))
+    line.standing = yield from _one(Step(f"{before}-standing", stand, (line.manifest, *line.parts)))
+    return line.standing
 
 
 @makes("standing", version=1)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 from collections.abc import Hashable, Iterator
-from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -13,14 +12,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from cleaner.data.images import thumbnail, unchanged
 from cleaner.data.sources import Source
-from cleaner.errors import ImageProblem
+from cleaner.data.thumbnails import thumbnails
 from cleaner.progress import track
 from cleaner.tables import array
-from cleaner.threads import threaded
+from cleaner.words import TONES
 
-_THREADS = 4
 TINY = 64
 """Width in pixels up to which images are shown enlarged with their pixels sharp."""
 
@@ -40,8 +37,13 @@ def render(page: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    style = folder.joinpath("style.css").read_text(encoding="utf-8")
+    style = tones() + folder.joinpath("style.css").read_text(encoding="utf-8")
     return environment.get_template(f"{page}.html.j2").render(style=style, script=script, allowed=allowed, **values)
+
+
+def tones() -> str:
+    """The colours of actions as variables of a style sheet."""
+    return ":root { " + " ".join(f"--{name}: {colour};" for name, colour in TONES.items()) + " }\n"
 
 
 def pictures(source: Source, manifest: pa.Table, sides: dict[int, int], *, enlarge: bool = False) -> dict[int, str]:
@@ -52,7 +54,7 @@ def pictures(source: Source, manifest: pa.Table, sides: dict[int, int], *, enlar
         enlarge: make tiny ones as large as that, their pixels sharp, for a page that would blur them.
     """
     found = _thumbnails(source, manifest, sides)
-    return {row: _data_uri(_enlarged(picture, sides[row]) if enlarge else picture) for row, picture in found}
+    return {row: _data_uri(enlarged(picture, sides[row]) if enlarge else picture) for row, picture in found}
 
 
 def contact_sheets(
@@ -75,7 +77,7 @@ def _contact_sheet(thumbnails: list[bytes], side: int, across: int) -> bytes:
     lines = -(-len(thumbnails) // across)
     sheet = Image.new("RGB", (across * (side + gap) - gap, lines * (side + gap) - gap), "white")
     for number, data in enumerate(thumbnails):
-        with Image.open(io.BytesIO(_enlarged(data, side)), formats=["JPEG"]) as picture:
+        with Image.open(io.BytesIO(enlarged(data, side)), formats=["JPEG"]) as picture:
             left, top = number % across * (side + gap), number // across * (side + gap)
             sheet.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
     out = io.BytesIO()
@@ -83,7 +85,7 @@ def _contact_sheet(thumbnails: list[bytes], side: int, across: int) -> bytes:
     return out.getvalue()
 
 
-def _enlarged(data: bytes, side: int) -> bytes:
+def enlarged(data: bytes, side: int) -> bytes:
     """A tiny thumbnail with each pixel as a square, as large as `side` allows; another one as it is."""
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
         times = side // max(picture.size)
@@ -98,24 +100,12 @@ def _enlarged(data: bytes, side: int) -> bytes:
 def _thumbnails(source: Source, manifest: pa.Table, sides: dict[int, int]) -> Iterator[tuple[int, bytes]]:
     rows = sorted(sides)
     shown = manifest.select(["path", "content_hash"]).take(np.asarray(rows, np.int64))
-    paths, hashes = (column.to_pylist() for column in shown.columns)
+    shown = shown.append_column("row", pa.array(rows, pa.int32()))
     # The scan has refused what is too large, so the largest image that it let pass is the limit.
     largest = int(np.nanmax(array(manifest, "width") * 1.0 * array(manifest, "height"), initial=1))
-    read = unchanged(source.read(np.asarray(rows, np.int64), paths), hashes)
-    images = zip(read, (sides[row] for row in rows), strict=True)
-    made = threaded(partial(_thumbnail, max_pixels=largest), images, workers=_THREADS)
+    made = thumbnails(source, shown, (sides[row] for row in rows), max_pixels=largest)
     found = zip(rows, track(made, len(rows), "pictures"), strict=True)
     return ((row, picture) for row, picture in found if picture is not None)
-
-
-def _thumbnail(sized: tuple[bytes | OSError, int], max_pixels: int) -> bytes | None:
-    image, side = sized
-    if isinstance(image, OSError):
-        return None
-    try:
-        return thumbnail(image, side=side, max_pixels=max_pixels)
-    except ImageProblem:
-        return None
 
 
 def _data_uri(picture: bytes) -> str:

@@ -35,15 +35,16 @@ class Ledger:
         """All parts, the oldest first."""
         return sorted(self.folder.glob("[0-9]*-*.parquet"))
 
-    def _part(self, name: str) -> Path | None:
+    def part(self, name: str) -> Path | None:
+        """The file of the part `name`; None where there is none."""
         return next((part for part in self.parts() if part.stem.partition("-")[2] == name), None)
 
     def has(self, name: str) -> bool:
-        return self._part(name) is not None
+        return self.part(name) is not None
 
     def append(self, name: str, verdicts: pa.Table) -> Path:
         """Add `verdicts` as the part `name`; a name that is there already is left as it is."""
-        there = self._part(name)
+        there = self.part(name)
         if there is not None:
             return there
         table = check(verdicts, VERDICTS, f"verdicts {name}")
@@ -57,7 +58,7 @@ class Ledger:
         Raises:
             RunError: there is no such part, or it is damaged.
         """
-        part = self._part(name)
+        part = self.part(name)
         if part is None:
             raise RunError(f"{self.folder}: no part {name}; the ledger was changed from outside, restore it")
         return _read(part)

@@ -14,10 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cleaner.errors import RunError, StorageError
 from cleaner.run.files import write_json
+from cleaner.words import span
 
 FILE = "state.json"
 _EVERY = 5.0
 """Seconds between two writes that tell of nothing but progress."""
+_SAYABLE, _SAYABLE_AFTER = 0.03, 5.0
+"""The share done, and the seconds spent, from which time left can be said."""
 
 
 class Doing(StrEnum):
@@ -25,6 +28,37 @@ class Doing(StrEnum):
     WAITING = "waiting"
     STOPPED = "stopped"
     FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One round of one stage: the names of its verdicts, of its evidence, and of what stood before it."""
+
+    stage: str
+    round: int
+    verdicts: str = ""
+    before: str = ""
+    evidence: str = ""
+
+
+class Names(BaseModel):
+    """The names of the outputs that a run has come to; empty where there is none yet.
+
+    Attributes:
+        features: their shards, in order.
+        standing: what stands.
+        ledger: the parts that count, the oldest first.
+        rounds: the rounds that count, in the order in which they came.
+        noise: how many labels are estimated to be wrong.
+    """
+
+    manifest: str = ""
+    features: list[str] = []
+    duplicates: str = ""
+    standing: str = ""
+    ledger: list[str] = []
+    rounds: list[Judged] = []
+    noise: str = ""
 
 
 class State(BaseModel):
@@ -35,18 +69,19 @@ class State(BaseModel):
         words: what it works on, what people have to do, or why it stopped.
         done: about which share of the whole run is done, in [0, 1].
         told: what each part so far came to, a line each.
-        manifest: the name of the manifest among the steps' outputs; empty before there is one.
+        names: what is there of it among the steps' outputs.
         pid, host: of the command.
         since, updated: when the command began, and when this was written.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # What an older version wrote beside this is of no use any more.
+    model_config = ConfigDict(extra="ignore")
 
     doing: Doing = Doing.WORKING
     words: str = "getting ready"
     done: float = 0.0
     told: list[str] = []
-    manifest: str = ""
+    names: Names = Names()
     pid: int
     host: str
     since: datetime
@@ -56,6 +91,13 @@ class State(BaseModel):
     def ended(self) -> bool:
         """Whether the command that was at work is known to live no more."""
         return self.host == socket.gethostname() and not _lives(self.pid)
+
+    def left(self, now: datetime) -> str:
+        """`, about 2 min 05 s left`; empty where it can't be said yet."""
+        spent = (now - self.since).total_seconds()
+        if self.done < _SAYABLE or spent < _SAYABLE_AFTER:
+            return ""
+        return f", about {span(spent * (1 - self.done) / self.done)} left"
 
 
 def read_state(folder: Path) -> State | None:
@@ -81,6 +123,9 @@ class Journal:
     def __post_init__(self) -> None:
         now = datetime.now(UTC)
         self._state = State(pid=os.getpid(), host=socket.gethostname(), since=now, updated=now)
+        with suppress(RunError):
+            before = read_state(self.folder)
+            self._state.names = before.names if before else Names()
         self._written = 0.0
         self._write()
 
@@ -97,8 +142,10 @@ class Journal:
         self._state.told.append(told)
         self._write()
 
-    def has_manifest(self, name: str) -> None:
-        self._state.manifest = name
+    def has(self, names: Names) -> None:
+        """What there is by now; what stood when the command began stays in sight until it has come as far again."""
+        if names.standing or not self._state.names.standing:
+            self._state.names = names
 
     def leaves(self, doing: Doing, words: str) -> None:
         """The command ends, or waits."""

@@ -73,6 +73,17 @@ class Store:
             return self.ledger.read(name)
         raise RunError(f"{self.folder}: no step output {name}; give the `cleaner clean` command again to make it")
 
+    def table(self, name: str) -> Path:
+        """The Parquet file of the table of this name; what lies in it never changes.
+
+        Raises:
+            RunError: there is no such table.
+        """
+        file = self.ledger.part(name) or self._file(name, "parquet")
+        if not file.exists():
+            raise RunError(f"{file}: is missing; give the same `cleaner clean` command again to make it")
+        return file
+
     def rows(self, name: str) -> int:
         """How many rows the table of this name has; nothing else of it is read."""
         file = self._file(name, "parquet")

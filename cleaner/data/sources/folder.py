@@ -100,12 +100,7 @@ class Folder:
         return self.root / path
 
     def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
-        return threaded(self._read, paths, workers=_READERS)
-
-    def _read(self, path: str) -> bytes | OSError:
-        if not self._label(path):
-            return OSError("it lies above the class folders, so it has no label")
-        return images.read(self.file(path))
+        return threaded(images.read, map(self.file, paths), workers=_READERS)
 
     def _label(self, path: str) -> str:
         """The class of a file; empty for one that lies above the class folders."""

@@ -1,0 +1,34 @@
+"""Pages of the dashboard, run as Streamlit does."""
+
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+from streamlit.testing.v1 import AppTest
+
+import ui.app
+
+_ONE = """
+from pathlib import Path
+from ui.app import PAGES, show
+show(Path({folder!r}), PAGES[{name!r}][2])
+"""
+
+
+def page(name: str | None, folder: Path, **query: str) -> AppTest:
+    """The page `name` of the run in `folder`, or the whole app, at an address with these parts."""
+    if name is None:
+        test = AppTest.from_file(ui.app.__file__, default_timeout=60)
+    else:
+        test = AppTest.from_string(_ONE.format(folder=str(folder), name=name), default_timeout=60)
+    for key, value in query.items():
+        test.query_params[key] = value
+    run = test._run
+
+    def with_arguments(*words: object, **named: object) -> AppTest:
+        with patch.object(sys, "argv", ["app.py", str(folder)]):
+            return run(*words, **named)
+
+    test._run = with_arguments
+    test.run()
+    return test

@@ -1,0 +1,100 @@
+"""The pages as Streamlit runs them, without a browser."""
+
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("streamlit")
+from streamlit_pages import page
+
+from cleaner.run.answers import Answers
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_the_overview_has_the_numbers_of_the_summary(finished):
+    shown = page("overview", finished)
+    summary = json.loads((finished / "summary.json").read_text())
+    told = {metric.label: metric.value for metric in shown.metric}
+    expected = {name.capitalize(): f"{summary[name]:,}" for name in ("kept", "relabelled", "dropped")}
+    assert told == expected | {"Answers missing": "0"}
+
+
+def test_the_gallery_counts_what_its_filters_let_through(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert page("gallery", finished).title[0].value == f"{summary['samples']:,} images"
+    assert page("gallery", finished, action="relabelled").title[0].value == f"{summary['relabelled']:,} images"
+
+
+def test_an_image_shows_its_verdicts_and_what_models_think(finished):
+    shown = page("gallery", finished, image="200")
+    judged = shown.dataframe[-1].value
+    assert {"looked for", "verdict", "why"} <= set(judged.columns)
+    assert shown.dataframe[0].value["probability"].iloc[0] > 0.5
+
+
+def test_an_image_that_is_not_there_is_told(finished):
+    assert "no image 1000000" in page("gallery", finished, image="1000000").info[0].value
+
+
+def test_a_decision_is_stored_at_once_and_found_by_the_filter(run):
+    shown = page("gallery", run, image="200")
+    assert all(button.disabled for button in shown.button if button.label == "Junk")
+    shown.text_input(key="name").set_value("ann").run()
+    next(button for button in shown.button if button.label == "Junk").click().run()
+    (word,) = Answers(run).words()
+    assert (word["answer"], word["by"], word["batch"]) == ("junk", "ann", "dashboard")
+    assert not shown.exception
+    assert page("gallery", run, said="yes").title[0].value == "1 image"
+
+
+def test_a_run_whose_files_are_damaged_or_gone_is_told_in_a_line(run):
+    state = json.loads((run / "state.json").read_text())
+    next(run.glob(f"steps/{state['names']['standing']}.parquet")).unlink()
+    shown = page("overview", run)
+    assert not shown.exception
+    assert "is missing" in shown.warning[0].value
+    (run / "state.json").write_text("{")
+    assert "damaged" in page("overview", run).warning[0].value
+
+
+def test_a_run_that_has_not_begun_says_what_begins_it(run):
+    (run / "state.json").unlink()
+    shown = page("overview", run)
+    assert not shown.exception
+    assert "cleaner clean" in shown.info[0].value
+
+
+def test_images_that_are_gone_are_shown_as_gone(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    origin = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(origin | {"source": str(tmp_path / "moved")}))
+    shown = page("gallery", run, image="200")
+    assert not shown.exception
+    assert "can't be shown" in shown.warning[0].value
+
+
+def test_a_password_is_asked_for_where_one_is_set(finished, monkeypatch):
+    monkeypatch.setenv("CLEANER_UI_PASSWORD", "secret")
+    shown = page(None, finished)
+    assert not shown.metric
+    shown.text_input[0].set_value("wrong").run()
+    assert "not the password" in shown.error[0].value
+    shown.text_input[0].set_value("secret").run()
+    assert shown.metric
+
+
+def test_a_folder_without_a_run_says_how_to_start_one(tmp_path):
+    assert "cleaner clean SOURCE" in page(None, tmp_path).info[0].value
+
+
+def test_of_a_folder_of_runs_one_is_chosen(run):
+    shutil.copytree(run, run.parent / "another")
+    shown = page(None, run.parent)
+    assert shown.selectbox(key="run").options == ["another", "run"]
+    assert shown.metric

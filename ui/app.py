@@ -1,0 +1,60 @@
+"""The dashboard: `streamlit run ui/app.py -- DIR`, which `cleaner ui DIR` does."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from cleaner.errors import CleanerError
+from ui.access import Look, look_at, runs
+from ui.elements.admission import admitted
+from ui.elements.theme import favicon
+from ui.views import gallery, overview
+
+PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
+    "overview": ("Overview", ":material/home:", overview.show),
+    "gallery": ("Gallery", ":material/photo_library:", gallery.show),
+}
+"""By the last part of their address: title, icon, and what shows them."""
+
+_STYLE = ".stMainBlockContainer { padding-top: 3.5rem; }"
+
+
+def main(place: Path) -> None:
+    st.set_page_config(page_title="cleaner", page_icon=favicon(), layout="wide")
+    st.html(f"<style>{_STYLE}</style>")
+    if not admitted():
+        return
+    found = runs(place)
+    if not found:
+        st.title("No run yet")
+        st.info(f"No run lies in {place}. `cleaner clean SOURCE --run {place / 'NAME'}` starts one.")
+        return
+    chosen = found[0]
+    if len(found) > 1:
+        chosen = st.sidebar.selectbox("Run", found, key="run", bind="query-params", persist_state="session")
+    pages = {
+        address: st.Page(
+            partial(show, place / chosen, shown),
+            title=title,
+            icon=icon,
+            url_path=address,
+            default=address == "overview",
+        )
+        for address, (title, icon, shown) in PAGES.items()
+    }
+    st.navigation(list(pages.values())).run()
+
+
+def show(folder: Path, page: Callable[[Look], None]) -> None:
+    """One page; of what the run or its files lack one line is said."""
+    try:
+        page(look_at(folder))
+    except CleanerError as error:
+        st.warning(str(error), icon=":material/info:")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

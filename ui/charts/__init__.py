@@ -1,0 +1,1 @@
+"""Charts, each a function from counts to an altair chart."""

@@ -1,0 +1,1 @@
+"""What the pages ask of a run's Parquet files, by DuckDB: a page of rows or a few counts at a time."""

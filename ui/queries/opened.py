@@ -1,0 +1,37 @@
+"""What is read of a run once and kept while pages ask about it."""
+
+from typing import Any
+
+import streamlit as st
+
+from cleaner.run.answers import FILE, on_images
+from ui.access import Look
+from ui.queries.samples import Samples
+
+
+def samples(look: Look) -> Samples:
+    """The samples as they stand now, and of which of them people have spoken by now.
+
+    Raises:
+        RunError: there are none yet, or a file is missing.
+    """
+    found = _samples(tuple(sorted(look.tables().items())))
+    answers = look.folder / FILE
+    moment = answers.stat().st_mtime_ns if answers.exists() else 0
+    if found.reviewed_at != moment:
+        hashes = on_images(look.store.answers.read()).column("content_hash").to_pylist()
+        found.remember_reviewed(hashes, moment)
+    return found
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading what stands …")
+def _samples(tables: tuple[tuple[str, str], ...]) -> Samples:
+    return Samples(dict(tables))
+
+
+def noise(look: Look) -> dict[str, Any] | None:
+    """How many labels are estimated to be wrong; None before that is known."""
+    if not look.names.noise:
+        return None
+    found: dict[str, Any] = look.store.read(look.names.noise).to_pylist()[0]
+    return found
