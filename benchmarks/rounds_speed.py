@@ -16,7 +16,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.label_rounds import rounds
+from benchmarks.label_rounds import Round, manifest_of, rounds
+from cleaner.config import Config
+from cleaner.run.ledger import fold
+from cleaner.stages import label_noise
+from cleaner.tables import SAID
 
 SEED = 0
 _BLOCK = 5000
@@ -41,12 +45,23 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def time_rounds(features: np.ndarray, labels: np.ndarray, most: int) -> float:
+def time_rounds(features: np.ndarray, labels: np.ndarray, most: int) -> tuple[float, Round]:
+    """Seconds, and the last round."""
     started = time.monotonic()
     for done in islice(rounds(features, labels, policy="belief", seed=SEED), most):
         seconds = time.monotonic() - started
         print(f"{done.stage} {done.number}: {seconds:.1f} s so far, {done.new} new positives, {done.lost} lost")
-    return seconds
+    return seconds, done
+
+
+def time_verdicts(labels: np.ndarray, done: Round) -> float:
+    """Seconds of one round's verdicts by themselves."""
+    manifest = manifest_of(labels)
+    standing, said = fold(manifest, []), SAID.empty_table()
+    split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
+    started = time.monotonic()
+    label_noise.verdicts(manifest, standing, done.evidence, said, **split, stage="fine", round=1, by="probe")
+    return time.monotonic() - started
 
 
 def time_peer(features: np.ndarray, labels: np.ndarray) -> float:
@@ -68,9 +83,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         features = write_features(Path(folder) / "features.npy", true, asked.classes, asked.width)
         before = peak_gigabytes()
-        seconds = time_rounds(features, given, asked.rounds)
+        seconds, done = time_rounds(features, given, asked.rounds)
         print(f"together: {seconds:.1f} s; peak memory {peak_gigabytes():.2f} GB, {before:.2f} GB of it before")
         if asked.rounds == 1:
+            print(f"verdicts alone: {time_verdicts(given, done):.1f} s")
             return
         part = time_peer(features, given)
         scale = 0.8 * asked.samples / _PEER_SAMPLES

@@ -10,11 +10,14 @@ import streamlit as st
 from cleaner.errors import CleanerError
 from ui.access import Look, look_at, runs
 from ui.elements.admission import admitted
+from ui.elements.links import remember
 from ui.elements.theme import favicon
-from ui.views import gallery, overview
+from ui.views import classes, gallery, overview, rounds
 
 PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
     "overview": ("Overview", ":material/home:", overview.show),
+    "rounds": ("Rounds", ":material/replay:", rounds.show),
+    "classes": ("Classes", ":material/category:", classes.show),
     "gallery": ("Gallery", ":material/photo_library:", gallery.show),
 }
 """By the last part of their address: title, icon, and what shows them."""
@@ -45,6 +48,7 @@ def main(place: Path) -> None:
         )
         for address, (title, icon, shown) in PAGES.items()
     }
+    remember(pages)
     st.navigation(list(pages.values())).run()
 
 

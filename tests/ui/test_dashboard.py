@@ -31,6 +31,27 @@ def test_the_gallery_counts_what_its_filters_let_through(finished):
     assert page("gallery", finished, action="relabelled").title[0].value == f"{summary['relabelled']:,} images"
 
 
+def test_rounds_say_why_they_ended(finished):
+    shown = page("rounds", finished)
+    assert not shown.exception
+    ends = json.loads((finished / "summary.json").read_text())["convergence"]
+    told = " ".join(text.value for text in shown.markdown)
+    assert all(end["why"] in told for end in ends.values())
+
+
+def test_classes_are_found_by_a_part_of_their_name(finished):
+    assert len(page("classes", finished).dataframe[0].value) == 10
+    assert page("classes", finished, has="EI").dataframe[0].value["class"].tolist() == ["eight"]
+
+
+@pytest.mark.parametrize("zoom", ["", "0-5-2-9", "9-1-0-0", "x", "0-99-0-99"])
+def test_the_confusion_shows_the_part_that_the_address_names_or_all(finished, zoom):
+    shown = page("classes", finished, part="Taken for each other", zoom=zoom)
+    assert not shown.exception
+    assert ("The whole matrix" in [button.label for button in shown.button]) == (zoom == "0-5-2-9")
+    assert shown.dataframe[0].value["images"].is_monotonic_decreasing
+
+
 def test_an_image_shows_its_verdicts_and_what_models_think(finished):
     shown = page("gallery", finished, image="200")
     judged = shown.dataframe[-1].value

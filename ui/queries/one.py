@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from cleaner.evidence.features import ShardedFeatures
 from cleaner.run.answers import on_images
 from cleaner.tables import array
 from ui.access import Look
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
 
-_BLOCK = 32_768
+_LOOKED_AT = 20_000
 _COPIES = 24
 
 
@@ -70,24 +71,22 @@ def copies(samples: Samples, row: int, group: int | None) -> tuple[int, ...]:
     return tuple(other for other in found if other != row)
 
 
-def neighbours(look: Look, row: int, count: int) -> tuple[int, ...]:
-    """The rows of the images that look most alike: of the largest cosine of their features, the nearest first."""
+def neighbours(look: Look, samples: Samples, found: Sample, count: int) -> tuple[int, ...]:
+    """The rows of the images that look most alike, those of the largest cosine of their features, the nearest first:
+    among those of the classes that it may be of. Of very many every second, third, ... is looked at."""
+    row, names = found.stands["row"], {found.stands["label"], *(name for name, _ in found.guesses)} - {None}
     shards = [look.store.read(name) for name in look.names.features]
-    starts = np.cumsum([0, *(len(shard) for shard in shards)])
-    if not shards or row >= starts[-1]:
+    if not shards or not names:
         return ()
-    home = int(np.searchsorted(starts, row, "right")) - 1
-    wanted = np.asarray(shards[home][row - starts[home]], np.float32)
-    likeness = np.concatenate([_cosines(shard, wanted) for shard in shards])
-    likeness[row] = -np.inf
-    nearest = np.argpartition(-likeness, min(count, len(likeness) - 1))[:count]
-    return tuple(nearest[np.argsort(-likeness[nearest], kind="stable")].tolist())
-
-
-def _cosines(shard: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    found = np.empty(len(shard), np.float32)
-    for start in range(0, len(shard), _BLOCK):
-        block = np.asarray(shard[start : start + _BLOCK], np.float32)
-        lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
-        found[start : start + _BLOCK] = block @ wanted / np.maximum(lengths, 1e-9)
-    return found
+    marks = ",".join("?" * len(names))
+    question = (
+        f"SELECT row FROM kept.samples WHERE (label IN ({marks}) OR guess IN ({marks})) AND row != ? ORDER BY row"
+    )
+    rows = array(samples.ask(question, [*names, *names, row]), "row")
+    rows = rows[:: -(-len(rows) // _LOOKED_AT)] if len(rows) else rows
+    features = ShardedFeatures(shards)
+    others, own = features[rows].astype(np.float32), features[np.array([row])].astype(np.float32)[0]
+    lengths = np.sqrt(np.einsum("ij,ij->i", others, others))
+    likeness = others @ own / np.maximum(lengths, 1e-9)
+    nearest: list[int] = rows[np.argsort(-likeness, kind="stable")[:count]].tolist()
+    return tuple(nearest)

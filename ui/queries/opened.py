@@ -6,6 +6,7 @@ import streamlit as st
 
 from cleaner.run.answers import FILE, on_images
 from ui.access import Look
+from ui.queries.classes import Confusion, confusion_of
 from ui.queries.samples import Samples
 
 
@@ -27,6 +28,16 @@ def samples(look: Look) -> Samples:
 @st.cache_resource(max_entries=2, show_spinner="Reading what stands …")
 def _samples(tables: tuple[tuple[str, str], ...]) -> Samples:
     return Samples(dict(tables))
+
+
+def confusion(look: Look) -> Confusion:
+    """Which classes are taken for which, of what stands now."""
+    return _confusion(tuple(sorted(look.tables().items())))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Counting which classes look alike …")
+def _confusion(tables: tuple[tuple[str, str], ...]) -> Confusion:
+    return confusion_of(_samples(tables))
 
 
 def noise(look: Look) -> dict[str, Any] | None:

@@ -112,7 +112,7 @@ def _verdict(verdict: dict[str, Any]) -> dict[str, Any]:
 def _alike(look: Look, samples: Samples, row: int, found: Sample) -> None:
     for title, rows in (
         ("The same picture", copies(samples, row, found.stands["group"])),
-        ("What looks most like it", neighbours(look, row, _NEIGHBOURS)),
+        ("What looks most like it", neighbours(look, samples, found, _NEIGHBOURS)),
     ):
         if rows:
             st.subheader(title)

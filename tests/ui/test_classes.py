@@ -1,0 +1,100 @@
+"""What is asked of the tables about classes and rounds."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("duckdb")
+from scipy.sparse import csr_array
+
+from cleaner.run.finished import read_summary
+from ui.access import look_at
+from ui.queries.classes import _by_likeness, classes, confusion_of
+from ui.queries.rounds import rounds
+from ui.queries.samples import DOUBTFUL_FIRST, ORDERS, Filter, Samples
+
+
+@pytest.fixture(scope="module")
+def look(finished):
+    return look_at(finished)
+
+
+@pytest.fixture(scope="module")
+def samples(look):
+    return Samples(look.tables())
+
+
+def test_classes_add_up_to_the_summary(look, samples):
+    table, summary = classes(samples), read_summary(look.folder)
+    assert table["images"].sum() == summary["samples"]
+    assert table["dropped"].sum() == summary["dropped"]
+    assert table["relabelled away"].sum() == table["gained"].sum() == summary["relabelled"]
+    assert table["left to train on"].sum() == summary["kept"] + summary["relabelled"]
+    assert table["wrong, estimated"].between(0, 1).all()
+
+
+def test_rounds_say_what_the_summary_says(look, samples):
+    table = rounds(look, samples).set_index(["stage", "round"])
+    told = {(entry["stage"], entry["round"]): entry for entry in look.summary["stages"] if entry["judged"]}
+    assert set(table.index) == set(told)
+    for key, row in table.iterrows():
+        assert row["judged"] == told[key]["judged"]
+        assert row["kept"] == told[key]["positives"]
+        if key[0] in ("coarse", "fine"):
+            assert (row["taken back"], row["pushed out"]) == (told[key]["new_positives"], told[key]["lost_positives"])
+            assert 0.5 < row["accuracy"] < 1
+
+
+@pytest.mark.parametrize("most", [3, 10])
+def test_blocks_of_the_confusion_add_up_to_all_images_that_were_judged(samples, most):
+    found = confusion_of(samples)
+    whole = (0, len(found.names)) * 2
+    cells = found.blocks(whole[:2], whole[2:], most)
+    judged = samples.ask("SELECT count(guess) AS n FROM kept.samples")["n"][0].as_py()
+    assert cells["images"].sum() == found.counts.sum() == judged
+    assert len(cells) <= most * most
+    assert cells.groupby("given")["share"].sum().round(6).eq(1).all()
+
+
+def test_the_pairs_that_are_confused_most_come_first(samples):
+    top = confusion_of(samples).top(5)
+    assert (top["given"] != top["looks like"]).all()
+    assert top["images"].is_monotonic_decreasing
+    first = top.iloc[0]
+    assert samples.count(Filter(label=first["given"], guess=first["looks like"])) == first["images"]
+
+
+def test_classes_that_are_taken_for_each_other_become_neighbours():
+    size = 12
+    counts = np.eye(size, dtype=int) * 50
+    for one in range(6):
+        counts[one, one + 6] = counts[one + 6, one] = 10
+    order = _by_likeness(csr_array(counts)).tolist()
+    assert sorted(order) == list(range(size))
+    assert all(abs(order.index(one) - order.index(one + 6)) == 1 for one in range(6))
+
+
+def test_every_filter_lets_through_what_it_says(samples):
+    everything = samples.page(Filter(), DOUBTFUL_FIRST, start=0, count=10_000).to_pylist()
+    wanted = {
+        Filter(action=("drop", "relabel")): lambda s: s["action"] != "keep",
+        Filter(stage=("duplicates",)): lambda s: s["stage"] == "duplicates",
+        Filter(label="two", guess="three"): lambda s: (s["label"], s["guess"]) == ("two", "three"),
+        Filter(low=0.1, high=0.9): lambda s: s["score"] is not None and 0.1 <= s["score"] <= 0.9,
+        Filter(copies=True): lambda s: s["group"] is not None,
+        Filter(path="WEB-"): lambda s: "web-" in s["path"],
+        Filter(rows=(3, 5)): lambda s: s["row"] in (3, 5),
+        Filter(reviewed=False, action=("drop",)): lambda s: s["action"] == "drop",
+    }
+    for asked, meets in wanted.items():
+        expected = [sample["row"] for sample in everything if meets(sample)]
+        assert expected, asked
+        for order in ORDERS:
+            found = samples.page(asked, order, start=0, count=10_000)["row"].to_pylist()
+            assert sorted(found) == sorted(expected), (asked, order)
+        assert samples.count(asked) == len(expected)
+
+
+def test_a_filter_finds_reasons_and_no_sql_in_a_text(samples):
+    assert samples.count(Filter(reason="RANKS 1st")) > 1000
+    assert samples.count(Filter(path="' OR 1=1 --")) == 0
+    assert samples.count(Filter(label="'; DROP TABLE kept.samples; --")) == 0

@@ -1,0 +1,45 @@
+"""What the rounds of one stage did. All axes begin at zero: a few images in thousands must not look like many."""
+
+import altair as alt
+import pandas as pd
+
+from cleaner.words import TONES
+
+_HEIGHT = 260
+_ROUND = alt.X("round:O", title="round", axis=alt.Axis(labelAngle=0))
+
+
+def kept(rounds: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    """Bars of how many labels were confirmed, with the number on each."""
+    chart = alt.Chart(rounds).encode(x=_ROUND, y=alt.Y("kept:Q", title="labels confirmed", scale=alt.Scale(zero=True)))
+    numbers = chart.mark_text(dy=14, color="white", fontWeight="bold").encode(text=alt.Text("kept:Q", format=","))
+    return alt.layer(chart.mark_bar(color=TONES["kept"], size=46), numbers).properties(height=_HEIGHT)
+
+
+def moved(rounds: pd.DataFrame, *, ink: str) -> alt.LayerChart | alt.FacetChart:
+    """Bars up of what was taken back, and down of what was pushed out."""
+    table = rounds.melt(["round"], ["taken back", "pushed out"], "what", "images")
+    table["height"] = table["images"].where(table["what"] == "taken back", -table["images"])
+    table["beside"] = (table["what"] == "taken back").map({True: -9, False: 11})
+    tones = alt.Scale(domain=["taken back", "pushed out"], range=[TONES["kept"], TONES["dropped"]])
+    height = alt.Y("height:Q", title="images", axis=alt.Axis(labelExpr="format(abs(datum.value), ',')"))
+    color = alt.Color("what:N", scale=tones, legend=alt.Legend(title=None, orient="top"))
+    chart = alt.Chart(table).encode(x=_ROUND, y=height)
+    texts = [
+        chart.transform_filter(alt.datum.what == what)
+        .mark_text(dy=dy, color=ink)
+        .encode(text=alt.Text("images:Q", format=","))
+        for what, dy in (("taken back", -9), ("pushed out", 11))
+    ]
+    return alt.layer(chart.mark_bar(size=46).encode(color=color), *texts).properties(height=_HEIGHT)
+
+
+def shares(rounds: pd.DataFrame) -> alt.Chart:
+    """Points of accuracy and agreement, in percent."""
+    table = rounds.melt(["round"], ["accuracy", "agreement"], "what", "share").dropna()
+    share = alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top"))
+    chart = alt.Chart(table).mark_line(point=alt.OverlayMarkDef(size=70))
+    return chart.encode(
+        x=_ROUND, y=share, color=color, tooltip=[alt.Tooltip("what:N"), alt.Tooltip("share:Q", format=".1%")]
+    ).properties(height=_HEIGHT)
