@@ -12,13 +12,14 @@ from ui.access import Look, look_at, runs
 from ui.elements.admission import admitted
 from ui.elements.links import remember
 from ui.elements.theme import favicon
-from ui.views import classes, gallery, overview, rounds
+from ui.views import classes, desk, gallery, overview, rounds
 
 PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
     "overview": ("Overview", ":material/home:", overview.show),
     "rounds": ("Rounds", ":material/replay:", rounds.show),
     "classes": ("Classes", ":material/category:", classes.show),
     "gallery": ("Gallery", ":material/photo_library:", gallery.show),
+    "desk": ("Desk", ":material/rate_review:", desk.show),
 }
 """By the last part of their address: title, icon, and what shows them."""
 

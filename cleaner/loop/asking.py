@@ -106,6 +106,17 @@ def _more(run: Run) -> int:
     return calibrates + sum(max(0, run.config.review.batches - len(batches.names(stage))) for stage in ASKING)
 
 
+def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> None:
+    """Store ANSWERS or CLASS_ANSWERS to the batch `name` that people have just given, none of them stored before.
+
+    Args:
+        manifest: the manifest, or its rows of the samples that the batch asks about.
+    """
+    asked = run.store.batches.read(name)
+    words = _words(name, answers, manifest, asked) if _of_samples(asked) else _words_on_classes(name, answers)
+    run.store.answers.append(pa.Table.from_pylist(words, SAID))
+
+
 def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
     name, folder, manifest = ask.name, run.store.batches.folder, run.store.read(ask.manifest)

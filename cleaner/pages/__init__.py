@@ -24,11 +24,17 @@ TINY = 64
 Key = TypeVar("Key", bound=Hashable)
 
 
-def render(page: str, **values: Any) -> str:
-    """The page `page`.html.j2 filled with `values`, all of them escaped; no script but its own may run in it."""
-    folder = files("cleaner.pages")
-    script = folder.joinpath(f"{page}.js").read_text(encoding="utf-8")
+def render(page: str, *parts: str, **values: Any) -> str:
+    """The page `page`.html.j2 filled with `values`, all of them escaped; no script but its own and those of its `parts`
+    may run in it."""
+    script = "".join(asset(f"{name}.js") for name in (*parts, page))
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = tones() + asset("style.css") + "".join(asset(f"{name}.css") for name in parts)
+    return template(page).render(style=style, script=script, allowed=allowed, **values)
+
+
+def template(page: str) -> jinja2.Template:
+    """`page`.html.j2, which escapes what it is filled with."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cleaner", "pages"),
         autoescape=True,
@@ -37,8 +43,12 @@ def render(page: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    style = tones() + folder.joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template(f"{page}.html.j2").render(style=style, script=script, allowed=allowed, **values)
+    return environment.get_template(f"{page}.html.j2")
+
+
+def asset(name: str) -> str:
+    """The text of a script or a style that pages share."""
+    return files("cleaner.pages").joinpath(name).read_text(encoding="utf-8")
 
 
 def tones() -> str:

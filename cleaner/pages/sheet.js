@@ -1,19 +1,30 @@
-"use strict";
 const review = JSON.parse(document.getElementById("review").textContent);
 const items = review.items;
 const byId = (id) => document.getElementById(id);
-const known = new Set(review.classes);
 let answers = {};
 let saved = {};
 let marks = {};
 let here = 0;
 
-function element(tag, text, name) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (name) made.className = name;
-  return made;
-}
+const view = drawing(document, {
+  asked: review.asked,
+  classes: review.classes,
+  typed: review.typed,
+  paged: review.paged,
+  picture: (row) => review.pictures[row],
+  give,
+  mark(marked) {
+    marks[here] = marked;
+    delete answers[here];
+    remember();
+    drawProgress();
+  },
+  whole(item, place) {
+    if (!item.files[place]) return;
+    byId("whole").href = item.files[place];
+    byId("whole").click();
+  },
+});
 
 function restore() {
   try {
@@ -37,100 +48,12 @@ function remember() {
   }
 }
 
-function show(image, row) {
-  image.hidden = !(row in review.pictures);
-  image.classList.remove("tiny");
-  // A picture of few pixels is shown enlarged, and sharp.
-  image.onload = () => image.classList.toggle("tiny", image.naturalWidth <= 64 && image.naturalHeight <= 64);
-  if (!image.hidden) image.src = review.pictures[row];
-}
-
-function isChosen(choice, answer) {
-  return Boolean(answer) && answer.answer === choice.answer && answer.new_label === choice.new_label;
-}
-
-function drawGrid(item) {
-  byId("grid").hidden = !item.grid.length;
-  byId("picture").hidden ||= item.grid.length > 0;
-  byId("grid").replaceChildren(...item.grid.map((row, place) => {
-    const button = element("button");
-    const image = element("img");
-    image.alt = item.lines[place].path;
-    button.title = item.lines[place].path;
-    button.setAttribute("aria-pressed", (marks[here] || []).includes(place));
-    button.append(image);
-    button.addEventListener("click", () => toggle(place));
-    show(image, row);
-    return button;
-  }));
-}
-
-function toggle(place) {
-  const marked = new Set(marks[here] || []);
-  if (!marked.delete(place)) marked.add(place);
-  marks[here] = [...marked];
-  // What was said of the page before holds no more.
-  delete answers[here];
-  remember();
-  byId("grid").children[place].setAttribute("aria-pressed", marked.has(place));
-  drawChoices(items[here]);
-  drawProgress();
-}
-
-function focusCell(step) {
-  const cells = Array.from(byId("grid").children);
-  const place = cells.indexOf(document.activeElement);
-  cells[Math.max(0, Math.min(cells.length - 1, place < 0 ? 0 : place + step))]?.focus();
-}
-
-function across() {
-  return getComputedStyle(byId("grid")).gridTemplateColumns.split(" ").length;
-}
-
-function drawChoices(item) {
-  byId("choices").replaceChildren(...item.choices.map((choice) => {
-    const button = element("button", undefined, isChosen(choice, answers[here]) ? "chosen" : "");
-    button.append(element("kbd", choice.key), element("span", choice.text), element("span", choice.note, "soft"));
-    button.addEventListener("click", () => give(choice.answer, choice.new_label));
-    return button;
-  }));
-  const answer = answers[here];
-  const typed = answer && answer.new_label && !item.choices.some((choice) => isChosen(choice, answer));
-  byId("typed").value = typed ? answer.new_label : "";
-  byId("typed").classList.toggle("chosen", Boolean(typed));
-}
-
-function drawReferences(item) {
-  byId("references").replaceChildren(...item.groups.filter((group) => group.rows.length).map((group) => {
-    const box = element("div");
-    const title = element("h3", group.title + " ");
-    title.append(element("span", group.note, "soft"));
-    const row = element("div");
-    for (const number of group.rows) {
-      const image = element("img");
-      image.alt = group.title;
-      show(image, number);
-      row.append(image);
-    }
-    box.append(title, row);
-    return box;
-  }));
-}
-
 function draw() {
   const item = items[here];
   if (!item) return;
-  byId("question").classList.toggle("whole", item.picture === null);
-  byId("shown").hidden = item.picture === null && !item.grid.length;
-  byId("picture").hidden = item.picture === null;
-  if (item.picture !== null) show(byId("picture"), item.picture);
-  drawGrid(item);
+  view.draw(item, answers[here], marks[here] || [], `${here + 1} of ${items.length} · ${item.note}`);
   byId("whole").hidden = item.grid.length > 0 || !item.files[0];
   if (item.files[0]) byId("whole").href = item.files[0];
-  byId("title").textContent = item.title;
-  byId("note").textContent = `${here + 1} of ${items.length} · ${item.note}`;
-  drawChoices(item);
-  drawReferences(item);
   drawProgress();
 }
 
@@ -155,7 +78,6 @@ function drawProgress() {
 
 function go(number) {
   here = Math.max(0, Math.min(items.length - 1, number));
-  byId("typed").blur();
   remember();
   draw();
 }
@@ -197,34 +119,12 @@ function save() {
   drawProgress();
 }
 
-function takeTyped() {
-  const name = byId("typed").value.trim();
-  const found = known.has(name) ? name : review.classes.find((other) => other.toLowerCase() === name.toLowerCase());
-  if (found === undefined) {
-    byId("typed").setCustomValidity(`There is no class ${name}.`);
-    byId("typed").reportValidity();
-  } else if (found === items[here].title) give(review.typed.same, "");
-  else give(review.typed.answer, found);
-}
-
-function showWhole() {
-  const place = Array.from(byId("grid").children).indexOf(document.activeElement);
-  const file = items[here].files[Math.max(place, 0)];
-  if (!file) return;
-  byId("whole").href = file;
-  byId("whole").click();
-}
-
 const keys = {
-  ArrowLeft: () => (review.paged ? focusCell(-1) : go(here - 1)),
-  ArrowRight: () => (review.paged ? focusCell(1) : go(here + 1)),
-  ArrowUp: () => { if (review.paged) focusCell(-across()); },
-  ArrowDown: () => { if (review.paged) focusCell(across()); },
+  ArrowLeft: () => go(here - 1),
+  ArrowRight: () => go(here + 1),
   PageUp: () => go(here - 1),
   PageDown: () => go(here + 1),
   n: nextOpen,
-  a: () => byId("typed").focus(),
-  f: showWhole,
   Backspace: () => { delete answers[here]; go(here); },
 };
 
@@ -234,23 +134,12 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || !items.length) return;
-  const choice = items[here].choices.find((one) => one.key.toLowerCase() === event.key.toLowerCase());
-  const does = choice ? () => give(choice.answer, choice.new_label) : keys[event.key];
+  const does = view.does(event.key) || keys[event.key];
   if (does) {
     event.preventDefault();
     does();
   }
 });
-byId("typed").addEventListener("input", () => byId("typed").setCustomValidity(""));
-byId("typed").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") takeTyped();
-});
-byId("typed").hidden = !review.classes.length || review.paged;
-byId("names").append(...review.classes.map((name) => {
-  const option = element("option");
-  option.value = name;
-  return option;
-}));
 byId("reviewer").addEventListener("input", remember);
 byId("save").addEventListener("click", save);
 byId("all").append(...items.map((item, number) => {

@@ -1,5 +1,6 @@
 """What is read of a run once and kept while pages ask about it."""
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -8,6 +9,7 @@ from cleaner.run.answers import FILE, on_images
 from ui.access import Look
 from ui.queries.classes import Confusion, confusion_of
 from ui.queries.samples import Samples
+from ui.queries.seats import Seats
 
 
 def samples(look: Look) -> Samples:
@@ -38,6 +40,16 @@ def confusion(look: Look) -> Confusion:
 @st.cache_resource(max_entries=2, show_spinner="Counting which classes look alike …")
 def _confusion(tables: tuple[tuple[str, str], ...]) -> Confusion:
     return confusion_of(_samples(tables))
+
+
+def seats(look: Look, batch: str) -> Seats:
+    """The desk of a batch, one for all sessions."""
+    return _seats(look.folder, batch, look.names.manifest)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Laying out the images …")
+def _seats(folder: Path, batch: str, manifest: str) -> Seats:
+    return Seats(folder, batch, manifest)
 
 
 def noise(look: Look) -> dict[str, Any] | None:

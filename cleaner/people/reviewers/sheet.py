@@ -1,10 +1,9 @@
 """A CSV file and a page with the pictures, for people without any server."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +13,7 @@ from pydantic import Field
 from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
 from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, unguarded, word
+from cleaner.people.questions import CLASS_COUNTS, above, is_paged, questions, references, typed
 from cleaner.run.files import digest, write_text
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, Classes, check
 from cleaner.words import counted
@@ -34,27 +34,7 @@ PAGE_COLUMNS: tuple[str, ...] = (
     "new_label",
     "reviewer",
 )
-CLASS_COLUMNS: tuple[str, ...] = (
-    "label",
-    "images",
-    "given",
-    "kept",
-    "gained",
-    "relabelled",
-    "dropped",
-    "answer",
-    "new_label",
-    "reviewer",
-)
-
-
-_ASKED = {
-    SAMPLE_COLUMNS: "given label",
-    PAGE_COLUMNS: "mark what does not belong to the class",
-    CLASS_COLUMNS: "class",
-}
-_TYPED_LABEL = {"ask": "another class: press a, type, Enter", "answer": Answer.ANOTHER, "same": Answer.RIGHT}
-_TYPED_CLASS = {"ask": "merge it into: press a, type, Enter", "answer": ClassAnswer.MERGE, "same": ClassAnswer.KEEP}
+CLASS_COLUMNS: tuple[str, ...] = (*CLASS_COUNTS, "answer", "new_label", "reviewer")
 
 
 @dataclass(frozen=True)
@@ -82,50 +62,44 @@ class Sheet:
         classes: tuple[str, ...],
         more: int = 0,
     ) -> None:
-        samples = batch.to_pylist()
-        sides = dict.fromkeys(_references(samples), self.reference) | {s["row"]: self.picture for s in samples}
-        numbered = list(enumerate(samples, 1))
-        if any(sample["page"] for sample in samples):
-            pages = [list(page) for _, page in groupby(numbered, key=lambda each: each[1]["page"])]
-            items, columns = [_page_item(page, source) for page in pages], PAGE_COLUMNS
-        else:
-            items, columns = [_sample_item(number, sample, source) for number, sample in numbered], SAMPLE_COLUMNS
-        self._write(name, folder, columns, items, sides, source, manifest, classes, more)
+        columns = PAGE_COLUMNS if is_paged(batch) else SAMPLE_COLUMNS
+        self._write(name, folder, columns, batch, source, manifest, classes, more)
 
     def push_classes(
         self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
     ) -> None:
-        items = [_class_item(entry) for entry in asked.to_pylist()]
-        sides = dict.fromkeys(chain.from_iterable(asked.column("examples").to_pylist()), self.reference)
-        self._write(name, folder, CLASS_COLUMNS, items, sides, source, manifest, Classes.of(manifest).names, more)
+        self._write(name, folder, CLASS_COLUMNS, asked, source, manifest, Classes.of(manifest).names, more)
 
     def _write(
         self,
         name: str,
         folder: Path,
         columns: tuple[str, ...],
-        items: list[dict[str, Any]],
-        sides: dict[int, int],
+        batch: pa.Table,
         source: Source,
         manifest: pa.Table,
         classes: tuple[str, ...],
         more: int,
     ) -> None:
+        items = questions(batch)
         lines = [cells for item in items for cells in item["lines"]]
         if not _csv(name, folder).exists():
             write_text(_csv(name, folder), sheet_text(columns, lines))
         if _page(name, folder).exists():
             return
+        for item in items:
+            paths = (line.get("path") for line in item["lines"])
+            files = (None if path is None else source.file(path) for path in paths)
+            item["files"] = [None if file is None else file.resolve().as_uri() for file in files]
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
-        of_samples = columns != CLASS_COLUMNS
         review["more"] = counted(more, "more batch", "more batches") if more else ""
-        review["paged"] = columns == PAGE_COLUMNS
-        review["asked"] = _ASKED[columns]
-        review["typed"] = _TYPED_LABEL if of_samples else _TYPED_CLASS
+        review |= {"paged": is_paged(batch), "asked": above(batch), "typed": typed(batch)}
         review["key"] = f"cleaner {name} {digest(lines)}"
         review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
+        sides = dict.fromkeys(references(items), self.reference)
+        sides |= {row: self.picture for item in items for row in (*item["grid"], item["picture"]) if row is not None}
         review["pictures"] = pictures(source, manifest, sides)
-        write_text(_page(name, folder), render("sheet", review=review))
+        write_text(_page(name, folder), render("sheet", "question", review=review))
 
     def pull(
         self,
@@ -222,80 +196,3 @@ def _class_answer(line: Line, label: str, classes: tuple[str, ...]) -> tuple[str
     if into is None:
         return (answer, None) if answer else None
     return (ClassAnswer.KEEP.value, None) if into == label else (ClassAnswer.MERGE.value, into)
-
-
-def _references(samples: list[dict[str, Any]]) -> Iterable[int]:
-    return chain.from_iterable(sample["given_references"] + sample["guess_references"] for sample in samples)
-
-
-def _sample_item(number: int, sample: dict[str, Any], source: Source) -> dict[str, Any]:
-    """One question of the page: its cells of the CSV, its pictures, and what may be answered by which key."""
-    guesses = list(zip(sample["guesses"], sample["guess_probs"], strict=True))
-    cells = {"number": str(number), "sample_id": sample["sample_id"], "path": sample["path"], "label": sample["label"]}
-    cells |= {f"guess_{i}": guess for i, guess in enumerate(sample["guesses"], 1)}
-    groups = [{"title": sample["label"], "note": "given", "rows": sample["given_references"]}]
-    if guesses:
-        groups.append({"title": guesses[0][0], "note": "first guess", "rows": sample["guess_references"]})
-    file = source.file(sample["path"])
-    choices = [_choice("1", Answer.RIGHT, f"right: {sample['label']}", _percent(sample["given_prob"]))]
-    choices += [
-        _choice(str(key), Answer.ANOTHER, guess, _percent(prob), guess) for key, (guess, prob) in enumerate(guesses, 2)
-    ]
-    choices.append(_choice("w", Answer.WRONG, f"not {sample['label']}, but not known what"))
-    choices += [_choice("j", Answer.JUNK, "junk: shows no class"), _choice("u", Answer.UNSURE, "can't tell")]
-    return {
-        "lines": [cells | {"asked_because": sample["asked_because"]}],
-        "title": sample["label"],
-        "note": f"{sample['asked_because']} · {sample['path']}",
-        "picture": sample["row"],
-        "grid": [],
-        "files": [None if file is None else file.resolve().as_uri()],
-        "groups": groups,
-        "choices": choices,
-    }
-
-
-def _page_item(page: list[tuple[int, dict[str, Any]]], source: Source) -> dict[str, Any]:
-    """One question of the page about many numbered samples of one class."""
-    samples = [sample for _, sample in page]
-    label = samples[0]["label"]
-    texts = ("page", "sample_id", "path", "label", "asked_because")
-    files = (source.file(sample["path"]) for sample in samples)
-    return {
-        "lines": [{"number": str(number)} | {name: str(sample[name]) for name in texts} for number, sample in page],
-        "title": label,
-        "note": counted(len(page), "image"),
-        "picture": None,
-        "grid": [sample["row"] for sample in samples],
-        "files": [None if file is None else file.resolve().as_uri() for file in files],
-        "groups": [{"title": label, "note": "what it looks like", "rows": samples[0]["given_references"]}],
-        "choices": [
-            _choice("Enter", Answer.WRONG, "done: the marked ones do not belong here, all others do"),
-            _choice("u", Answer.UNSURE, "can't tell, of the whole page"),
-        ],
-    }
-
-
-def _class_item(entry: dict[str, Any]) -> dict[str, Any]:
-    counts = f"{entry['images']} images are left of {entry['given']} given"
-    return {
-        "lines": [{column: str(entry[column]) for column in CLASS_COLUMNS[:-3]}],
-        "title": entry["label"],
-        "note": counts,
-        "picture": None,
-        "grid": [],
-        "files": [None],
-        "groups": [{"title": entry["label"], "note": "the surest of its images", "rows": entry["examples"]}],
-        "choices": [
-            _choice("1", ClassAnswer.KEEP, "keep the class"),
-            _choice("2", ClassAnswer.REMOVE, "remove the class and its images"),
-        ],
-    }
-
-
-def _choice(key: str, answer: str, text: str, note: str = "", new_label: str = "") -> dict[str, str]:
-    return {"key": key, "answer": str(answer), "text": text, "note": note, "new_label": new_label}
-
-
-def _percent(probability: float | None) -> str:
-    return "" if probability is None else f"{100 * probability:.0f} %"

@@ -1,0 +1,160 @@
+"""The dashboard as people see it: the real command, a real browser."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from command import CLEANER, clean_locally
+from PIL import Image
+
+from cleaner.run.answers import Answers
+
+pytest.importorskip("streamlit")
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")]
+
+HOSTILE = ("<script>document.title='owned'</script>", "../../etc/passwd", "long " * 60, "**bold** $x$ :red[x]")
+NOT_OURS = re.compile(r"404")
+"""Streamlit looks for its server below the address of a page first."""
+
+
+@contextmanager
+def served(folder):
+    """The address of the dashboard of `folder`."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    command = [CLEANER, "ui", str(folder), "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 120
+        while time.monotonic() < until and server.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health"):
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(browser, address):
+    """A page at `address` that is done; nothing may complain in it, and nothing may be asked of another server."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, complaints = context.new_page(), []
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("https:") else None)
+    page.goto(address)
+    done(page)
+    yield page
+    assert [said for said in complaints if not NOT_OURS.search(said)] == []
+    context.close()
+
+
+def done(page):
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+
+
+def sit_down(page, name):
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("Your name").press("Enter")
+    page.wait_for_selector("#choices button")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A run that waits at the desk, over classes whose names want to be more than text."""
+    folder = tmp_path_factory.mktemp("hostile")
+    lines = ["path,label"]
+    for number in range(len(HOSTILE)):
+        for i in range(24):
+            pixels = np.random.default_rng((number, i)).integers(60 * number, 60 * number + 70, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}-{i}.png")
+            shown = HOSTILE[(number + (i < 2)) % 4]
+            lines.append(f'{number}-{i}.png,"{shown}"')
+    (folder / "images.csv").write_text("\n".join(lines))
+    settings = ("--reviewer", "desk", "--set", "image_noise.candidates=20", "--set", "review.overlap=0")
+    clean_locally(folder / "images.csv", folder / "run", *settings, status=3)
+    return folder / "run"
+
+
+def test_keys_answer_at_the_desk_two_people_never_meet_and_a_closed_browser_loses_nothing(hostile, browser, tmp_path):
+    run = shutil.copytree(hostile, tmp_path / "run")
+    with served(run) as address:
+        with visit(browser, f"{address}/desk") as ann, visit(browser, f"{address}/desk") as bob:
+            sit_down(ann, "ann")
+            sit_down(bob, "bob")
+            assert ann.locator("#note").inner_text() != bob.locator("#note").inner_text()
+            ann.keyboard.press("j")
+            ann.get_by_text("by you 1").wait_for()
+        (word,) = Answers(run).words()
+        assert (word["by"], word["answer"]) == ("ann", "junk")
+        with visit(browser, f"{address}/desk") as again:
+            sit_down(again, "ann")
+            again.get_by_text("by you 1").wait_for()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "rounds", "classes", "classes?part=Taken+for+each+other", "gallery", "gallery?image=1"]
+)
+def test_names_that_want_to_be_more_are_text(hostile_done, browser, address):
+    with visit(browser, f"{hostile_done}/{address}") as page:
+        page.wait_for_selector("h1")
+        assert page.title() != "owned"
+        assert page.locator("script:not([src])").filter(has_text="owned").count() == 0
+
+
+@pytest.fixture(scope="module")
+def hostile_done(hostile, tmp_path_factory):
+    """The address of the dashboard of such a run that nobody is asked in."""
+    run = tmp_path_factory.mktemp("done") / "run"
+    clean_locally(hostile.parent / "images.csv", run)
+    with served(run) as address:
+        yield address
+
+
+def test_a_click_on_a_thumbnail_opens_the_image_and_the_address_can_be_sent_to_others(finished, browser):
+    with served(finished) as address:
+        with visit(browser, f"{address}/gallery?action=relabelled") as page:
+            page.locator(".grid button").first.click()
+            page.get_by_text("How it came to that").wait_for()
+            sent = page.url
+            assert "action=relabelled" in sent
+            page.get_by_text("Back to the images").click()
+            page.get_by_text("How it came to that").wait_for(state="detached")
+            page.wait_for_selector(".grid button.relabelled")
+            assert page.locator(".grid button.kept").count() == 0
+        with visit(browser, sent) as other:
+            other.get_by_text("How it came to that").wait_for()
+
+
+def test_a_cell_of_the_confusion_opens_its_images(finished, browser):
+    with served(finished) as address, visit(browser, f"{address}/classes?part=Taken+for+each+other") as page:
+        chart = page.locator("[data-testid=stVegaLiteChart] :is(canvas, svg)").first
+        chart.wait_for()
+        box = chart.bounding_box()
+        page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+        page.get_by_text(re.compile("images of .* that look like")).wait_for()
+        page.wait_for_selector(".grid button")
