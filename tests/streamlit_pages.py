@@ -11,16 +11,17 @@ import ui.app
 _ONE = """
 from pathlib import Path
 from ui.app import PAGES, show
-show(Path({folder!r}), PAGES[{name!r}][2])
+show(Path({folder!r}), PAGES[{name!r}][2], Path({place!r}))
 """
 
 
-def page(name: str | None, folder: Path, **query: str) -> AppTest:
-    """The page `name` of the run in `folder`, or the whole app, at an address with these parts."""
+def page(name: str | None, folder: Path, place: Path | None = None, **query: str) -> AppTest:
+    """The page `name` of the run in `folder`, one of those in `place`, or the whole app; `query` is in the address."""
     if name is None:
         test = AppTest.from_file(ui.app.__file__, default_timeout=60)
     else:
-        test = AppTest.from_string(_ONE.format(folder=str(folder), name=name), default_timeout=60)
+        script = _ONE.format(folder=str(folder), name=name, place=str(place or folder))
+        test = AppTest.from_string(script, default_timeout=60)
     for key, value in query.items():
         test.query_params[key] = value
     run = test._run

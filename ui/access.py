@@ -20,11 +20,13 @@ class Look:
     """One look at a run. Nothing is locked or written, and the data set need not be there.
 
     Attributes:
+        place: the folder of runs among which it was found, or its own.
         state: None where no command has worked on it yet.
         summary: None where it is not finished.
     """
 
     folder: Path
+    place: Path
     origin: Origin
     state: State | None
     summary: dict[str, Any] | None
@@ -75,10 +77,10 @@ def runs(place: Path) -> list[str]:
     return sorted(str(folder.relative_to(place)) for folder in found if not folder.name.startswith("."))
 
 
-def look_at(folder: Path) -> Look:
-    """What lies in `folder` now.
+def look_at(folder: Path, place: Path | None = None) -> Look:
+    """What lies in `folder` now, one of the runs in `place`.
 
     Raises:
         RunError: no run, or one whose files are damaged.
     """
-    return Look(folder, origin_of(folder), read_state(folder), read_summary(folder))
+    return Look(folder, place or folder, origin_of(folder), read_state(folder), read_summary(folder))

@@ -12,7 +12,7 @@ from ui.access import Look, look_at, runs
 from ui.elements.admission import admitted
 from ui.elements.links import remember
 from ui.elements.theme import favicon
-from ui.views import classes, desk, gallery, overview, rounds
+from ui.views import classes, compare, desk, gallery, overview, reviewers, rounds
 
 PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
     "overview": ("Overview", ":material/home:", overview.show),
@@ -20,6 +20,8 @@ PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
     "classes": ("Classes", ":material/category:", classes.show),
     "gallery": ("Gallery", ":material/photo_library:", gallery.show),
     "desk": ("Desk", ":material/rate_review:", desk.show),
+    "reviewers": ("Reviewers", ":material/groups:", reviewers.show),
+    "compare": ("Compare", ":material/compare_arrows:", compare.show),
 }
 """By the last part of their address: title, icon, and what shows them."""
 
@@ -41,7 +43,7 @@ def main(place: Path) -> None:
         chosen = st.sidebar.selectbox("Run", found, key="run", bind="query-params", persist_state="session")
     pages = {
         address: st.Page(
-            partial(show, place / chosen, shown),
+            partial(show, place / chosen, shown, place),
             title=title,
             icon=icon,
             url_path=address,
@@ -53,10 +55,10 @@ def main(place: Path) -> None:
     st.navigation(list(pages.values())).run()
 
 
-def show(folder: Path, page: Callable[[Look], None]) -> None:
+def show(folder: Path, page: Callable[[Look], None], place: Path | None = None) -> None:
     """One page; of what the run or its files lack one line is said."""
     try:
-        page(look_at(folder))
+        page(look_at(folder, place))
     except CleanerError as error:
         st.warning(str(error), icon=":material/info:")
 

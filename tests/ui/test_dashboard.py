@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
 from streamlit_pages import page
 
 from cleaner.run.answers import Answers
+from cleaner.tables import SAID
+from ui.access import look_at
 
 
 @pytest.fixture
@@ -119,3 +122,46 @@ def test_of_a_folder_of_runs_one_is_chosen(run):
     shown = page(None, run.parent)
     assert shown.selectbox(key="run").options == ["another", "run"]
     assert shown.metric
+
+
+def test_reviewers_says_how_to_ask_where_nobody_was_asked(finished):
+    assert "--reviewer desk" in page("reviewers", finished).info[0].value
+
+
+def test_reviewers_shows_who_answered_and_where_two_disagree(run):
+    first, second = ([("ann", "right"), ("bob", "junk")], [("ann", "right"), ("bob", "right")])
+    manifest = look_at(run).store.read(look_at(run).names.manifest)
+    words = [
+        {
+            **{name: manifest[name][row].as_py() for name in ("sample_id", "content_hash", "label")},
+            "by": by,
+            "answer": answer,
+        }
+        | {"batch": "coarse-1", "seconds": 2.0}
+        for row, said in ((100, first), (200, second))
+        for by, answer in said
+    ]
+    Answers(run).append(pa.Table.from_pylist(words, SAID))
+    shown = page("reviewers", run)
+    assert not shown.exception
+    who, agreed, disputed = (table.value for table in shown.dataframe)
+    assert who["who"].tolist() == ["ann", "bob"] and who["answers an hour"].tolist() == [1800, 1800]
+    assert agreed["alike"].tolist() == [0.5]
+    assert "junk" in disputed.iloc[0].tolist()
+
+
+def test_two_states_of_a_run_are_compared(finished):
+    shown = page("compare", finished)
+    assert not shown.exception
+    summary = look_at(finished).summary
+    changed = shown.subheader[0].value
+    first = next(entry for entry in summary["stages"] if entry["stage"] == "coarse")
+    assert int(changed.split()[0].replace(",", "")) >= first["relabelled"]
+
+
+def test_two_runs_are_compared_and_a_run_without_change_says_so(finished, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(finished, tmp_path / name)
+    shown = page("compare", tmp_path / "one", place=tmp_path, **{"with": "two"})
+    assert not shown.exception
+    assert shown.subheader[0].value.startswith("0 images changed, of 1,888")

@@ -52,7 +52,7 @@ def _doing(look: Look) -> None:
 
 @st.fragment(run_every=2)
 def _live(look: Look) -> None:
-    now = look_at(look.folder)
+    now = look_at(look.folder, look.place)
     if now.state is None or not now.working or now.names != look.names:
         st.rerun()
         return

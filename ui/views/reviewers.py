@@ -1,0 +1,101 @@
+"""Who answers how much, how fast and how surely, and what it was worth."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cleaner.loop.reviews import Asked, batches_of
+from cleaner.loop.runs import reopen
+from cleaner.people.agreement import agreement_of_all, agreements, disputed, people
+from ui.access import Look
+from ui.charts.reviewers import ASKED, RANDOM, yields
+
+_SHARE = st.column_config.NumberColumn(format="percent")
+_SHOWN = 50
+
+
+def show(look: Look) -> None:
+    st.title("Reviewers")
+    words = look.store.answers.words()
+    batches = batches_of(reopen(look.folder))
+    if not words and not batches:
+        again = f"`cleaner clean {look.origin.source} --run {look.folder} --reviewer desk`"
+        st.info(f"Nobody has been asked anything. {again} asks people at the desk of this dashboard.")
+        return
+    _batches(batches)
+    if words:
+        _people(words)
+        _agreement(words)
+
+
+def _batches(batches: list[Asked]) -> None:
+    if not batches:
+        return
+    st.subheader("What was asked")
+    numbered = [(batch, batch.name.rpartition("-")[2]) for batch in batches]
+    rows = [
+        {"about": b.asks, "batch": number, "asked": b.asked, "answered": b.answered, "state": _state(b)}
+        for b, number in numbered
+    ]
+    _table(rows, "batches")
+    worth = [row for b in batches for row in _worth(b)]
+    if worth:
+        st.altair_chart(yields(pd.DataFrame(worth)), alt="corrections an answer, by batch")
+        st.caption(
+            "A correction is an answer that changed what stood. Asking pays where it gives more than chance does."
+        )
+
+
+def _state(batch: Asked) -> str:
+    return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
+
+
+def _worth(batch: Asked) -> Iterator[dict[str, Any]]:
+    found, name = batch.worth, f"{batch.asks}, {batch.name.rpartition('-')[2]}"
+    if found is not None and found.answers:
+        yield {"batch": name, "how": ASKED, "share": found.corrections / found.answers, "answers": found.answers}
+    if found is not None and found.random_answers:
+        share = found.random_corrections / found.random_answers
+        yield {"batch": name, "how": RANDOM, "share": share, "answers": found.random_answers}
+
+
+def _people(words: list[dict[str, Any]]) -> None:
+    st.subheader("Who answered")
+    rows = [
+        {
+            "who": person.by,
+            "answers": person.answers,
+            "seconds an answer": person.seconds,
+            "answers an hour": 3600 / max(person.seconds, 0.1) if person.seconds else None,
+            "known images": person.known,
+            "of these right": person.right / person.known if person.known else None,
+        }
+        for person in people(words)
+    ]
+    rounded = st.column_config.NumberColumn(format="%.1f"), st.column_config.NumberColumn(format="%d")
+    _table(rows, "people", {"of these right": _SHARE, "seconds an answer": rounded[0], "answers an hour": rounded[1]})
+
+
+def _agreement(words: list[dict[str, Any]]) -> None:
+    agreed, all_together, pairs = agreements(words), agreement_of_all(words), disputed(words)
+    if agreed:
+        st.subheader("How far they agree")
+        rows = [
+            {"who": " and ".join(two.people), "images": two.images, "alike": two.alike / two.images, "kappa": two.kappa}
+            for two in agreed
+        ]
+        _table(rows, "agreement", {"alike": _SHARE, "kappa": st.column_config.NumberColumn(format="%.2f")})
+    if all_together is not None:
+        st.metric("Kappa of all together (Fleiss)", f"{all_together:.2f}")
+    if pairs:
+        st.subheader("What they take for different things")
+        rows = [{"one says": one, "another": other, "images": count} for (one, other), count in pairs[:_SHOWN]]
+        _table(rows, "disputed")
+
+
+def _table(rows: list[dict[str, Any]], name: str, columns: dict[str, Any] | None = None) -> None:
+    table = pd.DataFrame(rows)
+    st.dataframe(table, hide_index=True, column_config=columns, height="content")
+    st.download_button("As CSV", table.to_csv(index=False), f"{name}.csv", "text/csv", key=name, type="tertiary")
