@@ -86,6 +86,9 @@ DUPLICATES = _schema(row=pa.int32(), group=pa.int32(), kind=pa.string(), origina
 the one that the others resemble most (its own row for that one), `kind` is `exact` or `near`, `similarity` the cosine
 to it."""
 
+MAP = _schema(row=pa.int32(), x=pa.float32(), y=pa.float32())
+"""Where samples lie on a picture on which neighbours look alike, rows ascending."""
+
 VERDICTS = _schema(
     row=pa.int32(),
     sample_id=pa.string(),

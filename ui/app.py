@@ -13,12 +13,14 @@ from ui.elements.admission import admitted
 from ui.elements.links import remember
 from ui.elements.theme import favicon
 from ui.views import classes, compare, desk, gallery, overview, reviewers, rounds
+from ui.views import map as map_page
 
 PAGES: dict[str, tuple[str, str, Callable[[Look], None]]] = {
     "overview": ("Overview", ":material/home:", overview.show),
     "rounds": ("Rounds", ":material/replay:", rounds.show),
     "classes": ("Classes", ":material/category:", classes.show),
     "gallery": ("Gallery", ":material/photo_library:", gallery.show),
+    "map": ("Map", ":material/scatter_plot:", map_page.show),
     "desk": ("Desk", ":material/rate_review:", desk.show),
     "reviewers": ("Reviewers", ":material/groups:", reviewers.show),
     "compare": ("Compare", ":material/compare_arrows:", compare.show),

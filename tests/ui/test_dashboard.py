@@ -2,16 +2,21 @@
 
 import json
 import shutil
+import time
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
 from streamlit_pages import page
 
+from cleaner.evidence.map import drawn
 from cleaner.run.answers import Answers
+from cleaner.run.steps import perform
 from cleaner.tables import SAID
 from ui.access import look_at
+from ui.mapping import step_of
 
 
 @pytest.fixture
@@ -165,3 +170,34 @@ def test_two_runs_are_compared_and_a_run_without_change_says_so(finished, tmp_pa
     shown = page("compare", tmp_path / "one", place=tmp_path, **{"with": "two"})
     assert not shown.exception
     assert shown.subheader[0].value.startswith("0 images changed, of 1,888")
+
+
+def test_the_map_is_drawn_once_and_the_same_by_the_same_seed(run):
+    look = look_at(run)
+    step = step_of(look)
+    first = look.store.read(perform(look.store, step))
+    usable = 1886
+    assert len(first) == usable
+    assert all(np.isfinite(first[axis].to_numpy()).all() for axis in ("x", "y"))
+    look.store.table(step.output).unlink()
+    assert look.store.read(perform(look.store, step)).equals(first)
+    shown = page("map", run)
+    assert not shown.exception and not shown.info
+
+
+def test_the_map_is_drawn_by_a_process_of_its_own(run):
+    assert "being drawn" in page("map", run).info[0].value
+    look = look_at(run)
+    until = time.monotonic() + 300
+    while not look.store.has(step_of(look).output):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert not page("map", run).info
+
+
+def test_a_map_of_many_shows_some(finished):
+    look = look_at(finished)
+    manifest, shards = look.store.read(look.names.manifest), map(look.store.read, look.names.features)
+    some = drawn(manifest, *shards, most=100, seed=0)
+    assert len(some) == 100 and some["row"].to_pylist() == sorted({*some["row"].to_pylist()})
+    assert len(drawn(manifest.slice(0, 10), look.store.read(look.names.features[0])[:10], most=100, seed=0)) == 0

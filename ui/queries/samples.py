@@ -60,9 +60,11 @@ class Filter:
         """A condition of SQL on the table `kept.samples`, and its parameters; the file `standing` holds the reasons."""
         found: list[tuple[str, list[Any]]] = [
             (f"{name} IN ({','.join('?' * len(values))})", list(values))
-            for name, values in (("action", self.action), ("stage", self.stage), ("row", self.rows))
+            for name, values in (("action", self.action), ("stage", self.stage))
             if values
         ]
+        if self.rows:
+            found.append(("row IN (SELECT unnest(?::INTEGER[]))", [list(self.rows)]))
         for name in ("label", "guess", "split", "group"):
             if (value := getattr(self, name)) is not None:
                 found.append((f'"{name}" = ?', [value]))
