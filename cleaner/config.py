@@ -4,6 +4,7 @@ Every threshold, k, share and cap of the recipe (docs/design.md, "The method") i
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -225,6 +226,18 @@ class Config(Section):
     def sources(self) -> dict[str, dict[str, Any]]:
         """Each source's settings, by its name."""
         return {"folder": self.folder.model_dump(), "table": self.table.model_dump()}
+
+    def changed(self) -> list[str]:
+        """The settings that are not the recipe's, each as `--set` takes it."""
+        return sorted(_assignments(self.model_dump(mode="json", exclude_defaults=True)))
+
+
+def _assignments(settings: dict[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _assignments(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}={value}"
 
 
 def read_config(

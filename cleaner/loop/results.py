@@ -1,6 +1,7 @@
 """What a finished run leaves for its users: the files of the contract (docs/design.md, "The face")."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pyarrow.csv as pa_csv
 from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Line
 from cleaner.loop.runs import TABLE, Run
-from cleaner.pages.report import write_report
 from cleaner.run.files import write_atomically, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -48,6 +48,9 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
     Raises:
         StorageError: the disk refused a write.
     """
+    # What draws is a large library, and many commands come to no end.
+    from cleaner.pages.report import write_report
+
     manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
     summary = _summary(run, line, steps)
     folder = run.store.folder
@@ -71,8 +74,16 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
         run.store.read(line.twins),
         run.source,
         Classes.of(manifest).names,
+        about=_about(run),
     )
     write_json(folder / SUMMARY, summary)
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What the report says of the run itself."""
+    place = run.origin.source
+    today = datetime.now(UTC).date().isoformat()
+    return {"name": place.name, "place": str(place), "date": today, "settings": run.config.changed()}
 
 
 def _leakage(manifest: pa.Table, twins: pa.Table) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from cleaner.words import TONES
 TINY = 64
 """Width in pixels up to which images are shown enlarged with their pixels sharp."""
 
+INK = "#7a8496"
+"""The colour of words in drawings."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -54,6 +57,26 @@ def asset(name: str) -> str:
 def tones() -> str:
     """The colours of actions as variables of a style sheet."""
     return ":root { " + " ".join(f"--{name}: {colour};" for name, colour in TONES.items()) + " }\n"
+
+
+def drawing(chart: Any, width: int | None = None) -> str:
+    """An altair chart as an SVG picture, a data URI, legible on light and on dark paper; what it says is no markup."""
+    # A large library, and only reports draw.
+    import vl_convert
+
+    spec = chart.to_dict()
+    spec |= {"width": width} if width else {}
+    axis = {"labelColor": INK, "titleColor": INK, "gridColor": "#8884", "domainColor": "#8888", "tickColor": "#8888"}
+    legend = {"labelColor": INK, "titleColor": INK}
+    spec["config"] = {
+        "background": "transparent",
+        "font": "system-ui, sans-serif",
+        "view": {"stroke": None},
+        "axis": axis,
+        "legend": legend,
+        "header": legend,
+    }
+    return "data:image/svg+xml;base64," + base64.b64encode(vl_convert.vegalite_to_svg(spec).encode()).decode()
 
 
 def pictures(source: Source, manifest: pa.Table, sides: dict[int, int], *, enlarge: bool = False) -> dict[int, str]:

@@ -31,3 +31,15 @@ document.getElementById("filter").addEventListener("input", (event) => {
   const wanted = event.target.value.toLowerCase();
   for (const row of body.rows) row.hidden = !cell(row, 0).toLowerCase().includes(wanted);
 });
+
+// A click on a picture shows it large, with what is said of it.
+const dialog = document.querySelector("dialog");
+document.querySelector("main").addEventListener("click", (event) => {
+  const image = event.target.closest("figure img, .pair img");
+  if (!image) return;
+  dialog.querySelector("img").src = image.src;
+  document.getElementById("which").textContent = image.alt;
+  document.getElementById("why").textContent = image.title === image.alt ? "" : image.title;
+  dialog.showModal();
+});
+dialog.addEventListener("click", () => dialog.close());

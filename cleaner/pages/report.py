@@ -1,28 +1,36 @@
 """The report: one page that shows what a run did to a data set."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.charts.classes import long_tail, matrix
+from cleaner.charts.flow import flow
+from cleaner.charts.rounds import kept, moved
+from cleaner.charts.scores import histogram
 from cleaner.data.sources import Source
-from cleaner.pages import TINY, pictures, render
+from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
-from cleaner.run.ledger import PERSON
+from cleaner.run.ledger import PEOPLE, PERSON
+from cleaner.stages.confusion import Confusion
 from cleaner.stages.image_noise import SEEDS
 from cleaner.stages.small_classes import class_counts
 from cleaner.tables import Action, Classes, array
-from cleaner.words import SCORE, STAGES, wrong_labels
+from cleaner.words import ACTIONS, SCORE, STAGES, span, wrong_labels
 
 GALLERY = 48
 PAIRS = 15
 PAIR_EXAMPLES = 4
+CELLS = 40
+DOUBTFUL = 0.8
 DUPLICATE_GROUPS = 16
 PROBLEMS = 200
-BINS = 40
-SIDE = 128
+SIDE = 224
 
 
 def write_report(
@@ -34,6 +42,8 @@ def write_report(
     duplicates: pa.Table,
     source: Source,
     classes: tuple[str, ...],
+    *,
+    about: dict[str, Any],
 ) -> None:
     """Write the page to `path`: a few megabytes at most, whatever the data set's size.
 
@@ -42,107 +52,127 @@ def write_report(
         evidence: EVIDENCE of the last round, or an empty table.
         duplicates: DUPLICATES, or an empty table.
         classes: the names behind the evidence's class numbers.
+        about: `name` and `place` of the data set, `date`, and the `settings` that are not the recipe's.
 
     Raises:
         StorageError: the disk refused the write.
     """
     counts = class_counts(manifest, standing).to_pylist()
+    likely = _likely(standing, evidence, Classes(classes))
     view = {
-        "totals": _totals(manifest, standing),
+        "totals": _totals(manifest, standing, summary),
+        "flow": drawing(flow(summary["samples"], _branches(standing), ink=INK), 900),
         "stages": _stages(summary),
-        "histograms": _histograms(standing),
-        "pairs": _pairs(standing, evidence, classes),
+        "histogram": _histogram(standing),
+        "confusion": _confusion(standing, likely, classes),
+        "tail": drawing(long_tail(*_sizes(counts)), 900),
+        "pairs": _pairs(standing, likely, classes),
         "class_counts": counts,
         "small": [entry for entry in counts if entry["label"] in set(summary["small_classes"])],
         "problems": _problems(manifest),
-        "duplicates": _duplicates(standing, duplicates),
+        "duplicates": _duplicates(manifest, standing, duplicates),
         "galleries": _galleries(manifest, standing),
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
+    noise = wrong_labels(summary["label_noise"]).replace("`", "")
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
-    write_text(
-        path,
-        render(
-            "report",
-            summary=summary,
-            noise=wrong_labels(summary["label_noise"]),
-            pictures=shown,
-            words=STAGES,
-            score=SCORE,
-            **view,
-        ),
-    )
+    words: dict[str, Any] = {"words": STAGES, "actions": ACTIONS, "score": SCORE, "about": about}
+    words |= {"noise": noise[:1].upper() + noise[1:], "seconds": span(summary["seconds"])}
+    words["backbone"] = "{name} at {image_size} pixels".format(**summary["versions"]["weights"])
+    write_text(path, render("report", summary=summary, pictures=shown, **words, **view))
 
 
 def _rows(view: dict[str, Any]) -> list[int]:
     """All rows that the page shows a picture of."""
     samples = [sample for gallery in view["galleries"] for sample in gallery["samples"]]
-    samples += [sample for group in view["duplicates"]["groups"] for sample in group]
+    samples += [sample for group in view["duplicates"]["groups"] for sample in group["files"]]
     return [sample["row"] for sample in samples] + [row for pair in view["pairs"] for row in pair["rows"]]
 
 
-def _totals(manifest: pa.Table, standing: pa.Table) -> dict[str, int]:
-    usable = manifest.column("problem").is_null().to_numpy()
-    action = array(standing, "action")
+def _totals(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any]) -> dict[str, int]:
     by_person = pc.starts_with(standing.column("by"), PERSON).to_numpy()
     marked = array(standing, "by") == SEEDS
     return {
-        "samples": len(manifest),
-        "usable": int(usable.sum()),
-        "kept": int((usable & (action == Action.KEEP)).sum()),
-        "relabelled": int((usable & (action == Action.RELABEL)).sum()),
-        "dropped": int((usable & (action == Action.DROP)).sum()),
+        **{name: summary[name] for name in ("samples", "kept", "relabelled", "dropped")},
+        "unreadable": len(manifest) - manifest.column("problem").null_count,
         "by_person": int((by_person & ~marked).sum()),
         "marked": int(marked.sum()),
     }
 
 
-def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each stage, why it ended (where it has rounds), and the line of its models' positives in a 300 x 90 box."""
-    rounds = summary["stages"]
-    names = dict.fromkeys([*summary["convergence"], *(entry["stage"] for entry in rounds)])
+def _branches(standing: pa.Table) -> list[tuple[str, str, int]]:
+    """What leaves the stream: by which stage, relabelled or dropped, and how many."""
+    gone = standing.filter(pc.not_equal(standing.column("action"), Action.KEEP.value))
+    counts = Counter(zip(gone.column("stage").to_pylist(), gone.column("action").to_pylist(), strict=True))
+    order = [*(stage for stage in STAGES if stage != PEOPLE), PEOPLE]
     return [
-        {
-            "words": STAGES.get(name, name),
-            "points": _points([e["positives"] for e in _by_models(rounds, name)]),
-            "end": summary["convergence"].get(name),
-        }
-        for name in names
+        (stage, ACTIONS[action], counts[stage, action])
+        for stage in order
+        for action in (Action.DROP.value, Action.RELABEL.value)
+        if counts[stage, action]
     ]
 
 
-def _by_models(rounds: list[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
-    """The rounds of a stage in which models confirmed labels; image noise has none, it only finds junk."""
-    return [entry for entry in rounds if entry["stage"] == stage and entry["positives"] and not entry["by_people"]]
-
-
-def _points(values: list[int]) -> list[dict[str, float]]:
-    low, high = min(values, default=0), max(values, default=0)
-    across, up = 300 / max(len(values) - 1, 1), 60 / max(high - low, 1)
-    return [{"x": round(i * across, 1), "y": round(75 - (v - low) * up, 1), "value": v} for i, v in enumerate(values)]
-
-
-def _histograms(standing: pa.Table) -> list[dict[str, Any]]:
-    """Of each action how many samples have which score, in `BINS` equal bins over [0, 1], scaled to the tallest."""
-    scored = standing.filter(standing.column("score").is_valid())
+def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each stage with rounds: why it ended, and pictures of its models' rounds."""
     found = []
-    for action, tone in ((Action.KEEP, "kept"), (Action.RELABEL, "relabelled"), (Action.DROP, "dropped")):
-        score = scored.filter(pc.equal(scored.column("action"), action.value)).column("score").to_numpy()
-        counts, _ = np.histogram(score, bins=BINS, range=(0, 1))
-        heights = (counts * (100 / max(counts.max(), 1))).round(2).tolist()
-        found.append({"tone": tone, "count": len(score), "counts": counts.tolist(), "heights": heights})
+    for name, end in summary["convergence"].items():
+        rounds = [r for r in summary["stages"] if r["stage"] == name and r["positives"] and not r["by_people"]]
+        charts = []
+        if rounds:
+            names = {
+                "round": "round",
+                "kept": "positives",
+                "taken back": "new_positives",
+                "pushed out": "lost_positives",
+            }
+            table = pd.DataFrame([{shown: entry[key] for shown, key in names.items()} for entry in rounds])
+            charts = [drawing(kept(table), 180), drawing(moved(table, ink=INK), 180)]
+        found.append({"words": STAGES.get(name, name), "charts": charts, "end": end})
     return found
 
 
-def _pairs(standing: pa.Table, evidence: pa.Table, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Which classes are given for which others most often: of the samples that lost their label, the new one, or what
-    the last models think most probable."""
-    known = Classes(classes)
-    given = known.encode(standing.column("label"))
+def _histogram(standing: pa.Table) -> str:
+    scored = standing.filter(standing.column("score").is_valid())
+    if not len(scored):
+        return ""
+    of = {
+        tone: scored.filter(pc.equal(scored.column("action"), action)).column("score").to_numpy()
+        for action, tone in ACTIONS.items()
+    }
+    return drawing(histogram(of))
+
+
+def _sizes(counts: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([entry["given"] for entry in counts]), np.array([entry["images"] for entry in counts])
+
+
+def _likely(standing: pa.Table, evidence: pa.Table, classes: Classes) -> np.ndarray:
+    """int64: of each sample the number of the class that it became, else that the last models think most probable, else
+    -1."""
     likely = np.full(len(standing), -1, np.int64)
     likely[array(evidence, "row")] = pc.list_element(evidence.column("top_classes"), 0).to_numpy()
-    becomes = known.encode(standing.column("new_label"))
+    becomes = classes.encode(standing.column("new_label"))
     likely[becomes >= 0] = becomes[becomes >= 0]
+    return likely
+
+
+def _confusion(standing: pa.Table, likely: np.ndarray, classes: tuple[str, ...]) -> str:
+    """A picture of which classes are taken for which; empty where no model has judged anything."""
+    given = Classes(classes).encode(standing.column("label")).astype(np.int64)
+    known = (likely >= 0) & (given >= 0)
+    if not known.any():
+        return ""
+    pairs, images = np.unique(given[known] * len(classes) + likely[known], return_counts=True)
+    found = Confusion.of(classes, pairs // len(classes), pairs % len(classes), images)
+    whole = (0, len(classes))
+    return drawing(matrix(found.blocks(whole, whole, CELLS), found.names, side=560), 560)
+
+
+def _pairs(standing: pa.Table, likely: np.ndarray, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Which classes are given for which others most often: of the samples that lost their label, the new one, or what
+    the last models think most probable."""
+    given = Classes(classes).encode(standing.column("label")).astype(np.int64)
     lost = (array(standing, "action") != Action.KEEP) & (likely >= 0) & (given >= 0) & (likely != given)
     rows = np.flatnonzero(lost)
     rows = rows[np.argsort(_score(standing)[rows], kind="stable")]
@@ -169,7 +199,7 @@ def _problems(manifest: pa.Table) -> dict[str, Any]:
     return {"count": len(found), "samples": found.slice(0, PROBLEMS).to_pylist()}
 
 
-def _duplicates(standing: pa.Table, duplicates: pa.Table) -> dict[str, Any]:
+def _duplicates(manifest: pa.Table, standing: pa.Table, duplicates: pa.Table) -> dict[str, Any]:
     """How many there are, and the groups that people should see first: those whose samples have different labels."""
     groups, inverse = np.unique(array(duplicates, "group"), return_inverse=True)
     rows = array(duplicates, "row")
@@ -182,8 +212,32 @@ def _duplicates(standing: pa.Table, duplicates: pa.Table) -> dict[str, Any]:
         "count": len(groups),
         "exact": int(pc.sum(pc.equal(duplicates.column("kind"), "exact")).as_py() or 0),
         "conflicting": int((labels > 1).sum()),
-        "groups": [_cards(standing, rows[inverse == group][:4]) for group in first],
+        "groups": [_group(manifest, standing, duplicates.filter(pa.array(inverse == group))) for group in first],
     }
+
+
+def _group(manifest: pa.Table, standing: pa.Table, members: pa.Table) -> dict[str, Any]:
+    """Some files that are one picture, and `differs`: in which of their facts."""
+    members = members.slice(0, 4)
+    rows = array(members, "row")
+    facts = (
+        manifest.select(["width", "height", "bytes", *({"split"} & {*manifest.column_names})]).take(rows).to_pylist()
+    )
+    files = [
+        {**card, **fact, "size": f"{fact['width']} x {fact['height']}", "folder": card["path"].rpartition("/")[0]}
+        for card, fact in zip(_cards(standing, rows), facts, strict=True)
+    ]
+    names = {
+        "label": "labels",
+        "split": "splits",
+        "folder": "folders",
+        "size": "sizes in pixels",
+        "bytes": "sizes in bytes",
+    }
+    differs = [words for name, words in names.items() if len({file.get(name) for file in files}) > 1]
+    alike = min(array(members, "similarity"))
+    same = "the same file" if "near" not in members.column("kind").to_pylist() else f"{100 * alike:.1f} % alike"
+    return {"files": files, "differs": differs, "same": same}
 
 
 def _cards(standing: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
@@ -202,12 +256,16 @@ def _galleries(manifest: pa.Table, standing: pa.Table) -> list[dict[str, Any]]:
         "Dropped as junk": ("dropped", junk),
         "Dropped for a wrong label": ("dropped", dropped & ~junk & ~twins),
         "Relabelled": ("relabelled", usable & (action == Action.RELABEL)),
-        "Kept, but doubtful": ("kept", usable & scored & (action == Action.KEEP)),
+        "Kept, but doubtful": ("kept", usable & scored & (action == Action.KEEP) & (_score(standing) < DOUBTFUL)),
     }
     score = _score(standing)
     galleries = []
     for title, (tone, which) in of.items():
         rows = np.flatnonzero(which)
         surest = rows[np.argsort(score[rows], kind="stable")][:GALLERY]
-        galleries.append({"title": title, "tone": tone, "count": len(rows), "samples": _cards(standing, surest)})
+        cards = _cards(standing, surest)
+        # What is said of all alike is said once.
+        reasons = {card["reason"] for card in cards}
+        alike = reasons.pop() if len(reasons) == 1 and len(cards) > 1 else ""
+        galleries.append({"title": title, "tone": tone, "count": len(rows), "samples": cards, "reason": alike})
     return galleries

@@ -1,14 +1,11 @@
 """What is asked of the tables about classes and rounds."""
 
-import numpy as np
 import pytest
 
 pytest.importorskip("duckdb")
-from scipy.sparse import csr_array
-
 from cleaner.run.finished import read_summary
 from ui.access import look_at
-from ui.queries.classes import _by_likeness, classes, confusion_of
+from ui.queries.classes import classes, confusion_of
 from ui.queries.rounds import rounds
 from ui.queries.samples import DOUBTFUL_FIRST, ORDERS, Filter, Samples
 
@@ -61,16 +58,6 @@ def test_the_pairs_that_are_confused_most_come_first(samples):
     assert top["images"].is_monotonic_decreasing
     first = top.iloc[0]
     assert samples.count(Filter(label=first["given"], guess=first["looks like"])) == first["images"]
-
-
-def test_classes_that_are_taken_for_each_other_become_neighbours():
-    size = 12
-    counts = np.eye(size, dtype=int) * 50
-    for one in range(6):
-        counts[one, one + 6] = counts[one + 6, one] = 10
-    order = _by_likeness(csr_array(counts)).tolist()
-    assert sorted(order) == list(range(size))
-    assert all(abs(order.index(one) - order.index(one + 6)) == 1 for one in range(6))
 
 
 def test_every_filter_lets_through_what_it_says(samples):

@@ -1,1 +1,1 @@
-"""Charts, each a function from counts to an altair chart."""
+"""Charts of the dashboard alone."""

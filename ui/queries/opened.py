@@ -6,8 +6,9 @@ from typing import Any
 import streamlit as st
 
 from cleaner.run.answers import FILE, on_images
+from cleaner.stages.confusion import Confusion
 from ui.access import Look
-from ui.queries.classes import Confusion, confusion_of
+from ui.queries.classes import confusion_of
 from ui.queries.samples import Samples
 from ui.queries.seats import Seats
 

@@ -23,8 +23,7 @@ def totals(samples: Samples) -> Totals:
 
 def branches(samples: Samples) -> list[tuple[str, str, int]]:
     """What leaves the stream: by which stage, relabelled or dropped, and how many; in the order of the stages."""
-    question = """SELECT CASE WHEN by_person THEN 'people' ELSE stage END AS stage, action, count(*) AS n
-        FROM kept.samples WHERE action != ? GROUP BY ALL"""
+    question = "SELECT stage, action, count(*) AS n FROM kept.samples WHERE action != ? GROUP BY ALL"
     found = samples.ask(question, [Action.KEEP.value]).to_pylist()
     order = [*(stage for stage in STAGES if stage != "people"), "people"]
     found.sort(key=lambda row: (order.index(row["stage"]), row["action"]))

@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cleaner.charts.classes import PICK, long_tail, matrix
+from cleaner.stages.confusion import Confusion
 from ui.access import Look
-from ui.charts.classes import PICK, long_tail, matrix
 from ui.elements.grid import grid
 from ui.elements.links import filtered, go
 from ui.queries import opened
-from ui.queries.classes import Confusion, classes
+from ui.queries.classes import classes
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
 
 _CELLS = 40

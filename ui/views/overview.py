@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from cleaner.charts.flow import flow
 from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
 from cleaner.words import counted, wrong_labels
 from ui.access import Look, look_at
-from ui.charts.flow import flow
 from ui.elements.theme import ink
 from ui.queries import opened
 from ui.queries.stages import branches, totals

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from cleaner.charts.rounds import kept, moved, shares
 from cleaner.words import STAGES
 from ui.access import Look
-from ui.charts.rounds import kept, moved, shares
 from ui.elements.theme import ink
 from ui.queries import opened
 from ui.queries.rounds import rounds

@@ -22,7 +22,8 @@ def moved(rounds: pd.DataFrame, *, ink: str) -> alt.LayerChart | alt.FacetChart:
     table["height"] = table["images"].where(table["what"] == "taken back", -table["images"])
     table["beside"] = (table["what"] == "taken back").map({True: -9, False: 11})
     tones = alt.Scale(domain=["taken back", "pushed out"], range=[TONES["kept"], TONES["dropped"]])
-    height = alt.Y("height:Q", title="images", axis=alt.Axis(labelExpr="format(abs(datum.value), ',')"))
+    axis = alt.Axis(labelExpr="format(abs(datum.value), ',')", tickCount=5)
+    height = alt.Y("height:Q", title="images", axis=axis, scale=alt.Scale(padding=24))
     color = alt.Color("what:N", scale=tones, legend=alt.Legend(title=None, orient="top"))
     chart = alt.Chart(table).encode(x=_ROUND, y=height)
     texts = [
