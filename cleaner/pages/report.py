@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cleaner.charts.classes import long_tail, matrix
 from cleaner.charts.flow import flow
 from cleaner.charts.rounds import kept, moved
-from cleaner.charts.scores import histogram
+from cleaner.charts.scores import BINS, histogram
 from cleaner.data.sources import Source
 from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
@@ -136,10 +136,8 @@ def _histogram(standing: pa.Table) -> str:
     scored = standing.filter(standing.column("score").is_valid())
     if not len(scored):
         return ""
-    of = {
-        tone: scored.filter(pc.equal(scored.column("action"), action)).column("score").to_numpy()
-        for action, tone in ACTIONS.items()
-    }
+    action, score = array(scored, "action"), array(scored, "score")
+    of = {tone: np.histogram(score[action == name], bins=BINS, range=(0, 1))[0] for name, tone in ACTIONS.items()}
     return drawing(histogram(of))
 
 

@@ -39,8 +39,8 @@ class Confusion:
         order = np.lexsort((column, row, -images))[:count]
         of_given = np.maximum(np.asarray(self.counts.sum(1)).ravel()[row[order]], 1)
         names = np.array(self.names, object)
-        table = {"given": names[row[order]], "looks like": names[column[order]], "images": images[order]}
-        return pd.DataFrame(table | {"of the given": images[order] / of_given})
+        table = {"images": images[order], "of the given": images[order] / of_given}
+        return pd.DataFrame(table | {"given": names[row[order]], "looks like": names[column[order]]})
 
     def blocks(self, rows: tuple[int, int], columns: tuple[int, int], most: int) -> pd.DataFrame:
         """The part of the matrix from one class to before another, summed to at most `most` x `most` cells that are not

@@ -44,7 +44,7 @@ def test_blocks_add_up_and_are_no_more_than_wanted(pairs, most):
 def test_what_has_no_class_counts_for_nothing():
     found = Confusion.of(["a", "b"], np.array([0, -1, 1]), np.array([1, 0, -1]), np.array([3, 5, 7]))
     assert found.counts.sum() == 3
-    assert found.top(5).to_dict("records") == [{"given": "a", "looks like": "b", "images": 3, "of the given": 1.0}]
+    assert found.top(5).to_dict("records") == [{"images": 3, "of the given": 1.0, "given": "a", "looks like": "b"}]
 
 
 def test_classes_that_nothing_links_are_all_there():

@@ -21,7 +21,12 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")]
 
-HOSTILE = ("<script>document.title='owned'</script>", "../../etc/passwd", "long " * 60, "**bold** $x$ :red[x]")
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    "../../etc/passwd",
+    "long " * 60 + "name",
+    "**bold** $x$ :red[x] ![y](https://example.com/y.png) [z](javascript:alert)",
+)
 NOT_OURS = re.compile(r"404")
 """Streamlit looks for its server below the address of a page first."""
 
@@ -124,6 +129,15 @@ def test_names_that_want_to_be_more_are_text(hostile_done, browser, address):
         page.wait_for_selector("h1")
         assert page.title() != "owned"
         assert page.locator("script:not([src])").filter(has_text="owned").count() == 0
+
+
+@pytest.mark.parametrize("row", [10, 34, 58, 82])
+def test_a_name_is_shown_as_it_is(hostile_done, browser, row):
+    with visit(browser, f"{hostile_done}/gallery?image={row}") as page:
+        shown = page.locator("h1").first
+        shown.wait_for()
+        assert shown.inner_text().replace("\u200b", "").strip() in {" ".join(label.split()) for label in HOSTILE}
+        assert page.locator("h1 :is(strong, em, img, .katex, a[href^=http], a[href^=java])").count() == 0
 
 
 @pytest.fixture(scope="module")

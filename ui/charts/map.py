@@ -1,5 +1,7 @@
 """The map of all images, drawn by WebGL."""
 
+from html import escape
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -54,10 +56,10 @@ def _trace(part: pd.DataFrame, name: str, colour: str | pd.Series) -> go.Scatter
         x=part["x"],
         y=part["y"],
         mode="markers",
-        name=name,
+        name=escape(name),
         showlegend=bool(name),
         marker=marker,
-        text=part["label"].str.slice(0, 60),
+        text=part["label"].str.slice(0, 60).map(escape),
         customdata=part["row"],
         hovertemplate="%{text}<extra></extra>",
     )

@@ -7,6 +7,7 @@ import streamlit as st
 
 from cleaner.tables import SAID, Answer, Asked
 from ui.access import Look
+from ui.elements.plain import plain
 from ui.queries.samples import Samples
 
 BATCH = "dashboard"
@@ -22,7 +23,7 @@ def decide(look: Look, samples: Samples, known: dict[str, Any], *, key: str) -> 
         row = st.container(horizontal=True)
         given: tuple[Answer, str | None] | None = None
         for answer, text in _WORDS.items():
-            if row.button(text.format(label=known["label"]), key=f"{answer} {key}", disabled=not name):
+            if row.button(text.format(label=plain(known["label"] or "")), key=f"{answer} {key}", disabled=not name):
                 given = (answer, None)
         another = row.selectbox(
             "Another class",
@@ -33,7 +34,7 @@ def decide(look: Look, samples: Samples, known: dict[str, Any], *, key: str) -> 
             label_visibility="collapsed",
             disabled=not name,
         )
-        if another and row.button(f"It is {another}", key=f"another {key}", type="primary", disabled=not name):
+        if another and row.button(f"It is {plain(another)}", key=f"another {key}", type="primary", disabled=not name):
             given = (Answer.RIGHT, None) if another == known["label"] else (Answer.ANOTHER, another)
         if given is not None:
             _store(look, known, name.strip(), *given)
@@ -53,4 +54,4 @@ def _store(look: Look, known: dict[str, Any], by: str, answer: Answer, new_label
     word = {name: known[name] for name in ("sample_id", "content_hash", "label")}
     word |= {"batch": BATCH, "answer": answer.value, "new_label": new_label, "by": by, "asked": Asked.ONCE.value}
     look.store.answers.append(pa.Table.from_pylist([word], SAID))
-    st.toast(f"Stored: {answer.value}{f' {new_label}' if new_label else ''}")
+    st.toast(f"Stored: {answer.value}{f' {plain(new_label)}' if new_label else ''}")

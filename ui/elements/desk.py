@@ -14,6 +14,7 @@ from cleaner.errors import AnswerError, StorageError
 from cleaner.pages import asset, enlarged, template, tones
 from ui.access import Look
 from ui.elements.grid import store
+from ui.elements.plain import plain
 from ui.queries.seats import Seats, rows_of
 
 _AHEAD = 5
@@ -75,10 +76,10 @@ def _hear(seats: Seats, person: str, key: str) -> None:
             try:
                 seats.take(person, given)
             except AnswerError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
             except StorageError as error:
                 # It stays with the page, which sends it again.
-                st.error(str(error))
+                st.error(plain(str(error)))
                 return
             st.session_state[f"{key} ack"] = given["n"]
             st.session_state.setdefault(f"{key} times", []).append(time.monotonic())

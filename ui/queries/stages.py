@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from cleaner.charts.scores import BINS
 from cleaner.tables import Action
 from cleaner.words import ACTIONS, STAGES
 from ui.queries.samples import Samples
@@ -28,3 +31,14 @@ def branches(samples: Samples) -> list[tuple[str, str, int]]:
     order = [*(stage for stage in STAGES if stage != "people"), "people"]
     found.sort(key=lambda row: (order.index(row["stage"]), row["action"]))
     return [(row["stage"], ACTIONS[row["action"]], row["n"]) for row in found]
+
+
+def scores(samples: Samples) -> dict[str, np.ndarray]:
+    """How many samples have which score, in `BINS` equal bins over [0, 1], of each action by the words of `ACTIONS`."""
+    place = f"least(floor(score * {BINS}), {BINS - 1})::INTEGER"
+    scored = "FROM kept.samples WHERE score IS NOT NULL GROUP BY ALL"
+    found = samples.ask(f"SELECT action, {place} AS bin, count(*) AS n {scored}")
+    counts = {words: np.zeros(BINS, int) for words in ACTIONS.values()}
+    for row in found.to_pylist():
+        counts[ACTIONS[row["action"]]][row["bin"]] = row["n"]
+    return counts

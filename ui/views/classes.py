@@ -10,6 +10,7 @@ from cleaner.stages.confusion import Confusion
 from ui.access import Look
 from ui.elements.grid import grid
 from ui.elements.links import filtered, go
+from ui.elements.plain import plain
 from ui.queries import opened
 from ui.queries.classes import classes
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
@@ -104,8 +105,8 @@ def _window(asked: str, count: int) -> tuple[int, int, int, int]:
 
 def _images(look: Look, samples: Samples, *, label: str, guess: str | None) -> None:
     wanted = Filter(label=label, guess=guess)
-    like = f" that look like {guess}" if guess else ""
-    st.subheader(f"{samples.count(wanted):,} images of {label}{like}")
+    like = f" that look like {plain(guess)}" if guess else ""
+    st.subheader(f"{samples.count(wanted):,} images of {plain(label)}{like}")
     clicked = grid(look, samples.page(wanted, DOUBTFUL_FIRST, start=0, count=_SHOWN), key="class")
     parts = filtered(label=label, guess=guess)
     if st.button("All of them", icon=":material/photo_library:"):

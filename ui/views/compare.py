@@ -53,7 +53,7 @@ def _choose(look: Look) -> str | None:
     if not states:
         st.info("There is nothing to compare with yet: this run has come to one state only.")
         return None
-    return states[right.selectbox("as it was", list(states), key="was", bind="query-params")]
+    return states[right.selectbox("As it was", list(states), key="was", bind="query-params")]
 
 
 def _matrix(table: pd.DataFrame) -> None:

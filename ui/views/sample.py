@@ -13,6 +13,7 @@ from cleaner.words import ACTIONS, SCORE, STAGES
 from ui.access import Look
 from ui.elements.decide import decide
 from ui.elements.grid import grid
+from ui.elements.plain import plain
 from ui.queries.one import Sample, copies, neighbours, sample
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
 
@@ -64,8 +65,8 @@ def opened_image(look: Look, row: int, known: dict[str, Any]) -> bytes | None:
 
 def _stands(found: Sample) -> None:
     stands = found.stands
-    becomes = f" as {stands['new_label']}" if stands["new_label"] else ""
-    st.title(stands["label"])
+    becomes = f" as {plain(stands['new_label'])}" if stands["new_label"] else ""
+    st.title(plain(stands["label"] or "no label"))
     tone = {"keep": "green", "relabel": "blue", "drop": "orange"}[stands["action"]]
     st.badge(f"{ACTIONS[stands['action']]}{becomes}", color=tone)  # type: ignore[arg-type]
     st.text(stands["reason"])
