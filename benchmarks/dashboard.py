@@ -201,11 +201,9 @@ def visits() -> list[Visit]:
 
 _WATCH = """() => {
   window.ran = 0;
-  const app = document.querySelector("[data-testid=stApp]");
-  const name = "data-test-script-state";
   window.watching?.disconnect();
   window.watching = new MutationObserver(() => { window.ran += 1; });
-  window.watching.observe(app, { attributeFilter: [name] });
+  window.watching.observe(document, { subtree: true, attributeFilter: ["data-test-script-state"] });
 }"""
 """Counts from now on how often the server's work on the page begins or ends."""
 _ANSWER = """async () => {
