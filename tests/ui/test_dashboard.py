@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
+from command import stopped_before
 from streamlit_pages import page
 
 from cleaner.evidence.map import drawn
@@ -201,3 +202,33 @@ def test_a_map_of_many_shows_some(finished):
     some = drawn(manifest, *shards, most=100, seed=0)
     assert len(some) == 100 and some["row"].to_pylist() == sorted({*some["row"].to_pylist()})
     assert len(drawn(manifest.slice(0, 10), look.store.read(look.names.features[0])[:10], most=100, seed=0)) == 0
+
+
+def test_a_run_at_work_is_shown_as_far_as_it_is(demo, tmp_path):
+    run = tmp_path / "run"
+    process = stopped_before("coarse-2-evidence", "clean", demo / "images", "--run", run, "--runner", "local")
+    try:
+        shown = page("overview", run)
+        assert not shown.exception
+        assert {metric.label: metric.value for metric in shown.metric}["Relabelled"] == "0"
+        assert "✓ looking for duplicates" in " ".join(caption.value for caption in shown.caption)
+        assert page("rounds", run).dataframe[-1].value["round"].max() == 1
+        assert page("gallery", run).title[0].value == "1,888 images"
+    finally:
+        process.kill()
+        process.communicate()
+    ended = page("overview", run)
+    assert "Was ended while" in ended.error[0].value and "cleaner clean" in ended.error[0].value
+
+
+def test_before_anything_is_judged_every_page_says_so(demo, tmp_path):
+    run = tmp_path / "run"
+    process = stopped_before("features-", "clean", demo / "images", "--run", run, "--runner", "local")
+    try:
+        for name in ("overview", "rounds", "classes", "gallery", "map", "compare"):
+            shown = page(name, run)
+            assert not shown.exception
+            assert "No image is judged yet" in shown.warning[0].value, name
+    finally:
+        process.kill()
+        process.communicate()
