@@ -66,6 +66,10 @@ MANIFEST = _schema(
 )
 """One row a sample as it was read; a source's other columns follow. `problem` is null where the image is usable."""
 
+STAMPS = _schema(path=pa.string(), size=pa.int64(), changed=pa.int64())
+"""A row a file: its length in bytes, and when it was changed, in whole seconds. A file of which both are what they were
+is taken for the same."""
+
 EVIDENCE = _schema(
     row=pa.int32(),
     fold=pa.int32(),

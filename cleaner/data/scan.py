@@ -16,6 +16,7 @@ from cleaner.data.images import FORMATS, Facts, facts, resized, unchanged
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
+from cleaner.run.before import Before
 from cleaner.run.steps import makes
 from cleaner.tables import CLEAN, MANIFEST, check
 from cleaner.threads import threaded
@@ -35,25 +36,41 @@ def scan(
     max_pixels: int,
     workers: int,
     formats: Sequence[str] = FORMATS,
+    before: Before | None = None,
 ) -> pa.Table:
-    """The manifest's rows [start, stop): MANIFEST and the listing's other columns; `formats` are those to decode.
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns; `formats` are those to decode. What
+    could be used `before`, and has not changed, is not read again.
 
     A column of the listing that has the name of one of the manifest's or of the clean set's gets `source_` before it.
     """
     part = listing.slice(start, stop - start)
     paths = part.column("path").to_pylist()
-    read = source.read(np.arange(start, start + len(part), dtype=np.int32), paths)
-    images = (
-        data if label else _UNLABELLED for data, label in zip(read, part.column("label").to_pylist(), strict=True)
-    )
+    facts = _known(source, before, start, len(part))
+    fresh = np.array([row for row, known in enumerate(facts) if known is None], np.int32)
+    labels = part.column("label").take(pa.array(fresh)).to_pylist()
+    read = source.read(start + fresh, [paths[row] for row in fresh])
+    images = (data if label else _UNLABELLED for data, label in zip(read, labels, strict=True))
     described = threaded(partial(_described, max_pixels=max_pixels, formats=formats), images, workers=workers)
-    found = pa.Table.from_pylist(list(track(described, len(part), "images scanned")), _FACTS)
+    for row, found_now in zip(fresh, track(described, len(fresh), "images scanned"), strict=True):
+        facts[row] = found_now
+    found = pa.Table.from_pylist(facts, _FACTS)
     table = pa.table(
         {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
         | {name: found.column(name) for name in found.column_names}
         | _other_columns(part)
     )
     return check(table, MANIFEST, "manifest")
+
+
+def _known(source: Source, before: Before | None, start: int, count: int) -> list[dict[str, Any] | None]:
+    """Of each of `count` files from the row `start` on what was found out before, None where it has to be read."""
+    stamps = source.stamps() if before is not None else None
+    if before is None or stamps is None:
+        return [None] * count
+    rows = before.unchanged(stamps.slice(start, count))
+    facts = iter(before.manifest().select(_FACTS.names).take(pa.array(rows[rows >= 0])).to_pylist())
+    found = [next(facts) if row >= 0 else None for row in rows]
+    return [None if known is None or known["problem"] else known for known in found]
 
 
 def sample_id(path: str) -> str:

@@ -19,6 +19,7 @@ from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
 from cleaner.evidence.weights import file_hash, packaged_file
 from cleaner.progress import track
+from cleaner.run.before import Before
 from cleaner.run.files import digest
 from cleaner.run.steps import makes, sayable
 from cleaner.tables import array
@@ -137,10 +138,18 @@ def engine() -> str:
 
 @makes("features", version=1)
 def embed(
-    manifest: pa.Table, *, source: Source, backbone: Backbone, start: int, stop: int, workers: int, max_pixels: int
+    manifest: pa.Table,
+    *,
+    source: Source,
+    backbone: Backbone,
+    start: int,
+    stop: int,
+    workers: int,
+    max_pixels: int,
+    before: Before | None = None,
 ) -> np.ndarray:
     """The features of the rows [start, stop): float16 (stop - start) x width, all zero for an unusable image, and not
-    numbers where the network gives none.
+    numbers where the network gives none. Those of an image that had them `before` are taken from there.
 
     An image's features depend on nothing but the image and the backbone.
 
@@ -150,11 +159,31 @@ def embed(
     """
     usable = manifest.column("problem").slice(start, stop - start).is_null().to_numpy()
     rows = start + np.flatnonzero(usable).astype(np.int32)
-    images = load(source, manifest, rows, side=backbone.image_size, max_pixels=max_pixels, workers=workers)
-    found = _embedded(track(images, len(rows), "images embedded"), len(rows), backbone, workers)
+    known, taken = _known(manifest, rows, before)
+    fresh = rows[known < 0]
+    images = load(source, manifest, fresh, side=backbone.image_size, max_pixels=max_pixels, workers=workers)
+    tracked = track(images, len(fresh), "images embedded")
+    found = _embedded(tracked, len(fresh), backbone, workers) if len(fresh) or not len(taken) else taken[:0]
     features = np.zeros((stop - start, found.shape[1]), np.float16)
-    features[usable] = np.clip(found, -_LARGEST_HALF, _LARGEST_HALF)
+    features[fresh - start] = np.clip(found, -_LARGEST_HALF, _LARGEST_HALF)
+    if len(taken):
+        features[rows[known >= 0] - start] = taken
     return features
+
+
+def _known(manifest: pa.Table, rows: np.ndarray, before: Before | None) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of the `rows` that of the same image in the manifest of before, -1 where there is none; and the features
+    of those that have one."""
+    if before is None:
+        return np.full(len(rows), -1, np.int64), np.zeros((0, 0), np.float16)
+    old = before.manifest()
+    usable = np.flatnonzero(old.column("problem").is_null().to_numpy())
+    hashes = old.column("content_hash").take(pa.array(usable)).combine_chunks()
+    place = pc.index_in(manifest.column("content_hash").take(pa.array(rows)), value_set=hashes)
+    place = pc.fill_null(place, -1).to_numpy()
+    known = np.where(place >= 0, usable[place], -1)
+    there, where = np.unique(known[known >= 0], return_inverse=True)
+    return known, ShardedFeatures(before.shards())[there][where]
 
 
 @makes("pace of features", version=1)

@@ -52,7 +52,8 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     batches = run.store.batches
     if not batches.has(ask.name):
         assert ask.output is not None, "a batch of before is there"
-        batches.add(ask.name, run.store.read(ask.output), reviewer=run.origin.reviewer)
+        facts = {"reviewer": run.origin.reviewer, "data": run.origin.fingerprint, "manifest": ask.manifest}
+        batches.add(ask.name, run.store.read(ask.output), **facts)
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:
         stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
@@ -88,7 +89,7 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, 
 
 def _push(run: Run, ask: Ask) -> None:
     assert run.reviewer is not None, "who asks can push"
-    asked, manifest = run.store.batches.read(ask.name), run.store.read(ask.manifest)
+    asked, manifest = run.store.batches.read(ask.name), _manifest(run, ask)
     where, more = (ask.name, run.store.batches.folder), _more(run)
     if _of_samples(asked):
         names, people = Classes.of(manifest).names, wanted(run, ask.name)
@@ -99,11 +100,18 @@ def _push(run: Run, ask: Ask) -> None:
         run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest, more=more)
 
 
+def _manifest(run: Run, ask: Ask) -> pa.Table:
+    """The manifest whose rows the batch has: the data set may have grown since it was asked."""
+    name = run.store.batches.manifest(ask.name)
+    found: pa.Table = run.store.read(name if run.store.has(name) else ask.manifest)
+    return found
+
+
 def _more(run: Run) -> int:
     """How many batches may yet be asked, at most."""
-    batches = run.store.batches
+    batches, data = run.store.batches, run.origin.fingerprint
     calibrates = bool(run.config.review.calibration) and not batches.names(CALIBRATION) and not batches.names("coarse")
-    return calibrates + sum(max(0, run.config.review.batches - len(batches.names(stage))) for stage in ASKING)
+    return calibrates + sum(max(0, run.config.review.batches - len(batches.names(stage, data))) for stage in ASKING)
 
 
 def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> None:
@@ -119,7 +127,7 @@ def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> 
 
 def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
-    name, folder, manifest = ask.name, run.store.batches.folder, run.store.read(ask.manifest)
+    name, folder, manifest = ask.name, run.store.batches.folder, _manifest(run, ask)
     asked = run.store.batches.read(name)
     if _of_samples(asked):
         answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say, since=since)

@@ -28,12 +28,14 @@ from cleaner.people import review
 from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
 from cleaner.run.answers import newest, on_classes
+from cleaner.run.batches import stage_of
+from cleaner.run.files import digest
 from cleaner.run.ledger import PEOPLE, PERSON, fold
 from cleaner.run.state import Judged, Names
 from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
-from cleaner.tables import Action, Classes, array
+from cleaner.tables import STAMPS, Action, Classes, array
 from cleaner.words import STAGES, counted
 
 FINER = 4
@@ -56,6 +58,9 @@ class Line:
     """
 
     listing: str = ""
+    stamps: str = ""
+    read_by: str = ""
+    features_by: str = ""
     manifest: str = ""
     shards: tuple[str, ...] = ()
     twins: str = ""
@@ -78,6 +83,9 @@ class Line:
     def names(self) -> Names:
         return Names(
             manifest=self.manifest,
+            stamps=self.stamps,
+            read_by=self.read_by,
+            features_by=self.features_by,
             features=list(self.shards),
             duplicates=self.twins,
             standing=self.standing,
@@ -132,10 +140,10 @@ def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
 
 def _collect(run: Run, line: Line) -> Generator[Item, None, None]:
     """Ask for the answers to the batches of before; those that the settings want are waited for, unless closed."""
-    for name in run.store.batches.names() if run.reviewer is not None else ():
-        number = int(name.rpartition("-")[2])
-        wanted = number <= run.config.review.batches and not run.store.batches.is_closed(name)
-        yield Ask(name, line.manifest, waits=wanted)
+    batches = run.store.batches
+    for name in batches.names() if run.reviewer is not None else ():
+        before = batches.names(stage_of(name), batches.data(name)).index(name)
+        yield Ask(name, line.manifest, waits=before < run.config.review.batches and not batches.is_closed(name))
 
 
 def _hear_people(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -176,7 +184,9 @@ def done(run: Run, item: Step | Ask) -> bool:
 
 
 def _may_ask(run: Run, stage: str) -> bool:
-    return run.reviewer is not None and len(run.store.batches.names(stage)) < run.config.review.batches
+    """Of data that have grown people are asked as often as of those of before."""
+    asked = run.store.batches.names(stage, run.origin.fingerprint)
+    return run.reviewer is not None and len(asked) < run.config.review.batches
 
 
 def _overlap(run: Run) -> float:
@@ -193,11 +203,33 @@ def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
     yield line.begins("reading", "reading the images")
     identity = {"fingerprint": run.origin.fingerprint}
     line.listing = yield from _one(Step("listing", list_source, (), {}, {"source": run.source}, identity))
-    count = run.store.rows(line.listing)
-    shards = [_scan_shard(run, line, start, count) for start in range(0, count, run.config.scan.shard)]
+    line.stamps = yield from _one(Step("stamps", stamp, (), {}, {"source": run.source}, identity))
+    settings = {"max_pixels": run.config.scan.max_pixels, "formats": FORMATS}
+    line.read_by = digest(vars(scan)["version"], settings)
+    before = run.before if run.before is not None and run.before.names.read_by == line.read_by else None
+    surroundings = {"source": run.source, "workers": run.workers, "before": before}
+    count, shards = run.store.rows(line.listing), []
+    for start in range(0, count, run.config.scan.shard):
+        span = {"start": start, "stop": min(start + run.config.scan.shard, count)}
+        shards.append(Step(f"scan-{start}", scan, (line.listing,), {**span, **settings}, surroundings))
     yield list(shards)
     line.manifest = yield from _one(Step("manifest", gather, tuple(shard.output for shard in shards)))
-    yield Ends(_what_was_read(run.store.read(line.manifest)))
+    yield Ends(_what_was_read(run.store.read(line.manifest)) + _what_changed(run, line))
+
+
+def _what_changed(run: Run, line: Line) -> str:
+    """What is new, gone or other than before; empty where all is the same."""
+    if run.before is None or run.before.names.stamps == line.stamps:
+        return ""
+    was, now = run.before.manifest(), run.store.read(line.manifest)
+    place = pc.index_in(now.column("path"), value_set=was.column("path").combine_chunks())
+    both = place.is_valid()
+    then = was.column("content_hash").take(place.filter(both))
+    same = pc.equal(pc.fill_null(now.column("content_hash").filter(both), ""), pc.fill_null(then, ""))
+    kept = pc.sum(both).as_py() or 0
+    counts = {"new": len(now) - kept, "gone": len(was) - kept, "changed": kept - (pc.sum(same).as_py() or 0)}
+    said = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    return f"; since it was read before: {said}" if said else ""
 
 
 def _what_was_read(manifest: pa.Table) -> str:
@@ -207,16 +239,17 @@ def _what_was_read(manifest: pa.Table) -> str:
     return f"{said}, {unusable:,} of them unreadable" if unusable else said
 
 
-def _scan_shard(run: Run, line: Line, start: int, count: int) -> Step:
-    stop = min(start + run.config.scan.shard, count)
-    settings = {"start": start, "stop": stop, "max_pixels": run.config.scan.max_pixels, "formats": FORMATS}
-    return Step(f"scan-{start}", scan, (line.listing,), settings, {"source": run.source, "workers": run.workers})
-
-
 @makes("listing", version=1)
 def list_source(*, source: Source) -> pa.Table:
     """The source's listing."""
     return source.listing()
+
+
+@makes("stamps", version=1)
+def stamp(*, source: Source) -> pa.Table:
+    """The source's STAMPS; of one that has none an empty table."""
+    found = source.stamps()
+    return STAMPS.empty_table() if found is None else found
 
 
 @makes("manifest", version=1)
@@ -243,13 +276,16 @@ def _embed(run: Run, line: Line) -> Generator[Item, None, None]:
     what = "their pixels" if backbone.name == PIXELS else f"{backbone.name} at {backbone.image_size} pixels"
     yield line.begins("features", f"computing what the images look like, by {what}")
     settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
-    surroundings = {"source": run.source, "workers": run.workers}
+    surroundings: dict[str, Any] = {"source": run.source, "workers": run.workers}
     identity = {"engine": engine() if backbone.name != PIXELS else ""}
+    said = {name: sayable(value) for name, value in settings.items()}
+    line.features_by = digest(vars(embed)["version"], said, identity)
+    before = run.before if run.before is not None and run.before.names.features_by == line.features_by else None
     shard = wanted.shard
     if len(manifest) > UNPACED:
         paced = yield from _one(Step("features-pace", pace, (line.manifest,), settings, surroundings, identity))
         shard = shard_size(run.store.read(paced).column("images_per_second")[0].as_py(), wanted.shard)
-    steps = []
+    steps, surroundings = [], surroundings | {"before": before}
     for start in range(0, len(manifest), shard):
         span = {"start": start, "stop": min(start + shard, len(manifest))}
         steps.append(Step(f"features-{start}", embed, (line.manifest,), {**settings, **span}, surroundings, identity))

@@ -15,7 +15,9 @@ from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
 from cleaner.run import answers
+from cleaner.run.before import Before
 from cleaner.run.origin import Origin, origin_of, read_origin, write_origin
+from cleaner.run.state import read_state
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
@@ -34,6 +36,7 @@ class Run:
         seeds: the marked images of `image_noise.seeds`, path -> is junk.
         workers: threads that decode images; no result depends on it.
         notes: lines for whoever starts the run.
+        before: what was read of the data set so far; None before that.
     """
 
     store: Store
@@ -43,6 +46,7 @@ class Run:
     seeds: dict[str, bool]
     workers: int
     notes: tuple[str, ...] = ()
+    before: Before | None = None
 
     @property
     def config(self) -> Config:
@@ -95,7 +99,16 @@ def open_run(
         predictor.files()
     _check_seeds_are_samples(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
-    return replace(run, notes=(*opened.notes(), *filter(None, [said])))
+    return replace(run, notes=(*opened.notes(), *filter(None, [said])), before=_before(folder))
+
+
+def _before(folder: Path) -> Before | None:
+    """A state that is damaged is written anew, and says nothing of before."""
+    try:
+        state = read_state(folder)
+    except RunError:
+        return None
+    return None if state is None else Before.of(folder, state.names)
 
 
 def reopen(folder: Path) -> Run:
@@ -165,13 +178,9 @@ def _check_same_reviewer(folder: Path, reviewer: str) -> None:
 
 
 def _check_same_data(folder: Path, before: Origin | None, now: Origin) -> None:
-    if before is None or before.fingerprint == now.fingerprint:
-        return
-    if before.source == now.source:
-        what = f"{now.source} has changed since this run read it"
-    else:
-        what = f"it is a run of {before.source}, not of {now.source}"
-    raise RunError(f"{folder}: {what}; give --run a new directory")
+    """What has grown or changed where it lay is read as far as it is new; what lies elsewhere must be the same."""
+    if before is not None and before.fingerprint != now.fingerprint and before.source != now.source:
+        raise RunError(f"{folder}: it is a run of {before.source}, not of {now.source}; give --run a new directory")
 
 
 def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:

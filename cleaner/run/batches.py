@@ -13,7 +13,7 @@ from cleaner.errors import RunError
 from cleaner.run.files import read_table, write_table, write_text
 from cleaner.words import STAGES
 
-_REVIEWER = "reviewer"
+_REVIEWER, _DATA, _MANIFEST = "reviewer", "data", "manifest"
 
 
 def stage_of(name: str) -> str:
@@ -27,19 +27,22 @@ class Batches:
 
     folder: Path
 
-    def names(self, stage: str = "") -> list[str]:
-        """Of all stages or of one, in the order in which they are asked."""
+    def names(self, stage: str = "", data: str = "") -> list[str]:
+        """Of all stages or of one, in the order in which they are asked; of all data, or of one fingerprint."""
         found = [tuple(file.stem.rsplit("-", 1)) for file in self.folder.glob("*-*.parquet")]
         order = {of: place for place, of in enumerate(STAGES)}
         known = [(order[of], int(number), of) for of, number in found if of in order and number.isdecimal()]
-        return [f"{of}-{number}" for _, number, of in sorted(known) if stage in ("", of)]
+        names = [f"{of}-{number}" for _, number, of in sorted(known) if stage in ("", of)]
+        return [name for name in names if not data or self.data(name) in ("", data)]
 
     def has(self, name: str) -> bool:
         return self._file(name).exists()
 
-    def add(self, name: str, asked: pa.Table, *, reviewer: str) -> None:
-        """Write down what is about to be put before people, and by which reviewer."""
-        write_table(self._file(name), asked.replace_schema_metadata({_REVIEWER: reviewer}))
+    def add(self, name: str, asked: pa.Table, *, reviewer: str, data: str = "", manifest: str = "") -> None:
+        """Write down what is about to be put before people: by which reviewer, of the data with which fingerprint, and
+        of which manifest the rows are."""
+        facts = {_REVIEWER: reviewer, _DATA: data, _MANIFEST: manifest}
+        write_table(self._file(name), asked.replace_schema_metadata(facts))
 
     def read(self, name: str) -> pa.Table:
         """The BATCH, or the SMALL_CLASSES.
@@ -61,11 +64,22 @@ class Batches:
 
     def reviewer(self, name: str) -> str:
         """The part that put it before people."""
+        return self._fact(name, _REVIEWER)
+
+    def data(self, name: str) -> str:
+        """The fingerprint of the data as they were when it was asked; empty where nobody wrote it down."""
+        return self._fact(name, _DATA)
+
+    def manifest(self, name: str) -> str:
+        """The name of the manifest whose rows it has; empty where nobody wrote it down."""
+        return self._fact(name, _MANIFEST)
+
+    def _fact(self, name: str, key: str) -> str:
         try:
             metadata = pq.read_schema(self._file(name)).metadata or {}
         except (OSError, pa.ArrowException) as error:
             raise self._damaged(name, error) from error
-        return str(metadata.get(_REVIEWER.encode(), b"").decode())
+        return str(metadata.get(key.encode(), b"").decode())
 
     def close(self, name: str) -> None:
         """Wait for no more answers to a batch."""

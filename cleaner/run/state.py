@@ -45,7 +45,9 @@ class Names(BaseModel):
     """The names of the outputs that a run has come to; empty where there is none yet.
 
     Attributes:
+        stamps: of the manifest's files, empty for a source that has none.
         features: their shards, in order.
+        read_by, features_by: what tells whether a file would be described, and an image embedded, in the same way.
         standing: what stands.
         ledger: the parts that count, the oldest first.
         rounds: the rounds that count, in the order in which they came.
@@ -53,7 +55,10 @@ class Names(BaseModel):
     """
 
     manifest: str = ""
+    stamps: str = ""
     features: list[str] = []
+    read_by: str = ""
+    features_by: str = ""
     duplicates: str = ""
     standing: str = ""
     ledger: list[str] = []

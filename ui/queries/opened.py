@@ -45,7 +45,7 @@ def _confusion(tables: tuple[tuple[str, str], ...]) -> Confusion:
 
 def seats(look: Look, batch: str) -> Seats:
     """The desk of a batch, one for all sessions."""
-    return _seats(look.folder, batch, look.names.manifest)
+    return _seats(look.folder, batch, look.store.batches.manifest(batch) or look.names.manifest)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Laying out the images …")

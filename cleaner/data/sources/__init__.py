@@ -46,6 +46,11 @@ class Source(Protocol):
         are as `listings.as_labels` makes them."""
         ...
 
+    def stamps(self) -> pa.Table | None:
+        """STAMPS of the listing's files, rows as there; None where nothing tells of an image by itself whether it has
+        changed."""
+        ...
+
     def notes(self) -> list[str]:
         """Lines for whoever reads the data set: what was left out, what looks like a mistake."""
         ...

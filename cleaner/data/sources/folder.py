@@ -15,6 +15,7 @@ import pyarrow as pa
 from cleaner.data import images
 from cleaner.data.listings import SPLITS, as_labels, fingerprint, look_alikes, refuse, require_classes, unreadable
 from cleaner.data.parquet import parquet_files
+from cleaner.tables import STAMPS
 from cleaner.threads import threaded
 
 _BESIDE_IMAGES = re.compile(
@@ -78,6 +79,9 @@ class Folder:
     def fingerprint(self) -> str:
         facts = np.array([(file.size, file.changed) for file in self._files], np.int64)
         return fingerprint(self.listing(), facts.tobytes())
+
+    def stamps(self) -> pa.Table:
+        return pa.table([list(column) for column in zip(*self._files, strict=True)], STAMPS)
 
     def listing(self) -> pa.Table:
         paths = [file.path for file in self._files]

@@ -87,6 +87,9 @@ class ParquetImages:
     def file(self, path: str) -> None:
         return None
 
+    def stamps(self) -> None:
+        return None
+
     def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
         for group in _groups(parquet_files(self.path)):
             first, last = np.searchsorted(rows, (group.start, group.stop))

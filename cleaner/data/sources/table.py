@@ -27,6 +27,7 @@ from cleaner.data.listings import (
 )
 from cleaner.data.parquet import bytes_columns, footer, read_parquet
 from cleaner.errors import SourceError
+from cleaner.tables import STAMPS, array
 from cleaner.threads import threaded
 
 _COLUMNS = ("path", "label")
@@ -79,10 +80,15 @@ class Table:
 
     def fingerprint(self) -> str:
         own = self.path.read_bytes() if self.path.suffix.lower() == ".csv" else footer(self.path)
-        listing = self.listing()
-        stats = [self.file(path).stat() for path in listing.column("path").to_pylist()]
-        facts = np.array([(status.st_size, int(status.st_mtime)) for status in stats], np.int64)
-        return fingerprint(listing, own, facts.tobytes())
+        stamps = self.stamps()
+        facts = np.stack([array(stamps, name) for name in ("size", "changed")], axis=1)
+        return fingerprint(self.listing(), own, facts.tobytes())
+
+    def stamps(self) -> pa.Table:
+        paths = self.listing().column("path").to_pylist()
+        stats = [self.file(path).stat() for path in paths]
+        sizes, times = [status.st_size for status in stats], [int(status.st_mtime) for status in stats]
+        return pa.table([paths, sizes, times], STAMPS)
 
     def listing(self) -> pa.Table:
         return _listing(self.path, _content(self.path))

@@ -1,0 +1,152 @@
+"""A data set that grows or changes where it lies: the same command takes in what is new."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from command import clean_locally, cleaner, stopped_before
+
+from cleaner.data.scan import scan
+from cleaner.data.sources.folder import Folder
+from cleaner.evidence.features import choose, embed
+from cleaner.run.before import Before
+from cleaner.run.state import read_state
+from cleaner.run.store import Store
+
+HELD_BACK = 15
+
+
+def clean(folder, status=0, *words):
+    return clean_locally(folder / "images", folder / "run", *words, status=status)
+
+
+def put_later(images, later, classes=("one", "two")):
+    """Move some images of each class away; a function that brings them back."""
+    for name in classes:
+        (later / name).mkdir(parents=True)
+        for file in sorted((images / name).glob("*.png"))[:HELD_BACK]:
+            shutil.move(file, later / name / file.name)
+    return lambda: shutil.copytree(later, images, dirs_exist_ok=True)
+
+
+def results(run):
+    return {name: (run / name).read_bytes() for name in ("verdicts.parquet", "clean.csv", "manifest.parquet")}
+
+
+@pytest.fixture
+def grown(demo, tmp_path):
+    """A folder whose images were cleaned, and have grown since."""
+    shutil.copytree(demo / "images", tmp_path / "images")
+    come = put_later(tmp_path / "images", tmp_path / "later")
+    clean(tmp_path)
+    come()
+    return tmp_path
+
+
+def test_new_images_join_and_all_is_as_if_it_had_been_read_at_once(grown):
+    said = clean(grown).stderr
+    assert f"since it was read before: {2 * HELD_BACK} new" in said
+    clean_locally(grown / "images", grown / "fresh")
+    assert results(grown / "run") == results(grown / "fresh")
+
+
+@dataclass(frozen=True)
+class Watched(Folder):
+    """A folder that remembers which images were read."""
+
+    seen: list[str] = field(default_factory=list, compare=False)
+
+    def read(self, rows, paths):
+        self.seen.extend(paths)
+        return super().read(rows, paths)
+
+
+def test_what_has_not_changed_is_neither_read_nor_embedded_again(grown):
+    before = Before.of(grown / "run", read_state(grown / "run").names)
+    source = Watched(grown / "images")
+    listing = source.listing()
+    new = {str(file.relative_to(grown / "later")) for file in (grown / "later").rglob("*.png")}
+    span = {"source": source, "start": 0, "stop": len(listing), "workers": 1, "max_pixels": 10**6}
+    manifest = scan(listing, **span, before=before)
+    unreadable = {sample["path"] for sample in manifest.to_pylist() if sample["problem"]}
+    assert set(source.seen) == new | unreadable
+    source.seen.clear()
+    backbone = choose("pixels", weights=None, image_size=None, manifest=manifest)
+    features = embed(manifest, **span, backbone=backbone, before=before)
+    assert set(source.seen) <= new
+    assert np.array_equal(features, embed(manifest, **span, backbone=backbone))
+
+
+def test_what_is_gone_or_another_image_now_is_said(grown):
+    images = grown / "images"
+    files = sorted((images / "four").glob("*.png"))
+    files[0].unlink()
+    files[1].write_bytes(files[2].read_bytes())
+    os.utime(files[1], (1, 1))
+    said = clean(grown).stderr
+    assert f"since it was read before: {2 * HELD_BACK} new, 1 gone, 1 changed" in said
+    manifest = {sample["path"]: sample for sample in pq.read_table(grown / "run" / "manifest.parquet").to_pylist()}
+    assert f"four/{files[0].name}" not in manifest
+    assert manifest[f"four/{files[1].name}"]["content_hash"] == manifest[f"four/{files[2].name}"]["content_hash"]
+
+
+def test_an_image_that_moved_to_another_class_keeps_its_features(grown):
+    images = grown / "images"
+    file = sorted((images / "four").glob("*.png"))[0]
+    shutil.move(file, images / "five" / f"moved-{file.name}")
+    clean(grown)
+    clean_locally(images, grown / "fresh")
+    assert results(grown / "run") == results(grown / "fresh")
+
+
+def test_killed_while_it_takes_in_what_is_new_the_same_command_goes_on(grown):
+    words = ("clean", grown / "images", "--run", grown / "run", "--runner", "local")
+    process = stopped_before("coarse-1-evidence", *words)
+    process.kill()
+    process.communicate()
+    clean(grown)
+    clean_locally(grown / "images", grown / "fresh")
+    assert results(grown / "run") == results(grown / "fresh")
+
+
+def test_a_table_grows_too(demo, tmp_path):
+    images = demo / "images"
+    lines = [f"{file.relative_to(images)},{file.parent.name}" for file in sorted(images.rglob("*.png"))]
+    table = images.parent / f"{tmp_path.name}.csv"
+    settings = ("--root", images.parent)
+    for name, some in (("run", lines[40:]), ("run", lines), ("fresh", lines)):
+        table.write_text("path,label\n" + "\n".join(f"images/{line}" for line in some))
+        done = clean_locally(table, tmp_path / name, *settings)
+        if some is lines and name == "run":
+            assert "since it was read before: 40 new" in done.stderr
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+def test_another_folder_is_no_grown_one(grown):
+    shutil.copytree(grown / "images", grown / "other")
+    (next((grown / "other" / "one").glob("*.png"))).unlink()
+    done = cleaner("clean", grown / "other", "--run", grown / "run", "--runner", "local", status=2)
+    assert "it is a run of" in done.stderr
+
+
+def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones_too(demo, tmp_path):
+    shutil.copytree(demo / "images", tmp_path / "images")
+    come = put_later(tmp_path / "images", tmp_path / "later")
+    asking = ("--reviewer", "desk", "--set", "review.calibration=0", "--set", "image_noise.candidates=3")
+    clean(tmp_path, 3, *asking)
+    store = Store(tmp_path / "run")
+    come()
+    assert "junk images" in clean(tmp_path, 3, *asking).stderr
+    assert store.batches.names() == ["image_noise-1"]
+    batch, manifest = store.batches.read("image_noise-1"), store.read(store.batches.manifest("image_noise-1"))
+    assert manifest.take(batch["row"])["sample_id"].to_pylist() == batch["sample_id"].to_pylist()
+    store.batches.close("image_noise-1")
+    clean(tmp_path, 3, *asking)
+    assert store.batches.manifest("image_noise-1") != store.batches.manifest("image_noise-2")
+    assert store.batches.names() == ["image_noise-1", "image_noise-2"]
+    store.batches.close("image_noise-2")
+    clean(tmp_path, 3, *asking)
+    assert store.batches.names() == ["image_noise-1", "image_noise-2", "coarse-1"]
