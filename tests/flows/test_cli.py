@@ -13,6 +13,7 @@ import pytest
 from command import stopped_before
 from PIL import Image
 
+from cleaner import parts
 from cleaner.run.store import Store
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -119,7 +120,10 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--runner", "ray"], "'prefect', 'local'"),
         (["clean", "photos", "--run", "r", "--runner", "ray"], "'--runner': 'ray' is not one of"),
         (["clean", "photos", "--run", "r", "--reviewer", "shet"], "did you mean sheet?"),
-        (["clean", "photos", "--run", "r", "--reviewer", "zzz"], "(known: label_studio, none, oracle, sheet)"),
+        (
+            ["clean", "photos", "--run", "r", "--reviewer", "zzz"],
+            f"(known: {', '.join(sorted(['none', *parts.names('reviewers')]))})",
+        ),
         (["clean", "photos", "--run", "r", "--reviewer", "oracle", "--truth", "photos"], "photos: is a folder"),
         (["clean", "photos", "--run", "r", "--set", "predictors.probe.penalties=[]"], "at least 1 item"),
         (["clean", "photos", "--run", "r", "--set", "reviewers.sheet.picture=-1"], "greater than or equal to 16"),
