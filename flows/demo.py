@@ -33,6 +33,7 @@ def show_findings(folder: Path) -> None:
     console.print(f"\nthe clean data set  {folder / 'run' / 'clean.csv'}", soft_wrap=True)
     console.print(f"every verdict       {folder / 'run' / 'verdicts.parquet'}", soft_wrap=True)
     console.print(f"open the report     xdg-open {folder / 'run' / 'report.html'}", soft_wrap=True)
+    console.print(f"look around         cleaner ui {folder / 'run'}", soft_wrap=True)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -60,7 +60,7 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
     say(console, wrong_labels(summary["label_noise"]))
     say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
     say(console, f"every sample: {folder / VERDICTS_FILE}")
-    say(console, f"next: look at the report, {folder / REPORT}")
+    say(console, f"next: look at the report, {folder / REPORT}, or around: cleaner ui {folder}")
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -31,12 +31,16 @@ NOT_OURS = re.compile(r"404")
 """Streamlit looks for its server below the address of a page first."""
 
 
-@contextmanager
-def served(folder):
-    """The address of the dashboard of `folder`."""
+def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        return taken.getsockname()[1]
+
+
+@contextmanager
+def served(folder, port=None):
+    """The address of the dashboard of `folder`; it is killed in the end."""
+    port = port or free_port()
     command = [CLEANER, "ui", str(folder), "--no-browser", "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sys.stderr)
     address = f"http://127.0.0.1:{port}"
@@ -48,7 +52,7 @@ def served(folder):
             time.sleep(0.1)
         yield address
     finally:
-        server.terminate()
+        server.kill()
         server.wait()
 
 
@@ -129,6 +133,25 @@ def test_names_that_want_to_be_more_are_text(hostile_done, browser, address):
         page.wait_for_selector("h1")
         assert page.title() != "owned"
         assert page.locator("script:not([src])").filter(has_text="owned").count() == 0
+
+
+def test_what_is_answered_while_the_server_is_away_is_stored_when_it_is_back(hostile, browser, tmp_path):
+    run, port = shutil.copytree(hostile, tmp_path / "run"), free_port()
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with served(run, port) as address:
+        page.goto(f"{address}/desk")
+        done(page)
+        sit_down(page, "ann")
+        page.keyboard.press("j")
+        page.get_by_text("by you 1").wait_for()
+    page.keyboard.press("u")
+    assert [word["answer"] for word in Answers(run).words()] == ["junk"]
+    with served(run, port):
+        page.get_by_text("by you 2").wait_for()
+    assert [word["answer"] for word in Answers(run).words()] == ["junk", "unsure"]
+    context.close()
 
 
 @pytest.mark.parametrize("row", [10, 34, 58, 82])

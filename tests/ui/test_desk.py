@@ -74,6 +74,13 @@ def test_a_second_person_is_asked_where_two_are_and_nobody_twice(run):
     assert {word["seconds"] for word in Answers(run).words()} == {2.5}
 
 
+def test_an_answer_that_comes_twice_is_one_and_another_one_is_another(run):
+    desk = seats(run)
+    for answer in ("right", "right", "junk"):
+        desk.take("ann", {"id": 0, "answer": answer, "seconds": 1})
+    assert [word["answer"] for word in Answers(run).words()] == ["right", "junk"]
+
+
 @pytest.mark.parametrize(
     "given",
     [

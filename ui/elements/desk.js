@@ -1,5 +1,8 @@
 // The desk: questions come a few ahead, an answer is sent at once, and sent again until the server says that it is stored.
 const PAST = 10;
+const AGAIN = 2000;
+// What was answered and is not stored yet outlives the desk: the server may have been away, and the page drawn anew.
+const pending = (window.cleanerUnsent ||= new Map());
 
 function sit(root, first) {
   const byId = (id) => root.getElementById(id);
@@ -9,8 +12,9 @@ function sit(root, first) {
   let pictures = {};
   let order = [];
   let past = [];
-  let unsent = [];
-  let last = first.ack;
+  let unsent = (pending.get(first.key) || []).map((said, place) => ({ ...said, n: first.ack + 1 + place }));
+  let last = first.ack + unsent.length;
+  let again;
   let here;
   let since = 0;
   let wholes = 0;
@@ -38,6 +42,7 @@ function sit(root, first) {
 
   function send(row) {
     const whole = row === undefined ? null : { n: ++wholes, row };
+    pending.set(first.key, unsent);
     tell("said", { answers: unsent, have: [...items.keys()], whole });
   }
 
@@ -97,6 +102,9 @@ function sit(root, first) {
     update(data, setStateValue) {
       tell = setStateValue;
       unsent = unsent.filter((said) => said.n > data.ack);
+      pending.set(first.key, unsent);
+      clearTimeout(again);
+      if (unsent.length) again = setTimeout(send, AGAIN);
       order = data.order;
       for (const item of data.items) items.set(item.id, item);
       pictures = { ...pictures, ...data.pictures };
@@ -119,7 +127,10 @@ function sit(root, first) {
       // What the server thinks is here, and is not.
       if (order.some((id) => !items.has(id))) send();
     },
-    stop: () => document.removeEventListener("keydown", hear, true),
+    stop() {
+      clearTimeout(again);
+      document.removeEventListener("keydown", hear, true);
+    },
   };
 }
 

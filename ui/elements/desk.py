@@ -40,12 +40,14 @@ _component = st.components.v2.component(
 def desk(look: Look, seats: Seats, person: str, over: str) -> None:
     """Put questions before `person`; `over` is said where there are none left."""
     key = f"desk {seats.name} {person}"
+    _hear(seats, person, key)
     said = _said(key)
     order = seats.hand_out(person, _AHEAD)
     new = [number for number in order if number not in {*said.get("have", [])}]
     pictures = _pictures(look, seats, new)
     whole = said.get("whole")
     data = {
+        "key": key,
         "ack": st.session_state.get(f"{key} ack", 0),
         "order": order,
         "items": [{"id": number, **seats.questions[number]} for number in new],
@@ -60,7 +62,7 @@ def desk(look: Look, seats: Seats, person: str, over: str) -> None:
         "classes": [] if said.get("have") else list(seats.classes),
         "whole": {"n": whole["n"], "src": _large(look, seats, whole["row"], _WHOLE)} if whole else None,
     }
-    _component(key=key, data=data, on_said_change=lambda: _hear(seats, person, key), width="stretch")
+    _component(key=key, data=data, on_said_change=lambda: None, width="stretch")
 
 
 def _said(key: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Seats:
         self._manifest = whole.take(batch.column("row")) if of_samples else whole.slice(0, 0)
         self._lock, self._held, self._read_at = Lock(), dict[int, dict[str, float]](), -1
         self._said, self._wanted = dict[str, list[str]](), dict[str, int]()
+        self._last = dict[tuple[str, str], tuple[str, str | None]]()
 
     def hand_out(self, person: str, count: int) -> list[int]:
         """The numbers of up to `count` questions that this person has not answered, and that nobody else is at; fewer
@@ -86,6 +87,11 @@ class Seats:
             unmarked = question["grid"] and answer == Answer.WRONG and place not in marked
             word = Answer.RIGHT.value if unmarked else str(answer)
             rows.append({self._known: about, "answer": word, "new_label": new_label, "by": person})
+        with self._lock:
+            self._read()
+            # An answer that comes twice, since nobody heard that it had arrived, is one.
+            if all(self._last.get((row[self._known], person)) == (row["answer"], new_label) for row in rows):
+                return
         answers = pa.Table.from_pylist(rows, self._schema)
         spent = pa.array([round(seconds / len(rows), 2)] * len(rows), pa.float64())
         with self._lock:
@@ -105,10 +111,11 @@ class Seats:
         read_at = file.stat().st_mtime_ns if file.exists() else 0
         if read_at == self._read_at:
             return
-        self._said = {}
+        self._said, self._last = {}, {}
         for word in self.run.store.answers.words():
             if word["batch"] == self.name:
                 self._said.setdefault(word[self._known], []).append(word["by"])
+                self._last[word[self._known], word["by"]] = (word["answer"], word["new_label"])
         self._wanted = wanted(self.run, self.name)
         self._read_at = read_at
 
