@@ -6,7 +6,7 @@ Every threshold, k, share and cap of the recipe (docs/design.md, "The method") i
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -259,7 +259,7 @@ def read_config(
         return Config.model_validate(settings)
     except ValidationError as error:
         where = f"{file}: " if file else ""
-        raise ConfigError(where + "; ".join(_complaint(Config, problem) for problem in error.errors())) from error
+        raise ConfigError(where + "; ".join(complaints(Config, error))) from error
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -296,11 +296,24 @@ def _value(text: str) -> Any:
         return text
 
 
+def complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """What is wrong with settings that should have made a `model`, a line for each mistake."""
+    return [_complaint(model, problem) for problem in error.errors()]
+
+
 def _complaint(model: type[BaseModel], problem: Any) -> str:
     *sections, name = (str(part) for part in problem["loc"])
     key = ".".join([*sections, name])
+    if problem["type"] == "missing":
+        return f"{key} is missing"
     if problem["type"] != "extra_forbidden":
         return f"{key} {complaint(problem)}"
+    return f"unknown setting {key}{nearest(name, _fields(model, sections))}"
+
+
+def _fields(model: Any, sections: list[str]) -> list[str]:
+    """The names that the section may hold to which `sections` lead, through mappings and lists too."""
     for section in sections:
-        model = model.model_fields[section].annotation  # type: ignore[assignment]
-    return f"unknown setting {key}{nearest(name, list(model.model_fields))}"
+        named = isinstance(model, type) and issubclass(model, BaseModel)
+        model = model.model_fields[section].annotation if named else get_args(model)[-1]
+    return list(model.model_fields)

@@ -1,6 +1,5 @@
 """The cleaning run as a Prefect flow: the steps of the plan, each a task run. Importing this imports Prefect."""
 
-import errno
 import signal
 import socket
 from contextlib import suppress
@@ -19,19 +18,18 @@ from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Completed, Crashed
 
 from cleaner.config import Config
-from cleaner.errors import WaitsForPeople
+from cleaner.errors import RunLocked, WaitsForPeople
 from cleaner.loop.runs import NO_REVIEWER, Run
 from cleaner.run.files import write_text
 from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
+from flows.attempts import AT_WORK, WAITS, attempt, is_passing
 from flows.progress_bar import Display, Lines
 from flows.runner import Order, carry_out
 
 FLOW_RUN = "flow_run"
 """The file in a run's directory that says which flow run worked on it last."""
-WAITS = "WaitsForPeople"
-"""The name of the final state of a flow run that ended because people have to answer. Its type is Completed: nothing
-failed, no retry or alert is wanted, and the next flow run of the same directory goes on."""
+_AGAIN_AFTER = (10.0, 60.0, 300.0)
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,15 @@ def run_on_prefect(order: Order, run: Run, display: Display) -> None:
         _at_hand.reset(token)
     if state.name == WAITS:
         raise WaitsForPeople(state.message)
+    if state.name == AT_WORK:
+        raise RunLocked(state.message)
     state.result()
 
 
 def _flow_run_name() -> str:
-    """The directory and its machine, for people; two machines may have the same name."""
-    return f"{runtime.flow_run.parameters['run_dir']} on {socket.gethostname()}"
+    """The data set's name in a schedule, or the directory and its machine: two machines may have the same name."""
+    run_dir = f"{runtime.flow_run.parameters['run_dir']} on {socket.gethostname()}"
+    return f"cleaning {runtime.deployment.name or run_dir}"
 
 
 @flow(name="clean", flow_run_name=_flow_run_name, persist_result=False)
@@ -99,32 +100,27 @@ def clean(
         workers: threads that decode images; none: one a core.
     """
     order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
+    return attempt(lambda: _carry_out(order), _AGAIN_AFTER)
+
+
+def _carry_out(order: Order) -> State[Any]:
     at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
+    folder = at_hand.run.store.folder
 
-    def as_task(step: Step) -> None:
-        perform_step(at_hand.run.store.folder, step)
+    def as_task(step: Step, words: str) -> None:
+        perform_step.with_options(task_run_name=words)(folder, step)
 
-    try:
-        carry_out(at_hand.run, as_task, at_hand.display, begin=partial(_close_killed, at_hand.run.store.folder))
-    except WaitsForPeople as wait:
-        return Completed(name=WAITS, message=str(wait))
-    return Completed(message=f"the clean data set is in {run_dir}")
-
-
-_MAY_PASS = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, errno.ETIMEDOUT}
-"""What a network disk says that is away for a moment."""
+    carry_out(at_hand.run, as_task, at_hand.display, begin=partial(_close_killed, folder))
+    return Completed(message=f"the clean data set is in {folder}")
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Only a failure of the surroundings, a network disk's, may be gone the next time: the steps are deterministic."""
-    error = state.data
-    causes = (error, getattr(error, "__cause__", None))
-    return any(isinstance(cause, OSError) and cause.errno in _MAY_PASS for cause in causes)
+    return is_passing(state.data)
 
 
 @task(
     name="step",
-    task_run_name="{step.name}",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=2,

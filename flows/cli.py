@@ -257,6 +257,37 @@ def ui(
     become(command(folder, host=host, port=port, browser=browser))
 
 
+ScheduleFile = Annotated[Path, Argument(metavar="FILE", help="A TOML file of data sets, times and whom to tell.")]
+
+
+@app.command()
+def serve(file: ScheduleFile) -> None:
+    """Keep data sets clean by themselves: take in new images, go on when people have answered, until Ctrl-C.
+
+    Runs on the Prefect server that PREFECT_API_URL names, or on one of its own, whose page shows every run.
+
+    ```
+    cleaner serve cleaner.toml
+    ```
+    """
+    from rich.console import Console
+
+    from flows.embedded import connect
+    from flows.schedule import check, read_schedule
+
+    console = Console(stderr=True)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    schedule = read_schedule(file)
+    check(file, schedule)
+    connect(say, schedules=True)
+    from flows.serving import serve_schedule
+
+    serve_schedule(file, schedule, say)
+
+
 @app.command()
 def doctor() -> None:
     """Say which versions, hardware and weights are there, and how to get what is missing."""

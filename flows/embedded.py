@@ -35,8 +35,6 @@ _QUIET = {
 }
 
 _SERVER_ONLY = {
-    "PREFECT_UI_ENABLED": "0",
-    "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
     # With Prefect's own values a server that is ended loses the last task runs and prints tracebacks. Whole seconds:
@@ -44,6 +42,9 @@ _SERVER_ONLY = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
+
+_NEITHER_PAGE_NOR_SCHEDULES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+_USUAL_PORT = 4200
 
 
 def home() -> Path:
@@ -57,11 +58,12 @@ def home() -> Path:
     return cache_folder() / f"prefect-{version('prefect')}"
 
 
-def connect(tell: Callable[[str], None]) -> None:
-    """Make Prefect's API answer, starting the embedded server where PREFECT_API_URL names none.
+def connect(tell: Callable[[str], None], *, schedules: bool = False) -> None:
+    """Make Prefect's API answer, starting a server that ends with this command where PREFECT_API_URL names none.
 
     Args:
         tell: hears one line where that takes long.
+        schedules: the server shows Prefect's page, at the usual port where that is free, and minds schedules.
 
     Raises:
         InputError: the named server does not answer, or Prefect's files can't be kept.
@@ -74,7 +76,9 @@ def connect(tell: Callable[[str], None]) -> None:
     if os.environ.get("PREFECT_API_URL"):
         _check_server()
     else:
-        _start(tell)
+        _start(tell, schedules=schedules)
+        if schedules:
+            tell(f"Prefect's page: {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
 
 
 def _make_home() -> None:
@@ -101,27 +105,28 @@ def _check_server() -> None:
         )
 
 
-def _start(tell: Callable[[str], None]) -> None:
+def _start(tell: Callable[[str], None], *, schedules: bool) -> None:
     spell = (
         "takes about ten seconds" if (home() / "prefect.db").exists() else "the first time takes about half a minute"
     )
-    tell(f"starting Prefect's embedded server; {spell}; --runner local does without")
+    without = "" if schedules else "; --runner local does without"
+    tell(f"starting Prefect's {'' if schedules else 'embedded '}server; {spell}{without}")
     # What goes to this machine goes through no proxy.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     # One after the other: the first server makes the database, and two would make it at once.
     with FileLock(home() / "starting.lock"), tempfile.TemporaryFile("w+") as complaints:
-        server = _launch(complaints)
+        server = _launch(complaints, schedules=schedules)
         # Registered before Prefect is imported, so that it comes after what Prefect does at exit.
         atexit.register(_stop, server)
         _await(server, complaints)
 
 
-def _launch(complaints: IO[str]) -> subprocess.Popen[str]:
+def _launch(complaints: IO[str], *, schedules: bool) -> subprocess.Popen[str]:
     """The server's process, which prints its port; what else it says goes to `complaints`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded_server", str(os.getpid())],
-        env=os.environ | _SERVER_ONLY,
+        [sys.executable, "-m", "flows.embedded_server", str(os.getpid()), str(_USUAL_PORT if schedules else 0)],
+        env=os.environ | _SERVER_ONLY | ({} if schedules else _NEITHER_PAGE_NOR_SCHEDULES),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=complaints,

@@ -45,12 +45,14 @@ class Order:
 
 def carry_out(
     run: Run,
-    perform_step: Callable[[Step], object],
+    perform_step: Callable[[Step, str], object],
     display: Display,
     *,
     begin: Callable[[], None] = lambda: None,
 ) -> None:
     """Hold the run against other commands, `begin`, do what the plan says is missing, and write the results.
+
+    `perform_step` is given each step and what it does in a person's words.
 
     Results of before that other settings or answers led to are withdrawn first. What the run has come to is shown on
     `display` and written down as it goes.
@@ -72,7 +74,7 @@ def carry_out(
             _carry_out(run, perform_step, _Telling(display, journal))
 
 
-def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Telling") -> None:
+def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
     line, steps = Line(), list[Step]()
     for item in plan(run, line):
         telling.journal.has(line.names())
@@ -85,8 +87,10 @@ def _carry_out(run: Run, perform_step: Callable[[Step], object], telling: "_Tell
             missing = [step for step in item if not done(run, step)]
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
-                with telling.step(item.index(step), len(item)):
-                    perform_step(step)
+                number = item.index(step)
+                with telling.step(number, len(item)):
+                    of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
+                    perform_step(step, telling.part.words + of)
         else:
             if not done(run, item):
                 _withdraw(run.store.folder, telling.display)
@@ -175,4 +179,4 @@ def run_here(run: Run, display: Display) -> None:
     Raises:
         WaitsForPeople: answers are missing.
     """
-    carry_out(run, lambda step: perform(run.store, step), display)
+    carry_out(run, lambda step, _words: perform(run.store, step), display)

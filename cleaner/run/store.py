@@ -10,7 +10,7 @@ DIR/*               the results
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cleaner.run.answers import Answers
 from cleaner.run.batches import Batches
 from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
+from cleaner.run.state import read_state
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Store:
             lock = FileLock(self.folder / ".lock")
             lock.acquire(blocking=False)
         except Timeout as error:
-            raise RunLocked(f"{self.folder}: another command works on this run; wait for it, or end it") from error
+            who = f"another command works on this run{self._who()}; wait for it, or end it"
+            raise RunLocked(f"{self.folder}: {who}") from error
         except OSError as error:
             raise storage_error(self.folder, error) from error
         try:
@@ -132,6 +134,14 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def _who(self) -> str:
+        """` (process 7 on tower, since 14:02 UTC: reading the images)`, as far as it is known."""
+        with suppress(RunError):
+            if state := read_state(self.folder):
+                place = f"process {state.pid} on {state.host}"
+                return f" ({place}, since {state.since:%Y-%m-%d %H:%M} UTC: {state.words})"
+        return ""
 
     def _sweep(self) -> None:
         """Remove what killed writers left half-written."""

@@ -1,12 +1,12 @@
 """`cleaner review`, as people use it with sheets."""
 
-import csv
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from command import CLEANER, clean_locally, cleaner
+from sheets import answer
 
 FEW = (
     "--reviewer",
@@ -26,16 +26,6 @@ def waiting(demo, tmp_path) -> Path:
     run = tmp_path / "run"
     clean_locally(demo / "images", run, *FEW, status=3)
     return run
-
-
-def answer(sheet: Path, count: int, by: str = "ana") -> None:
-    rows = list(csv.DictReader(sheet.open(encoding="utf-8-sig")))
-    for row in rows[:count]:
-        row["answer"], row["reviewer"] = "keep" if "given" in row else "unsure", by
-    with sheet.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def test_it_fetches_and_says_who_answered_how_much(waiting):

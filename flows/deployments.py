@@ -1,0 +1,136 @@
+"""What a schedule makes of the flows: deployments, and the automations by which what was killed is taken up again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect import Flow
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.schedules import Cron, Interval
+from prefect.schedules import Schedule as Clock
+from prefect.types.entrypoint import EntrypointType
+
+from cleaner.loop.runs import NO_REVIEWER
+from flows.clean import clean
+from flows.schedule import NEVER, DataSet, Schedule, interval
+from flows.watching import ANSWERS, IMAGES, about, collect_reviews, ingest
+
+OURS, CLEANING = "cleaner", "cleaning"
+"""Tags: of all our deployments, and of those whose flow runs are taken up again when their process was killed."""
+TAKEN_UP = "TakenUpAgain"
+"""The name of the state of a flow run that is to go on after its process was killed."""
+HEARTBEAT = 30
+"""Seconds between two signs of life of a flow run."""
+_DEAD_AFTER = timedelta(seconds=100)
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+"""From where intervals are counted, so that a schedule that is registered anew does not begin anew."""
+
+
+def deployments(schedule: Schedule) -> list[RunnerDeployment]:
+    """One deployment for each flow of each data set."""
+    return [deployment for name, data in schedule.data.items() for deployment in _of(name, data, schedule.timezone)]
+
+
+def _of(name: str, data: DataSet, zone: str) -> Iterator[RunnerDeployment]:
+    where = {"run_dir": str(data.run)}
+    yield RunnerDeployment.from_flow(
+        clean,
+        name=name,
+        schedules=_clock(data.times.clean, zone),
+        parameters=where
+        | {
+            "source": str(data.source),
+            "config": data.config.model_dump(mode="json"),
+            "reviewer": data.reviewer,
+            "workers": data.workers,
+        },
+        triggers=[
+            DeploymentEventTrigger(
+                name=f"clean {name} when images or answers have come",
+                expect={ANSWERS, IMAGES},
+                match={"prefect.resource.id": about(name)},
+            )
+        ],
+        tags=[OURS, CLEANING],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    yield _looking(ingest, name, _clock(data.times.ingest, zone), where)
+    if data.reviewer != NO_REVIEWER:
+        yield _looking(collect_reviews, name, _clock(data.times.collect, zone), where)
+
+
+def _looking(flow: Flow[Any, Any], name: str, clock: list[Clock], where: dict[str, str]) -> RunnerDeployment:
+    return RunnerDeployment.from_flow(
+        flow,
+        name=name,
+        schedules=clock,
+        parameters=where,
+        tags=[OURS],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+def _clock(when: str, zone: str) -> list[Clock]:
+    if when == NEVER:
+        return []
+    every = interval(when)
+    return [Cron(when, timezone=zone) if every is None else Interval(every, anchor_date=_BEGAN)]
+
+
+def automations() -> list[AutomationCore]:
+    """A flow run that gives no sign of life for a while has crashed; a cleaning that has crashed is taken up again."""
+    signs = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
+    return [
+        AutomationCore(
+            name="cleaner: call what died crashed",
+            description="A flow run whose process is there no more: its machine stopped, or it was killed.",
+            trigger=EventTrigger(
+                after=signs,
+                expect={"prefect.flow-run.*"},
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=_tagged(OURS),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=_DEAD_AFTER,
+            ),
+            actions=[_becomes(StateType.CRASHED, "Crashed", "Its process gave no sign of life any more.")],
+        ),
+        AutomationCore(
+            name="cleaner: take up again what crashed",
+            description="The same flow run goes on where it was, at most five times.",
+            trigger=EventTrigger(
+                expect={"prefect.flow-run.Crashed"},
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=_tagged(CLEANING),
+                posture=Posture.Reactive,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[_becomes(StateType.SCHEDULED, TAKEN_UP, "Its process was ended.")],
+        ),
+    ]
+
+
+def _tagged(tag: str) -> ResourceSpecification:
+    return ResourceSpecification({"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"})
+
+
+def _becomes(state: StateType, name: str, why: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(state=state, name=name, message=why, force=True)
+
+
+def register_automations(client: SyncPrefectClient) -> None:
+    """Make the automations of this name be what they are here, each once."""
+    for automation in automations():
+        known = [one.id for one in client.read_automations_by_name(automation.name) if one.id]
+        for one_too_many in known[1:]:
+            client.delete_automation(one_too_many)
+        if known:
+            client.update_automation(known[0], automation)
+        else:
+            client.create_automation(automation)

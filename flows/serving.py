@@ -1,0 +1,80 @@
+"""`cleaner serve`: registers what a schedule makes, and runs it until it is ended.
+
+The server is the one that PREFECT_API_URL names, or one of our own that ends with the command: an embedded one would
+not do, since it has neither schedules nor automations.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from filelock import FileLock, Timeout
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.runner import Runner
+from prefect.states import Crashed, Scheduled
+
+from cleaner.errors import RunLocked
+from cleaner.run.store import Store
+from flows.deployments import CLEANING, HEARTBEAT, TAKEN_UP, deployments, register_automations
+from flows.schedule import Schedule
+from flows.watching import collect_reviews, ingest
+
+
+def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -> None:
+    """Register what `schedule`, read from `file`, makes, and run it until SIGINT or SIGTERM.
+
+    Raises:
+        RunLocked: another command serves the file.
+    """
+    lock = FileLock(file.with_name(f".{file.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise RunLocked(f"{file}: another command serves it; end that first") from error
+    with lock:
+        # What is due is due also while nobody serves; it is done once when somebody does again.
+        runner = Runner(name="cleaner", pause_on_shutdown=False, limit=None, heartbeat_seconds=HEARTBEAT)
+        with get_client(sync_client=True) as client:
+            register_automations(client)
+            known = {UUID(str(runner.add_deployment(deployment))): deployment for deployment in deployments(schedule)}
+            _take_up_dead(client, list(known))
+            for key, deployment in known.items():
+                # What comes by an interval is looked for at once.
+                if deployment.flow_name in (ingest.name, collect_reviews.name) and deployment.schedules:
+                    client.create_flow_run_from_deployment(key)
+        say(f"serving {', '.join(schedule.data)}; Ctrl-C ends it")
+        asyncio.run(runner.start())
+
+
+def _take_up_dead(client: SyncPrefectClient, known: list[UUID]) -> None:
+    """Take up again the cleanings that a serving of before left at work, and close what else it left so, unless they
+    still live: a process outlives whoever started it, if that was killed."""
+    at_work = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+    found = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=known)),
+        flow_run_filter=FlowRunFilter(state=at_work),
+    )
+    for run in found:
+        if not _lives(run):
+            why = "Whoever served it was ended."
+            state: State[Any] = Scheduled(name=TAKEN_UP, message=why) if CLEANING in run.tags else Crashed(message=why)
+            client.set_flow_run_state(run.id, state, force=True)
+
+
+def _lives(run: FlowRun) -> bool:
+    """Whether somebody works on what the flow run works on."""
+    try:
+        with Store(Path(run.parameters["run_dir"])).locked():
+            return False
+    except RunLocked:
+        return True

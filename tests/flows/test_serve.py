@@ -1,0 +1,250 @@
+"""`cleaner serve`: data sets that are kept clean by themselves, on a server of its own that is really there."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from command import CLEANER, clean_locally, cleaner
+from prefect_api import get, wait_until
+from sheets import answer
+
+pytestmark = pytest.mark.slow
+
+SCHEDULE = """
+timezone = "Europe/Berlin"
+
+[data.digits]
+source = "digits"
+run = "runs/digits"
+times.clean = "0 2 * * *"
+times.ingest = "every 15 seconds"
+
+[data.asked]
+source = "digits"
+run = "runs/asked"
+reviewer = "sheet"
+times = { clean = "never", ingest = "never", collect = "every 15 seconds" }
+
+[data.asked.config]
+image_noise.candidates = 4
+coarse.max_rounds = 1
+fine.max_rounds = 1
+review = { batches = 1, calibration = 0, share = 0, random_share = 0, doubtful_share = 0 }
+small_classes.min_images = 0
+"""
+
+
+class Served:
+    """A folder with a schedule, and the command that serves it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, folder / "runs"
+        self.said: list[str] = []
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.process = subprocess.Popen(
+            [CLEANER, "serve", "cleaner.toml"],
+            cwd=self.folder,
+            env=environment | {"PREFECT_HOME": str(self.folder / "home")},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self.said.clear()
+        threading.Thread(target=self._hear, args=(self.process.stderr,), daemon=True).start()
+        wait_until(lambda: any(line.startswith("serving ") for line in self.said) or self.process.poll() is not None)
+        (page,) = [line for line in self.said if line.startswith("Prefect's page: ")]
+        self.api = page.removeprefix("Prefect's page: ").strip() + "/api"
+
+    def _hear(self, lines) -> None:
+        for line in lines:
+            self.said.append(line)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait(120)
+
+    def deployment(self, name: str):
+        return get(
+            self.api, "/deployments/filter", deployments={"name": {"any_": [name]}}, flows={"name": {"any_": ["clean"]}}
+        )[0]
+
+    def begin(self, name: str, **parameters):
+        """Start a cleaning as a person does on Prefect's page; the flow run's id."""
+        return get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)["id"]
+
+    def ended(self, flow_run: str):
+        """The flow run, when it has ended."""
+        (found,) = get(self.api, "/flow_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+        return found if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+    def states(self, name: str) -> list[str]:
+        """The names of the states in which the cleanings of a data set have ended, in order."""
+        found = get(
+            self.api,
+            "/flow_runs/filter",
+            deployments={"id": {"any_": [self.deployment(name)["id"]]}},
+            sort="EXPECTED_START_TIME_ASC",
+        )
+        return [run["state_name"] for run in found if run["state_type"] not in ("SCHEDULED", "PENDING", "RUNNING")]
+
+    def at_work(self, name: str) -> int:
+        """The process that works on a run, once there is one."""
+        file = self.runs / name / "state.json"
+
+        def working():
+            return file.exists() and json.loads(file.read_text())["doing"] == "working"
+
+        wait_until(working)
+        return int(json.loads(file.read_text())["pid"])
+
+    def summary(self, name: str):
+        file = self.runs / name / "summary.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+
+@pytest.fixture(scope="module")
+def served(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(demo / "images", folder / "digits")
+    (folder / "cleaner.toml").write_text(SCHEDULE)
+    served = Served(folder)
+    served.start()
+    yield served
+    served.end()
+
+
+def results(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in ("verdicts.parquet", "clean.csv", "manifest.parquet")}
+
+
+def test_images_that_come_are_taken_in_without_anybody_asking(served, tmp_path):
+    wait_until(lambda: served.summary("digits"))
+    before = served.summary("digits")["samples"]
+    for number, file in enumerate(sorted((served.folder / "digits" / "one").glob("*.png"))[:10]):
+        new = file.with_name(f"new-{number}.png")
+        new.write_bytes(file.read_bytes() + b"x" * 3)
+        # As what was copied keeps its time; what has just been written is waited with for a minute.
+        os.utime(new, (time.time() - 600,) * 2)
+    wait_until(lambda: (served.summary("digits") or {"samples": 0})["samples"] == before + 10)
+    clean_locally(served.folder / "digits", tmp_path / "fresh")
+    assert results(tmp_path / "fresh") == results(served.runs / "digits")
+
+
+def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
+    first = served.begin("asked")
+    wait_until(lambda: served.ended(first))
+    waits = served.ended(first)
+    assert (waits["state_type"], waits["state_name"]) == ("COMPLETED", "WaitsForPeople")
+    sheet = served.runs / "asked" / "reviews" / "image_noise-1.csv"
+    answer(sheet, 4)
+    wait_until(lambda: served.summary("asked"))
+    wait_until(lambda: served.states("asked") == ["WaitsForPeople", "Completed"])
+    assert len((served.runs / "asked" / "answers.jsonl").read_text().splitlines()) == 4
+
+
+def test_what_is_started_several_times_at_once_is_done_once_and_the_others_say_who_has_it(served):
+    seed = {"config": {"seed": 5}}
+    runs = [served.begin("digits", **seed) for _ in range(3)]
+    wait_until(lambda: all(served.ended(run) for run in runs))
+    states = [served.ended(run)["state"] for run in runs]
+    assert {state["type"] for state in states} == {"COMPLETED"}
+    for state in states:
+        if state["name"] == "AtWorkAlready":
+            assert re.search(
+                r"another command works on this run \(process \d+ on .*, since .* UTC: .+\)", state["message"]
+            )
+    assert served.summary("digits")["seed"] == 5
+
+
+def test_a_cleaning_whose_process_was_killed_is_taken_up_again(served, tmp_path):
+    run = served.begin("digits", config={"seed": 6})
+    os.kill(served.at_work("digits"), signal.SIGKILL)
+    wait_until(lambda: (served.ended(run) or {"state_type": ""})["state_type"] == "COMPLETED")
+    assert served.ended(run)["run_count"] == 2
+    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", "6")
+    assert results(tmp_path / "fresh") == results(served.runs / "digits")
+
+
+def test_a_serving_that_was_killed_with_all_its_processes_goes_on_where_it_was(served, tmp_path):
+    run = served.begin("digits", config={"seed": 7})
+    worker = served.at_work("digits")
+    served.end(signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    served.start()
+    wait_until(lambda: (served.ended(run) or {"state_type": ""})["state_type"] == "COMPLETED")
+    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", "7")
+    assert results(tmp_path / "fresh") == results(served.runs / "digits")
+
+
+def test_a_file_is_served_by_one_command(served):
+    refused = cleaner("serve", served.folder / "cleaner.toml", status=2, PREFECT_API_URL=served.api)
+    assert refused.stderr.startswith(f"cleaner: {served.folder / 'cleaner.toml'}: another command serves it")
+
+
+def test_prefects_form_shows_every_setting_with_its_description(served):
+    schema = served.deployment("digits")["parameter_openapi_schema"]
+    assert "folder of class folders" in schema["properties"]["source"]["description"]
+    assert schema["definitions"]["Split" if "Split" in schema["definitions"] else "Fine"]["properties"]["k"][
+        "description"
+    ]
+
+
+WRONG = """
+paralel = 3
+[data.digits]
+source = "nowhere"
+run = "runs/digits"
+times.clean = "0 2 * *"
+config.fine.kk = 2
+[data.Dogs]
+source = "digits"
+"""
+
+
+def test_a_wrong_file_is_refused_with_everything_that_is_wrong(tmp_path):
+    file = tmp_path / "cleaner.toml"
+    file.write_text(WRONG)
+    refused = cleaner("serve", file, status=2, PREFECT_HOME=str(tmp_path / "home"))
+    (line,) = refused.stderr.splitlines()
+    for part in (
+        "paralel",
+        "times.clean = '0 2 * *'",
+        "config.fine.kk (did you mean k?)",
+        "data.Dogs",
+        "data.Dogs.run is missing",
+    ):
+        assert part in line
+    assert not (tmp_path / "home").exists()
+
+
+def test_what_the_file_names_is_looked_at_before_anything_is_registered(tmp_path):
+    file = tmp_path / "cleaner.toml"
+    file.write_text(
+        """
+        [data.one]
+        source = "nowhere"
+        run = "runs/one"
+        [data.two]
+        source = "nowhere"
+        run = "runs/two"
+        reviewer = "shet"
+        [[notify]]
+        to = "NOBODY_SET_THIS"
+        data = ["three"]
+        """
+    )
+    refused = cleaner("serve", file, status=2, PREFECT_HOME=str(tmp_path / "home"))
+    (line,) = refused.stderr.splitlines()
+    for part in ("data.one:", "data.two:", "nowhere", "NOBODY_SET_THIS is not set", "no data set three"):
+        assert part in line
+    assert not (tmp_path / "home").exists()
+    assert not (tmp_path / "runs").exists()
