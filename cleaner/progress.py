@@ -1,6 +1,7 @@
 """How long work tells how far it is, without knowing who watches.
 
-A part wraps its loop in `track`; whoever runs the part may listen with `listening`. Nobody listening costs nothing.
+A part wraps its loop in `track`, and says by `note` what a person should know; whoever runs the part may listen with
+`listening`. Nobody listening costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,16 +14,25 @@ Listener = Callable[[str, int, int], None]
 """Called with what is counted, how many are done and how many there are."""
 
 _listener: ContextVar[Listener | None] = ContextVar("cleaner_progress", default=None)
+_say: ContextVar[Callable[[str], None] | None] = ContextVar("cleaner_notes", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Within the block `listener` hears of every tracked loop of this thread."""
-    token = _listener.set(listener)
+def listening(listener: Listener, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Within the block `listener` hears of every tracked loop of this thread, and `say` of its notes."""
+    token, said = _listener.set(listener), _say.set(say)
     try:
         yield
     finally:
         _listener.reset(token)
+        _say.reset(said)
+
+
+def note(line: str) -> None:
+    """Say what a person should know."""
+    say = _say.get()
+    if say is not None:
+        say(line)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

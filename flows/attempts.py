@@ -38,13 +38,14 @@ _MAY_PASS = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, e
 _DOES_IT = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
 
 
-def attempt(work: Callable[[], State[Any]], again_after: Iterable[float] = ()) -> State[Any]:
-    """The state in which the flow run ends that does the `work`.
+def attempt(work: Callable[[], State[Any]], again_after: Iterable[float] = (), *, of_all: bool = True) -> State[Any]:
+    """The state in which the flow run ends that does the `work`; `of_all`: the work is that of all flow runs of the
+    deployment that are due, so that one is enough.
 
     What may pass by itself, a server that is away or a disk, is tried again after so many seconds, where nobody sits
     there who would. A mistake of a person ends the run in one line; of a bug the trace is what tells.
     """
-    if later := _the_next_one():
+    if of_all and (later := _the_next_one()):
         return Completed(name=LEFT, message=f"left to {later}, which was due after it")
     if runtime.flow_run.run_count > _MOST_ENDED:
         why = f"its process was ended {_MOST_ENDED} times; see what ends it (memory?), then start it by hand"

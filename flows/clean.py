@@ -21,9 +21,12 @@ from cleaner.config import Config
 from cleaner.errors import RunLocked, WaitsForPeople
 from cleaner.loop.runs import NO_REVIEWER, Run
 from cleaner.run.files import write_text
+from cleaner.run.finished import read_summary
 from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
+from flows.artifacts import Shown, key_of, show_summary, show_waiting
 from flows.attempts import AT_WORK, WAITS, attempt, is_passing
+from flows.devices import a_device
 from flows.progress_bar import Display, Lines
 from flows.runner import Order, carry_out
 
@@ -88,6 +91,7 @@ def clean(
     reviewer: str = NO_REVIEWER,
     truth: str | None = None,
     workers: int | None = None,
+    dashboard: str | None = None,
 ) -> State[Any]:
     """Find the junk images and the wrong labels in a data set.
 
@@ -98,19 +102,36 @@ def clean(
         reviewer: who is asked about doubtful images; none: nobody.
         truth: for the reviewer `oracle`, a table of true labels.
         workers: threads that decode images; none: one a core.
+        dashboard: the address of the dashboard, for a link to it.
     """
     order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
-    return attempt(lambda: _carry_out(order), _AGAIN_AFTER)
+    return attempt(lambda: _carry_out_by_itself(order, dashboard), _AGAIN_AFTER)
 
 
-def _carry_out(order: Order) -> State[Any]:
+def _carry_out_by_itself(order: Order, dashboard: str | None) -> State[Any]:
+    """A person who gives a command knows what else the machine does; nobody knows what comes by itself."""
+    if runtime.deployment.id is None:
+        return _carry_out(order, dashboard)
+    with a_device(order.folder, get_run_logger().info):
+        return _carry_out(order, dashboard)
+
+
+def _carry_out(order: Order, dashboard: str | None) -> State[Any]:
     at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
     folder = at_hand.run.store.folder
+    shown = Shown(at_hand.display, key_of(folder))
 
     def as_task(step: Step, words: str) -> None:
-        perform_step.with_options(task_run_name=words)(folder, step)
+        made = perform_step.with_options(task_run_name=words)(folder, step)
+        if step.judges:
+            shown.judged(at_hand.run.store.read(made))
 
-    carry_out(at_hand.run, as_task, at_hand.display, begin=partial(_close_killed, folder))
+    try:
+        carry_out(at_hand.run, as_task, shown, begin=partial(_close_killed, folder))
+    except WaitsForPeople as wait:
+        show_waiting(shown.key, str(wait))
+        raise
+    show_summary(shown.key, folder, read_summary(folder) or {}, dashboard)
     return Completed(message=f"the clean data set is in {folder}")
 
 

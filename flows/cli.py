@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from cleaner import parts
-from cleaner.errors import CleanerError
+from cleaner.errors import CleanerError, InputError
 
 if TYPE_CHECKING:
     from flows.runner import Order
@@ -286,6 +286,45 @@ def serve(file: ScheduleFile) -> None:
     from flows.serving import serve_schedule
 
     serve_schedule(file, schedule, say)
+
+
+@app.command()
+def deploy(
+    file: ScheduleFile,
+    pool: Annotated[str, Option(help="The work pool whose workers carry it out; made unless it is there.")] = "cleaner",
+    write: Annotated[
+        Path | None, Option("--yaml", metavar="OUT", help="Write a prefect.yaml instead; nothing is registered.")
+    ] = None,
+) -> None:
+    """Register the same on the Prefect server that PREFECT_API_URL names, for workers on any number of machines.
+
+    Paths in FILE are those on the workers' machines; what does not lie on this one is not looked at.
+
+    ```
+    cleaner deploy cleaner.toml
+    prefect worker start --pool cleaner
+    ```
+    """
+    from flows.embedded import connect
+    from flows.schedule import check, read_schedule
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    schedule = read_schedule(file)
+    check(file, schedule, elsewhere=say)
+    if write is None:
+        if not os.environ.get("PREFECT_API_URL"):
+            raise InputError(
+                "PREFECT_API_URL is not set; set it to the address of a Prefect server, or `cleaner serve`"
+            )
+        connect(say)
+    from flows.deploying import deploy_schedule, write_yaml
+
+    if write is None:
+        deploy_schedule(schedule, pool, say)
+    else:
+        write_yaml(file, schedule, pool, write)
 
 
 @app.command()

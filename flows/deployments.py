@@ -1,6 +1,6 @@
 """What a schedule makes of the flows: deployments, and the automations by which what was killed is taken up again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,61 +15,82 @@ from prefect.schedules import Schedule as Clock
 from prefect.types.entrypoint import EntrypointType
 
 from cleaner.loop.runs import NO_REVIEWER
+from flows.attempts import WAITS
 from flows.clean import clean
-from flows.schedule import NEVER, DataSet, Schedule, interval
+from flows.notify import notify
+from flows.schedule import NEVER, DataSet, Schedule, interval, notices_of
 from flows.watching import ANSWERS, IMAGES, about, collect_reviews, ingest
 
 OURS, CLEANING = "cleaner", "cleaning"
-"""Tags: of all our deployments, and of those whose flow runs are taken up again when their process was killed."""
+"""Tags: the one of all our deployments; and how that of a data set's cleanings begins, which are taken up again when
+their process was killed, and told of when they have ended."""
 TAKEN_UP = "TakenUpAgain"
 """The name of the state of a flow run that is to go on after its process was killed."""
 HEARTBEAT = 30
 """Seconds between two signs of life of a flow run."""
-_DEAD_AFTER = timedelta(seconds=100)
+_DEAD_AFTER = timedelta(seconds=3 * HEARTBEAT)
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """From where intervals are counted, so that a schedule that is registered anew does not begin anew."""
 
 
 def deployments(schedule: Schedule) -> list[RunnerDeployment]:
     """One deployment for each flow of each data set."""
-    return [deployment for name, data in schedule.data.items() for deployment in _of(name, data, schedule.timezone)]
+    return [deployment for name, data in schedule.data.items() for deployment in _of(name, data, schedule)]
 
 
-def _of(name: str, data: DataSet, zone: str) -> Iterator[RunnerDeployment]:
-    where = {"run_dir": str(data.run)}
-    yield RunnerDeployment.from_flow(
-        clean,
-        name=name,
-        schedules=_clock(data.times.clean, zone),
-        parameters=where
-        | {
-            "source": str(data.source),
-            "config": data.config.model_dump(mode="json"),
-            "reviewer": data.reviewer,
-            "workers": data.workers,
-        },
-        triggers=[
-            DeploymentEventTrigger(
-                name=f"clean {name} when images or answers have come",
-                expect={ANSWERS, IMAGES},
-                match={"prefect.resource.id": about(name)},
-            )
-        ],
-        tags=[OURS, CLEANING],
-        entrypoint_type=EntrypointType.MODULE_PATH,
+def _of(name: str, data: DataSet, schedule: Schedule) -> Iterator[RunnerDeployment]:
+    where, zone = {"run_dir": str(data.run)}, schedule.timezone
+    order = {
+        "source": str(data.source),
+        "config": data.config.model_dump(mode="json", exclude_defaults=True),
+        "reviewer": data.reviewer,
+        "workers": data.workers,
+        "dashboard": schedule.dashboard,
+    }
+    comes = DeploymentEventTrigger(
+        name=f"clean {name} when images or answers have come",
+        expect={ANSWERS, IMAGES},
+        match=ResourceSpecification({"prefect.resource.id": about(name)}),
     )
-    yield _looking(ingest, name, _clock(data.times.ingest, zone), where)
+    tags = [f"{CLEANING}-{name}"]
+    yield _deployed(clean, name, where | order, when=_clock(data.times.clean, zone), trigger=comes, tags=tags)
+    yield _deployed(ingest, name, where, when=_clock(data.times.ingest, zone))
     if data.reviewer != NO_REVIEWER:
-        yield _looking(collect_reviews, name, _clock(data.times.collect, zone), where)
+        yield _deployed(collect_reviews, name, where, when=_clock(data.times.collect, zone))
+    if notices := notices_of(name, schedule):
+        told = {
+            "notices": [notice.model_dump(mode="json") for notice in notices],
+            "noise_above": data.noise_above,
+            "dashboard": schedule.dashboard,
+        }
+        ended = DeploymentEventTrigger(
+            name=f"tell people about {name} when a cleaning has ended",
+            expect={f"prefect.flow-run.{state}" for state in ("Completed", "Failed", WAITS)},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=_tagged(f"{CLEANING}-{name}"),
+            parameters={"flow_run": "{{ event.resource.id }}"},
+        )
+        yield _deployed(notify, name, where | told, trigger=ended)
 
 
-def _looking(flow: Flow[Any, Any], name: str, clock: list[Clock], where: dict[str, str]) -> RunnerDeployment:
+def _deployed(
+    flow: Flow[Any, Any],
+    name: str,
+    parameters: dict[str, Any],
+    *,
+    when: Sequence[Clock] = (),
+    trigger: DeploymentEventTrigger | None = None,
+    tags: Sequence[str] = (),
+) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         flow,
         name=name,
-        schedules=clock,
-        parameters=where,
-        tags=[OURS],
+        description=(flow.description or "").partition("\n")[0],
+        parameters=parameters,
+        schedules=list(when),
+        triggers=[trigger] if trigger else [],
+        tags=[OURS, *tags],
+        # Whoever carries it out has cleaner installed; no code travels.
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
 
@@ -106,7 +127,7 @@ def automations() -> list[AutomationCore]:
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Crashed"},
                 match={"prefect.resource.id": "prefect.flow-run.*"},
-                match_related=_tagged(CLEANING),
+                match_related=_tagged(f"{CLEANING}-*"),
                 posture=Posture.Reactive,
                 threshold=1,
                 within=timedelta(0),

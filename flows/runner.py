@@ -63,11 +63,11 @@ def carry_out(
     """
     folder = run.store.folder
     with run.store.locked():
-        begin()
         journal = Journal(folder)
-        for note in run.notes:
-            display.say(note)
         with closing(display), _leaving(journal):
+            begin()
+            for note in run.notes:
+                display.say(note)
             if not _results_are_of(run):
                 _withdraw(folder, display)
             remember(run)
@@ -135,7 +135,7 @@ class _Telling:
             self.journal.progressed(done)
             self.display.progressed(what, count, total, done)
 
-        with listening(hear):
+        with listening(hear, self.display.say):
             yield
 
 

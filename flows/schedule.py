@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +15,15 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 
 from cleaner.config import Config, Section, complaints
 from cleaner.errors import CleanerError, ConfigError
-from cleaner.loop.runs import NO_REVIEWER, Run
+from cleaner.loop.runs import NO_REVIEWER
 from flows.runner import Order
 
 NEVER = "never"
 _EVERY = re.compile(r"every ([1-9]\d*) (second|minute|hour|day)s?")
 
 About = Literal["people", "finished", "failed", "noise"]
+"""What people are told: that they are needed; that a cleaning has come to something new; that one failed; that more
+labels are wrong than `noise_above`."""
 
 
 def interval(when: str) -> timedelta | None:
@@ -72,6 +75,9 @@ class DataSet(Section):
         default=None, ge=1, le=1024, description="threads that decode images; one a core unless given"
     )
     times: Times = Times()
+    noise_above: float | None = Field(
+        default=None, ge=0, le=1, description="the share of wrong labels above which people are told `noise`"
+    )
     config: Config = Field(default=Config(), description="settings of the run, as `cleaner clean --config` reads them")
 
 
@@ -94,8 +100,12 @@ class Schedule(Section):
     timezone: Annotated[str, AfterValidator(_check_zone)] = Field(
         default="UTC", description="the time zone of all times of day"
     )
-    parallel: int = Field(default=2, ge=1, le=1000, description="how many data sets may be worked on at once")
     data: dict[Name, DataSet] = Field(min_length=1, description="the data sets, by their names")
+    dashboard: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="where `cleaner ui` shows the runs, for links to it: http://127.0.0.1:8501",
+    )
     notify: list[Notice] = Field(default=[], description="who is told")
 
     @field_validator("data")
@@ -138,36 +148,45 @@ def _from(folder: Path, value: Any) -> Any:
     return folder / value if isinstance(value, Path) else value
 
 
+def notices_of(name: str, schedule: Schedule) -> list[Notice]:
+    """Who is told of the data set of this name."""
+    return [notice for notice in schedule.notify if not notice.data or name in notice.data]
+
+
 def order_of(data: DataSet) -> Order:
     return Order(data.source, data.run, data.config, data.reviewer, None, data.workers)
 
 
-def check(file: Path, schedule: Schedule) -> dict[str, Run]:
-    """Look at everything that `schedule`, read from `file`, names: data sets, reviewers, parts, addresses; the runs.
+def check(file: Path, schedule: Schedule, *, elsewhere: Callable[[str], None] | None = None) -> None:
+    """Look at everything that `schedule`, read from `file`, names: data sets, reviewers, parts, addresses.
+
+    Args:
+        elsewhere: the work is done on other machines; hears of what does not lie on this one, and can't be looked at.
 
     Raises:
         ConfigError: with everything that is wrong in one message.
     """
-    wrong, runs = list(_wrong_notices(schedule)), {}
+    wrong = [] if elsewhere else list(_wrong_addresses(schedule))
+    for number, notice in enumerate(schedule.notify):
+        if unknown := sorted(set(notice.data) - set(schedule.data)):
+            wrong.append(f"notify.{number}.data: no data set {', '.join(unknown)}")
     for name, data in schedule.data.items():
+        if elsewhere and not data.source.exists():
+            elsewhere(f"{name}: {data.source} does not lie on this machine; it is not looked at")
+            continue
         try:
-            runs[name] = order_of(data).open()
+            order_of(data).open()
         except CleanerError as error:
             wrong.append(f"data.{name}: {error}")
     if wrong:
         raise ConfigError(f"{file}: {'; '.join(wrong)}")
-    return runs
 
 
-def _wrong_notices(schedule: Schedule) -> list[str]:
-    wrong = []
+def _wrong_addresses(schedule: Schedule) -> Iterator[str]:
     for number, notice in enumerate(schedule.notify):
         address = os.environ.get(notice.to)
         if address is None:
-            wrong.append(f"notify.{number}.to: the environment variable {notice.to} is not set")
+            yield f"notify.{number}.to: the environment variable {notice.to} is not set"
         elif not apprise.Apprise().add(address):
             # The address itself is a secret.
-            wrong.append(f"notify.{number}.to: {notice.to} holds no address that Apprise takes, such as slack://...")
-        if unknown := sorted(set(notice.data) - set(schedule.data)):
-            wrong.append(f"notify.{number}.data: no data set {', '.join(unknown)}")
-    return wrong
+            yield f"notify.{number}.to: {notice.to} holds no address that Apprise takes, such as slack://..."

@@ -67,7 +67,8 @@ def _take_up_dead(client: SyncPrefectClient, known: list[UUID]) -> None:
     for run in found:
         if not _lives(run):
             why = "Whoever served it was ended."
-            state: State[Any] = Scheduled(name=TAKEN_UP, message=why) if CLEANING in run.tags else Crashed(message=why)
+            is_cleaning = any(tag.startswith(f"{CLEANING}-") for tag in run.tags)
+            state: State[Any] = Scheduled(name=TAKEN_UP, message=why) if is_cleaning else Crashed(message=why)
             client.set_flow_run_state(run.id, state, force=True)
 
 

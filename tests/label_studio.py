@@ -68,15 +68,13 @@ def part(name: str, kind: str, value: list[Any]) -> dict[str, Any]:
 @contextmanager
 def running(cache: Path, folder: Path) -> Iterator[Server]:
     """Start a server on loopback with a fresh database in `folder`; what is slow to make is kept in `cache`."""
-    program = _installed(cache)
+    program = installed(cache)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     data, root = folder / "data", folder / "root"
     root.mkdir(parents=True)
-    kept = cache / f"data-{VERSION}"
-    if kept.exists():
-        shutil.copytree(kept, data)
+    copy_of_a_database(cache, data)
     environment = os.environ | {
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
         "LABEL_STUDIO_USERNAME": EMAIL,
@@ -96,6 +94,7 @@ def running(cache: Path, folder: Path) -> Iterator[Server]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(process, url, folder / "log")
+        kept = cache / f"data-{VERSION}"
         if not kept.exists():
             # A database in use may be copied between two writes; one that is damaged would not start.
             with FileLock(cache / "data.lock"):
@@ -109,7 +108,15 @@ def running(cache: Path, folder: Path) -> Iterator[Server]:
         log.close()
 
 
-def _installed(cache: Path) -> str:
+def copy_of_a_database(cache: Path, data: Path) -> None:
+    """Spare a server its first start, where another one had it."""
+    kept = cache / f"data-{VERSION}"
+    if kept.exists():
+        shutil.copytree(kept, data)
+
+
+def installed(cache: Path) -> str:
+    """The program, in an environment of its own that is made once."""
     environment = cache / f"venv-{VERSION}"
     program = environment / "bin" / "label-studio"
     with FileLock(cache / "install.lock"):

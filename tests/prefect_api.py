@@ -2,23 +2,35 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def get(api, path, **body):
+    """What the server answers; asked again, as Prefect's own clients do, where it is away or its database is busy."""
     request = urllib.request.Request(f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    return json.loads(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).read())
+    while True:
+        try:
+            return json.loads(_OPENER.open(request, timeout=60).read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+        except OSError:
+            pass
+        time.sleep(1)
 
 
 def answers(api):
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{api}/health", timeout=1).close()
+        _OPENER.open(f"{api}/health", timeout=1).close()
     except OSError:
         return False
     return True
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

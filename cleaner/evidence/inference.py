@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from cleaner.errors import CleanerError
+from cleaner.progress import note
 from cleaner.run.cache import cache_folder
 from cleaner.run.files import digest
 
@@ -60,7 +62,8 @@ def _batches(images: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[t
 
 
 class TorchRunner:
-    """torch itself: channels_last, and half precision on a GPU."""
+    """torch itself: channels_last, and half precision on a GPU. A batch that its memory has no room for is halved, and
+    all after it."""
 
     def __init__(self, network: nn.Module, *, side: int, batch: int, device: str) -> None:
         self.network: Any = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -71,8 +74,22 @@ class TorchRunner:
         found = [self._run(batch)[:count] for batch, count in _batches(images, self.shape)]
         return np.concatenate(found or [self._run(np.zeros(self.shape, np.uint8))[:0]])
 
-    @torch.inference_mode()
     def _run(self, batch: np.ndarray) -> np.ndarray:
+        """What the network gives for `batch`, in pieces of as many images as the memory has room for."""
+        while True:
+            try:
+                return np.concatenate([self._forward(part) for part in np.split(batch, len(batch) // self.shape[0])])
+            except torch.OutOfMemoryError as error:
+                if self.shape[0] == 1:
+                    what = f"the GPU's memory has no room for the network and one image of {self.shape[1]} px"
+                    raise CleanerError(f"{what}; end what else uses it, or set features.image_size smaller") from error
+            # Outside the handler, which keeps alive what fills the memory.
+            torch.cuda.empty_cache()
+            self.shape = (self.shape[0] // 2, *self.shape[1:])
+            note(f"the GPU's memory is full: from here on {self.shape[0]} images at a time")
+
+    @torch.inference_mode()
+    def _forward(self, batch: np.ndarray) -> np.ndarray:
         with torch.autocast(self.device, torch.float16, enabled=self.device == "cuda"):
             return self.network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
 

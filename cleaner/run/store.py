@@ -25,7 +25,7 @@ from cleaner.run.answers import Answers
 from cleaner.run.batches import Batches
 from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
-from cleaner.run.state import read_state
+from cleaner.run.state import Doing, read_state
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Store:
             lock = FileLock(self.folder / ".lock")
             lock.acquire(blocking=False)
         except Timeout as error:
-            who = f"another command works on this run{self._who()}; wait for it, or end it"
+            who = f"another command works on this run{self.who()}; wait for it, or end it"
             raise RunLocked(f"{self.folder}: {who}") from error
         except OSError as error:
             raise storage_error(self.folder, error) from error
@@ -135,10 +135,11 @@ class Store:
         finally:
             lock.release()
 
-    def _who(self) -> str:
-        """` (process 7 on tower, since 14:02 UTC: reading the images)`, as far as it is known."""
+    def who(self) -> str:
+        """Who works on the run: ` (process 7 on tower, since 14:02 UTC: reading the images)`; empty where it does not
+        say."""
         with suppress(RunError):
-            if state := read_state(self.folder):
+            if (state := read_state(self.folder)) and state.doing is Doing.WORKING:
                 place = f"process {state.pid} on {state.host}"
                 return f" ({place}, since {state.since:%Y-%m-%d %H:%M} UTC: {state.words})"
         return ""

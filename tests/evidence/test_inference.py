@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from cleaner.errors import CleanerError
 from cleaner.evidence.inference import OpenvinoRunner, TorchRunner
 from cleaner.evidence.networks import embedder
+from cleaner.progress import listening
 
 SIDE = 64
 
@@ -56,6 +58,7 @@ def test_no_images_give_no_features_of_the_right_width(network, openvino):
 def test_openvino_s_telemetry_neither_writes_nor_speaks(tmp_path):
     code = """
 import sys, numpy, torch
+from cleaner.errors import CleanerError
 from cleaner.evidence.inference import runner
 
 class Means(torch.nn.Module):
@@ -112,3 +115,38 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(network, images, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert run_kept(network, images)[1] == 1
     assert run_kept(network, images)[1] == 1
+
+
+class Crowded(torch.nn.Module):
+    """A network for which the memory has room for so many images at a time."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.seen: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.seen.append(len(images))
+        return images.float().mean((1, 2))
+
+
+def test_a_batch_that_the_memory_has_no_room_for_is_halved_and_it_is_said():
+    images = np.random.default_rng(0).integers(0, 256, (21, SIDE, SIDE, 3), np.uint8)
+    crowded, said = Crowded(room=3), []
+    run = TorchRunner(crowded, side=SIDE, batch=8, device="cpu")
+    with listening(lambda *_: None, said.append):
+        found = run(iter(images), 21)
+    assert np.array_equal(found, TorchRunner(Crowded(room=8), side=SIDE, batch=8, device="cpu")(iter(images), 21))
+    assert set(crowded.seen) == {2}
+    assert [line.partition(": ")[2] for line in said] == [
+        "from here on 4 images at a time",
+        "from here on 2 images at a time",
+    ]
+
+
+def test_where_there_is_no_room_for_one_image_it_says_what_to_do():
+    run = TorchRunner(Crowded(room=0), side=SIDE, batch=8, device="cpu")
+    with pytest.raises(CleanerError, match=f"no room for the network and one image of {SIDE} px; end what else"):
+        run(iter(np.zeros((3, SIDE, SIDE, 3), np.uint8)), 3)

@@ -1,5 +1,6 @@
 """`cleaner serve`: data sets that are kept clean by themselves, on a server of its own that is really there."""
 
+import http.server
 import json
 import os
 import re
@@ -15,16 +16,23 @@ from command import CLEANER, clean_locally, cleaner
 from prefect_api import get, wait_until
 from sheets import answer
 
+from cleaner.run.finished import read_summary
+
 pytestmark = pytest.mark.slow
 
 SCHEDULE = """
 timezone = "Europe/Berlin"
+dashboard = "http://127.0.0.1:8501"
+
+[[notify]]
+to = "TEST_TEAM"
 
 [data.digits]
 source = "digits"
 run = "runs/digits"
 times.clean = "0 2 * * *"
 times.ingest = "every 15 seconds"
+noise_above = 0.01
 
 [data.asked]
 source = "digits"
@@ -41,19 +49,47 @@ small_classes.min_images = 0
 """
 
 
+class Team(http.server.ThreadingHTTPServer):
+    """A webhook at which people are told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hook)
+        self.told: list[dict[str, str]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def about(self, title: str) -> list[str]:
+        return [told["message"] for told in self.told if told["title"] == title]
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    server: Team
+
+    def do_POST(self) -> None:
+        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 class Served:
     """A folder with a schedule, and the command that serves it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.runs = folder, folder / "runs"
+        self.folder, self.runs, self.team = folder, folder / "runs", Team()
         self.said: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"json://127.0.0.1:{self.team.server_address[1]}/a-secret"
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.process = subprocess.Popen(
             [CLEANER, "serve", "cleaner.toml"],
             cwd=self.folder,
-            env=environment | {"PREFECT_HOME": str(self.folder / "home")},
+            env=environment | {"PREFECT_HOME": str(self.folder / "home"), "TEST_TEAM": self.address},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -107,8 +143,7 @@ class Served:
         return int(json.loads(file.read_text())["pid"])
 
     def summary(self, name: str):
-        file = self.runs / name / "summary.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_summary(self.runs / name)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +164,7 @@ def results(run: Path) -> dict[str, bytes]:
 def test_images_that_come_are_taken_in_without_anybody_asking(served, tmp_path):
     wait_until(lambda: served.summary("digits"))
     before = served.summary("digits")["samples"]
+    wait_until(lambda: served.team.about("digits: cleaned"))
     for number, file in enumerate(sorted((served.folder / "digits" / "one").glob("*.png"))[:10]):
         new = file.with_name(f"new-{number}.png")
         new.write_bytes(file.read_bytes() + b"x" * 3)
@@ -137,6 +173,23 @@ def test_images_that_come_are_taken_in_without_anybody_asking(served, tmp_path):
     wait_until(lambda: (served.summary("digits") or {"samples": 0})["samples"] == before + 10)
     clean_locally(served.folder / "digits", tmp_path / "fresh")
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
+    wait_until(lambda: len(served.team.about("digits: cleaned")) == 2)
+    first, second = served.team.about("digits: cleaned")
+    assert first.startswith(f"{before:,} images, ") and "(+" not in first
+    assert second.startswith(f"{before + 10:,} images (+10), ") and second.endswith("\nhttp://127.0.0.1:8501")
+    wait_until(lambda: len(served.team.about("digits: more labels are wrong than they may be")) == 2)
+
+
+def test_prefects_page_shows_what_it_came_to(served):
+    wait_until(lambda: served.summary("digits"))
+    found = get(served.api, "/artifacts/latest/filter", sort="KEY_ASC")
+    shown = {artifact["key"]: artifact for artifact in found}
+    assert f"**{served.summary('digits')['kept']:,} kept" in shown["digits-summary"]["data"]
+    assert "http://127.0.0.1:8501" in shown["digits-dashboard"]["data"]
+    assert "report.html" in shown["digits-report"]["data"]
+    rounds = json.loads(shown["digits-rounds"]["data"])
+    assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 1000 for row in rounds)
+    assert not any(served.address in json.dumps(artifact) for artifact in found)
 
 
 def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
@@ -144,6 +197,8 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     wait_until(lambda: served.ended(first))
     waits = served.ended(first)
     assert (waits["state_type"], waits["state_name"]) == ("COMPLETED", "WaitsForPeople")
+    wait_until(lambda: served.team.about("asked: people are needed"))
+    assert "image_noise-1.html" in served.team.about("asked: people are needed")[0]
     sheet = served.runs / "asked" / "reviews" / "image_noise-1.csv"
     answer(sheet, 4)
     wait_until(lambda: served.summary("asked"))
@@ -159,10 +214,20 @@ def test_what_is_started_several_times_at_once_is_done_once_and_the_others_say_w
     assert {state["type"] for state in states} == {"COMPLETED"}
     for state in states:
         if state["name"] == "AtWorkAlready":
-            assert re.search(
-                r"another command works on this run \(process \d+ on .*, since .* UTC: .+\)", state["message"]
-            )
+            assert re.search("another (command|cleaning of it) works", state["message"])
     assert served.summary("digits")["seed"] == 5
+
+
+def test_a_mistake_ends_a_cleaning_in_one_line_at_once_and_people_are_told(served):
+    run = served.begin("digits", source=str(served.folder / "nowhere"))
+    wait_until(lambda: served.ended(run))
+    state = served.ended(run)["state"]
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith(f"{served.folder / 'nowhere'}: No such file")
+    logs = get(served.api, "/logs/filter", logs={"flow_run_id": {"any_": [run]}})
+    assert not any("Traceback" in log["message"] for log in logs)
+    wait_until(lambda: served.team.about("digits: the cleaning failed"))
+    assert "nowhere: No such file" in served.team.about("digits: the cleaning failed")[0]
 
 
 def test_a_cleaning_whose_process_was_killed_is_taken_up_again(served, tmp_path):
@@ -185,8 +250,16 @@ def test_a_serving_that_was_killed_with_all_its_processes_goes_on_where_it_was(s
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
 
 
+def test_no_address_reaches_a_log(served):
+    logs = get(served.api, "/logs/filter", sort="TIMESTAMP_ASC")
+    assert any("told TEST_TEAM: digits: cleaned" in log["message"] for log in logs)
+    assert not any("a-secret" in log["message"] for log in logs)
+    assert not any("a-secret" in line for line in served.said)
+
+
 def test_a_file_is_served_by_one_command(served):
-    refused = cleaner("serve", served.folder / "cleaner.toml", status=2, PREFECT_API_URL=served.api)
+    there = {"PREFECT_API_URL": served.api, "TEST_TEAM": served.address}
+    refused = cleaner("serve", served.folder / "cleaner.toml", status=2, **there)
     assert refused.stderr.startswith(f"cleaner: {served.folder / 'cleaner.toml'}: another command serves it")
 
 

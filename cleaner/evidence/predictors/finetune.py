@@ -12,14 +12,17 @@ from pydantic import Field
 from torch import nn
 
 from cleaner.data.scan import load
+from cleaner.errors import CleanerError
 from cleaner.evidence.crossfit import Task, evidence_table
 from cleaner.evidence.networks import network, normalisation, untrained
 from cleaner.evidence.weights import file_hash
-from cleaner.progress import track
+from cleaner.progress import note, track
 from cleaner.tables import array
 
 _MEGABYTE = 2**20
 _BATCHES_AT_ONCE = 32
+_LEAST = 2
+"""Images that a network with batch normalisation learns from at once, at least."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +131,32 @@ class _Fold:
         optimiser, schedule = _optimiser(model, scheme, settings.learning_rate, steps)
         loss = nn.CrossEntropyLoss(label_smoothing=scheme.smoothing)
         model.train()
+        at_once = size
         for images, labels in track(self._batches(rows, size), steps, f"fold {self.fold}: batches learnt"):
-            with _precision(model.device):
-                missed = loss(model(_augmented(model.prepared(images), scheme)), labels.to(model.device))
-            optimiser.zero_grad()
-            missed.backward()
+            while not self._missed(model, images, labels, loss, at_once):
+                if at_once < 2 * _LEAST:
+                    what = f"the GPU's memory has no room for the network and {at_once} images"
+                    raise CleanerError(f"{what} of {settings.image_size} px; end what else uses it, or set less")
+                at_once //= 2
+                note(f"the GPU's memory is full: from here on {at_once} images at a time")
             optimiser.step()
             schedule.step()
+
+    def _missed(
+        self, model: "_Classifier", images: np.ndarray, labels: torch.Tensor, loss: nn.Module, at_once: int
+    ) -> bool:
+        """Add up the gradients of a batch, `at_once` images at a time; False where the memory has no room for those."""
+        model.zero_grad()
+        try:
+            for some in np.array_split(np.arange(len(images)), len(images) // at_once):
+                with _precision(model.device):
+                    shown = _augmented(model.prepared(images[some]), self._scheme())
+                    missed = loss(model(shown), labels[some].to(model.device))
+                (missed * (len(some) / len(images))).backward()
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return False
+        return True
 
     def _scheme(self) -> Scheme:
         return self.settings.schemes[(self.task.round - 1) % len(self.settings.schemes)]

@@ -1,6 +1,7 @@
 """Label Studio, for teams: a project for each batch on a server of theirs, and the answers back.
 
-The server's address and a user's token come from the environment, LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
+The server's address and a user's token come from the environment, LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY; where
+people reach it by another address, as from outside a container, that is LABEL_STUDIO_PUBLIC_URL.
 """
 
 import hashlib
@@ -40,7 +41,7 @@ from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio as Client
 
-URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
+URL, KEY, PUBLIC_URL = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_PUBLIC_URL"
 _PUSHED_AT_ONCE = 100
 _PAGES_AT_ONCE = 10
 _PULLED_AT_ONCE = 500
@@ -194,7 +195,8 @@ class LabelStudio:
 
     def todo(self, name: str, folder: Path) -> str:
         project = _Record.read(_file(name, folder)).project
-        return f"answer in Label Studio: {_address()}/projects/{project}/data?labeling=1"
+        address = os.environ.get(PUBLIC_URL, "").rstrip("/") or _address()
+        return f"answer in Label Studio: {address}/projects/{project}/data?labeling=1"
 
     def _shown(self, samples: list[dict[str, Any]], source: Source, manifest: pa.Table, side: int) -> dict[str, str]:
         """What shows each sample, by its id: an address, or a thumbnail of `side` pixels."""

@@ -8,9 +8,10 @@ from PIL import Image
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
-from cleaner.errors import WeightsError
+from cleaner.errors import CleanerError, WeightsError
 from cleaner.evidence.crossfit import Task
-from cleaner.evidence.predictors.finetune import Finetune
+from cleaner.evidence.predictors.finetune import Finetune, _Classifier
+from cleaner.progress import listening
 from cleaner.tables import EVIDENCE, array
 
 CLASSES, EACH, SIDE = 3, 90, 32
@@ -127,3 +128,30 @@ def test_with_nothing_asked_there_is_no_evidence(striped):
 def test_an_unknown_network_is_refused_with_the_nearest_names(striped):
     with pytest.raises(WeightsError, match=r"no network resnet81 \(did you mean"):
         replace(TINY, model="resnet81").evidence(striped, (0,))
+
+
+def test_a_batch_that_the_memory_has_no_room_for_is_learnt_in_parts_and_it_is_said(striped, monkeypatch):
+    forward, said = _Classifier.forward, []
+
+    def crowded(model, images):
+        if model.training and len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(model, images)
+
+    monkeypatch.setattr(_Classifier, "forward", crowded)
+    with listening(lambda *_: None, said.append):
+        found = replace(TINY, epochs=4).evidence(striped, (0,))
+    assert [line.partition(": ")[2] for line in said] == [
+        "from here on 8 images at a time",
+        "from here on 4 images at a time",
+    ]
+    assert accuracy(found) > 1.3 / CLASSES
+
+
+def test_where_there_is_no_room_to_learn_it_says_what_to_do(striped, monkeypatch):
+    def full(model, images):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(_Classifier, "forward", full)
+    with pytest.raises(CleanerError, match="no room for the network and 2 images of 32 px; end what else uses it"):
+        TINY.evidence(striped, (0,))
