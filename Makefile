@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/cleaner demo
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff format --check .

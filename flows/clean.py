@@ -19,6 +19,7 @@ from prefect.states import Completed, Crashed
 
 from cleaner.config import Config
 from cleaner.errors import RunLocked, WaitsForPeople
+from cleaner.loop.estimate import estimate
 from cleaner.loop.runs import NO_REVIEWER, Run
 from cleaner.run.files import write_text
 from cleaner.run.finished import read_summary
@@ -27,6 +28,7 @@ from cleaner.run.store import Store
 from flows.artifacts import Shown, key_of, show_summary, show_waiting
 from flows.attempts import AT_WORK, WAITS, attempt, is_passing
 from flows.devices import a_device
+from flows.limits import Limits, hold_to, said
 from flows.progress_bar import Display, Lines
 from flows.runner import Order, carry_out
 
@@ -92,6 +94,7 @@ def clean(
     truth: str | None = None,
     workers: int | None = None,
     dashboard: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> State[Any]:
     """Find the junk images and the wrong labels in a data set.
 
@@ -103,22 +106,27 @@ def clean(
         truth: for the reviewer `oracle`, a table of true labels.
         workers: threads that decode images; none: one a core.
         dashboard: the address of the dashboard, for a link to it.
+        limits: what it may take; where any is set, it is estimated first.
     """
     order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
-    return attempt(lambda: _carry_out_by_itself(order, dashboard), _AGAIN_AFTER)
+    return attempt(lambda: _carry_out_by_itself(order, dashboard, limits), _AGAIN_AFTER)
 
 
-def _carry_out_by_itself(order: Order, dashboard: str | None) -> State[Any]:
+def _carry_out_by_itself(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:
     """A person who gives a command knows what else the machine does; nobody knows what comes by itself."""
     if runtime.deployment.id is None:
-        return _carry_out(order, dashboard)
+        return _carry_out(order, dashboard, limits)
     with a_device(order.folder, get_run_logger().info):
-        return _carry_out(order, dashboard)
+        return _carry_out(order, dashboard, limits)
 
 
-def _carry_out(order: Order, dashboard: str | None) -> State[Any]:
+def _carry_out(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:
     at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
     folder = at_hand.run.store.folder
+    if limits.any:
+        cost = estimate(at_hand.run)
+        get_run_logger().info("; ".join(said(cost)))
+        hold_to(limits, cost)
     shown = Shown(at_hand.display, key_of(folder))
 
     def as_task(step: Step, words: str) -> None:

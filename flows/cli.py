@@ -104,6 +104,12 @@ def clean(
     workers: Annotated[
         int | None, Option(min=1, max=1024, help="Threads that decode images; one a core unless given.")
     ] = None,
+    only_estimate: Annotated[
+        bool,
+        Option(
+            "--estimate", help="Say what it will take on this machine, by a few hundred images; nothing is written."
+        ),
+    ] = False,
 ) -> None:
     """Clean a data set. The same command goes on after a crash, a kill or finished reviews.
 
@@ -119,6 +125,7 @@ def clean(
     cleaner clean photos.csv --run runs/photos --reviewer sheet
     cleaner clean photos.parquet --run runs/photos --set fine.k=2 --seed 7
     cleaner clean photos --run runs/photos --runner local
+    cleaner clean photos --run runs/photos --estimate
     ```
 
     Exit status: 0 done, 1 failed, 2 bad input or usage, 3 waits for people.
@@ -129,7 +136,14 @@ def clean(
 
     started = time.monotonic()
     settings = read_config(config, assignments or [], seed=seed, root=root)
-    _carry_out(Order(source, run, settings, reviewer, truth, workers), runner)
+    order = Order(source, run, settings, reviewer, truth, workers)
+    if only_estimate:
+        from cleaner.loop.estimate import estimate
+        from flows.limits import said
+
+        typer.echo("\n".join(said(estimate(order.open()))))
+        return
+    _carry_out(order, runner)
     show_summary(run, time.monotonic() - started)
 
 

@@ -46,6 +46,7 @@ def _of(name: str, data: DataSet, schedule: Schedule) -> Iterator[RunnerDeployme
         "reviewer": data.reviewer,
         "workers": data.workers,
         "dashboard": schedule.dashboard,
+        "limits": data.limits.model_dump(mode="json"),
     }
     comes = DeploymentEventTrigger(
         name=f"clean {name} when images or answers have come",

@@ -75,7 +75,7 @@ def carry_out(
 
 
 def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
-    line, steps = Line(), list[Step]()
+    line, parts = Line(), dict[str, list[Step]]()
     for item in plan(run, line):
         telling.journal.has(line.names())
         if isinstance(item, Begins):
@@ -83,7 +83,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
         elif isinstance(item, Ends):
             telling.ends(item)
         elif isinstance(item, list):
-            steps += item
+            parts.setdefault(telling.part.words, []).extend(item)
             missing = [step for step in item if not done(run, step)]
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
@@ -98,7 +98,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
     telling.journal.has(line.names())
     if not concluded(run, line):
         with telling.step(0, 1):
-            conclude(run, line, steps)
+            conclude(run, line, parts)
     telling.ends(Ends(""))
 
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from cleaner.config import Config, Section, complaints
 from cleaner.errors import CleanerError, ConfigError
 from cleaner.loop.runs import NO_REVIEWER
+from flows.limits import Limits
 from flows.runner import Order
 
 NEVER = "never"
@@ -78,6 +79,7 @@ class DataSet(Section):
     noise_above: float | None = Field(
         default=None, ge=0, le=1, description="the share of wrong labels above which people are told `noise`"
     )
+    limits: Limits = Limits()
     config: Config = Field(default=Config(), description="settings of the run, as `cleaner clean --config` reads them")
 
 

@@ -1,6 +1,7 @@
 """What a finished run leaves for its users: the files of the contract (docs/design.md, "The face")."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ from cleaner.run.finished import (
 from cleaner.run.ledger import PEOPLE
 from cleaner.run.state import Judged
 from cleaner.run.steps import Step
+from cleaner.run.store import Cost
 from cleaner.stages import duplicates, small_classes
 from cleaner.tables import EVIDENCE, Action, Classes, array
 
@@ -42,8 +44,9 @@ def concluded(run: Run, line: Line) -> bool:
     return before is not None and before["versions"].get("standing") == line.standing and not damage(run.store.folder)
 
 
-def conclude(run: Run, line: Line, steps: list[Step]) -> None:
-    """Write the results of a plan that has come to `line` by `steps`; those of before are withdrawn first.
+def conclude(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> None:
+    """Write the results of a plan that has come to `line` by the steps of each part, by its words; those of before are
+    withdrawn first.
 
     Raises:
         StorageError: the disk refused a write.
@@ -52,7 +55,7 @@ def conclude(run: Run, line: Line, steps: list[Step]) -> None:
     from cleaner.pages.report import write_report
 
     manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
-    summary = _summary(run, line, steps)
+    summary = _summary(run, line, parts)
     folder = run.store.folder
     withdraw(folder)
     kept = clean(standing, manifest)
@@ -108,12 +111,13 @@ def _write_issues(file: Path, standing: pa.Table) -> None:
     write_atomically(file, lambda out: pa_csv.write_csv(table, out))
 
 
-def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
+def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str, Any]:
     manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
     usable = manifest.column("problem").is_null().to_numpy()
     actions = Counter(array(standing, "action"))
     problems = Counter(problem for problem in array(manifest, "problem") if problem is not None)
-    seconds = {step.output: run.store.seconds(step.output) for step in steps}
+    costs = {step.output: run.store.cost(step.output) for steps in parts.values() for step in steps}
+    seconds = {output: cost.seconds for output, cost in costs.items()}
     return {
         "cleaner": version("cleaner"),
         "order": run.origin.digest,
@@ -140,6 +144,20 @@ def _summary(run: Run, line: Line, steps: list[Step]) -> dict[str, Any]:
             "libraries": {name: version(name) for name in LIBRARIES},
         },
         "seconds": round(sum(seconds.values()), 2),
+        "parts": [
+            _part(words, [costs[step.output] for step in steps], len(manifest)) for words, steps in parts.items()
+        ],
+    }
+
+
+def _part(words: str, costs: list[Cost], images: int) -> dict[str, Any]:
+    """What one part of the run took, its steps one after the other."""
+    seconds = sum(cost.seconds for cost in costs)
+    return {
+        "part": words,
+        "seconds": round(seconds, 2),
+        "images_per_second": round(images / max(seconds, 1e-3), 1),
+        "peak_gb": round(max((cost.peak_gb for cost in costs), default=0.0), 2),
     }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from cleaner.run.files import digest
-from cleaner.run.store import Store
+from cleaner.run.memory import forget_peak, peak_gigabytes
+from cleaner.run.store import Cost, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,10 +72,11 @@ def perform(store: Store, step: Step) -> str:
     """Run `step` unless its output is there; return the output's name."""
     if store.has(step.output):
         return step.output
+    forget_peak()
     started = time.monotonic()
     inputs = [store.read(name) for name in step.inputs]
     value = step.function(*inputs, **step.settings, **step.surroundings)
-    store.write_seconds(step.output, time.monotonic() - started)
+    store.write_cost(step.output, Cost(time.monotonic() - started, peak_gigabytes()))
     if step.judges:
         store.ledger.append(step.output, value)
     else:

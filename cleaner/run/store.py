@@ -2,7 +2,7 @@
 
 DIR/run.json        what this is a run of
 DIR/state.json      what it has come to
-DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.seconds
+DIR/steps/          every step's output, NAME.parquet or NAME.npy, and NAME.cost
 DIR/ledger/         the outputs that are verdicts (cleaner/run/ledger.py)
 DIR/answers.jsonl   what people said (cleaner/run/answers.py)
 DIR/reviews/        batches put before people (cleaner/run/batches.py)
@@ -26,6 +26,14 @@ from cleaner.run.batches import Batches
 from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
 from cleaner.run.state import Doing, read_state
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step took: seconds, and the most memory, in GB of 2**30 bytes, that its process had meanwhile."""
+
+    seconds: float
+    peak_gb: float
 
 
 @dataclass(frozen=True)
@@ -100,17 +108,17 @@ class Store:
             write = np.lib.format.write_array
             write_atomically(self._file(name, "npy"), lambda file: write(file, value, allow_pickle=False))
 
-    def write_seconds(self, name: str, seconds: float) -> None:
-        """Remember how long the step took."""
-        write_text(self._file(name, "seconds"), f"{seconds:.3f}\n")
+    def write_cost(self, name: str, cost: Cost) -> None:
+        """Remember what the step took."""
+        write_text(self._file(name, "cost"), f"{cost.seconds:.3f} {cost.peak_gb:.3f}\n")
 
-    def seconds(self, name: str) -> float:
-        """How long the step took; 0 where that is not known."""
-        file = self._file(name, "seconds")
+    def cost(self, name: str) -> Cost:
+        """What the step took; nothing where that is not known."""
         try:
-            return float(file.read_text()) if file.exists() else 0.0
-        except ValueError:
-            return 0.0
+            seconds, peak = self._file(name, "cost").read_text().split()
+            return Cost(float(seconds), float(peak))
+        except (OSError, ValueError):
+            return Cost(0.0, 0.0)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -103,7 +103,7 @@ def test_a_server_that_is_named_shows_every_step_as_a_task_run(photos, tmp_path,
     (run,) = runs_of(server, tmp_path / "run")
     assert run["state"]["type"] == "COMPLETED"
     assert run["parameters"]["run_dir"] == str(tmp_path / "run")
-    outputs = [*(tmp_path / "run" / "steps").glob("*.seconds"), *(tmp_path / "run" / "ledger").iterdir()]
+    outputs = [*(tmp_path / "run" / "steps").glob("*.cost"), *(tmp_path / "run" / "ledger").iterdir()]
     made = {re.sub(r"^\d{6}-|\.\w+$", "", output.name) for output in outputs}
 
     def completed():

@@ -230,6 +230,16 @@ def test_a_mistake_ends_a_cleaning_in_one_line_at_once_and_people_are_told(serve
     assert "nowhere: No such file" in served.team.about("digits: the cleaning failed")[0]
 
 
+def test_a_cleaning_that_would_take_more_than_it_may_does_not_begin(served):
+    wait_until(lambda: served.summary("digits"))
+    run = served.begin("digits", config={"seed": 9}, limits={"disk_gb": 1e-6, "hours": 1000})
+    wait_until(lambda: served.ended(run))
+    state = served.ended(run)["state"]
+    assert state["type"] == "FAILED"
+    assert "limits.disk_gb = 1e-06, and it would take about" in state["message"]
+    assert served.summary("digits")["seed"] != 9
+
+
 def test_a_cleaning_whose_process_was_killed_is_taken_up_again(served, tmp_path):
     run = served.begin("digits", config={"seed": 6})
     os.kill(served.at_work("digits"), signal.SIGKILL)

@@ -150,3 +150,17 @@ def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones
     store.batches.close("image_noise-2")
     clean(tmp_path, 3, *asking)
     assert store.batches.names() == ["image_noise-1", "image_noise-2", "coarse-1"]
+
+
+def test_what_it_will_take_is_told_before_and_nothing_is_written(demo, tmp_path):
+    told = cleaner("clean", demo / "images", "--run", tmp_path / "run", "--estimate").stdout.splitlines()
+    count = sum(file.is_file() for file in (demo / "images").rglob("*"))
+    assert told[0] == f"{count:,} images of 10 classes"
+    assert "by 300 images on this machine" in told[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_what_has_grown_only_what_is_new_is_to_be_read(grown):
+    told = cleaner("clean", grown / "images", "--run", grown / "run", "--estimate").stdout.splitlines()
+    assert told[0].endswith(f", {2 * HELD_BACK} of them yet to be read")
+    assert (grown / "run" / "summary.json").exists()

@@ -342,3 +342,15 @@ def test_a_command_that_was_killed_where_it_began_can_be_given_again(demo, finis
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     assert "is not empty and no run directory" in clean_locally(demo / "images", tmp_path / "other", status=2).stderr
+
+
+def test_the_summary_tells_what_each_part_took(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert sum(part["seconds"] for part in summary["parts"]) == pytest.approx(summary["seconds"], abs=0.2)
+    assert [part["part"] for part in summary["parts"]][:2] == [
+        "reading the images",
+        "computing what the images look like, by their pixels",
+    ]
+    for part in summary["parts"]:
+        assert part["images_per_second"] > 0
+        assert 0.01 < part["peak_gb"] < 100
