@@ -10,6 +10,8 @@ from pydantic.fields import FieldInfo
 
 from cleaner import parts
 from cleaner.config import Config, Section
+from flows.limits import Limits
+from flows.schedule import DataSet, Notice, Schedule, Times
 
 Row = tuple[str, str, str]
 
@@ -30,6 +32,20 @@ def page() -> Iterator[str]:
             part = parts.find(kind, name)
             yield f"## [{kind}.{name}]\n\n{told(part)}"
             yield table(rows_of_part(part))
+    yield "# The file of `cleaner serve` and `cleaner deploy`"
+    yield "[Every night](every-night.md) explains it, [an example](cleaner.toml) shows it."
+    for title, model in SCHEDULE.items():
+        yield f"## {title}\n\n{model.__doc__}"
+        yield table(rows(model, but=tuple(SCHEDULE.values())))
+
+
+SCHEDULE = {
+    "Above all": Schedule,
+    "[data.NAME]": DataSet,
+    "[data.NAME.times]": Times,
+    "[data.NAME.limits]": Limits,
+    "[[notify]]": Notice,
+}
 
 
 def told(part: type[Any]) -> str:
@@ -37,10 +53,14 @@ def told(part: type[Any]) -> str:
     return " ".join((part.__doc__ or "").partition("Raises:")[0].split())
 
 
-def rows(model: type[Section], *, skip: bool = False) -> Iterator[Row]:
+def rows(model: type[Section], *, skip: bool = False, but: tuple[type[Section], ...] = ()) -> Iterator[Row]:
+    """The settings of a model; none that are sections of their own, `but`, or, with `skip`, sections at all."""
     for name, field in model.model_fields.items():
+        if (model is Schedule and name in ("data", "notify")) or isinstance(field.default, but):
+            continue
         if not (skip and not isinstance(field.default, int)):
-            yield name, shown(field.default), field.description or ""
+            default = "" if field.is_required() else "the recipe" if name == "config" else shown(field.default)
+            yield name, default, field.description or ""
 
 
 def rows_of_part(part: type[Any]) -> Iterator[Row]:
@@ -57,7 +77,7 @@ def shown(default: Any) -> str:
 def as_toml(value: Any) -> str:
     if is_dataclass(value) and not isinstance(value, type):
         return "{" + ", ".join(f"{field.name} = {as_toml(getattr(value, field.name))}" for field in fields(value)) + "}"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "[" + ", ".join(map(as_toml, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 

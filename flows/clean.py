@@ -1,5 +1,6 @@
 """The cleaning run as a Prefect flow: the steps of the plan, each a task run. Importing this imports Prefect."""
 
+import logging
 import signal
 import socket
 from contextlib import suppress
@@ -123,6 +124,8 @@ def _carry_out_by_itself(order: Order, dashboard: str | None, limits: Limits) ->
 def _carry_out(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:
     at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
     folder = at_hand.run.store.folder
+    # That each step is completed is seen at the task runs.
+    logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
     if limits.any:
         cost = estimate(at_hand.run)
         get_run_logger().info("; ".join(said(cost)))

@@ -143,7 +143,8 @@ def _tagged(tag: str) -> ResourceSpecification:
 
 
 def _becomes(state: StateType, name: str, why: str) -> ChangeFlowRunState:
-    return ChangeFlowRunState(state=state, name=name, message=why, force=True)
+    # Not forced: of a flow run that was short the last event may come before the first, and what has ended has ended.
+    return ChangeFlowRunState(state=state, name=name, message=why, force=False)
 
 
 def register_automations(client: SyncPrefectClient) -> None:

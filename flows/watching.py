@@ -33,8 +33,9 @@ def about(data: str) -> str:
 
 
 def _run_name() -> str:
-    what = {"collect-reviews": "looking for answers", "ingest": "looking for images"}[runtime.flow_run.flow_name]
-    return f"{what} {runtime.deployment.name or runtime.flow_run.parameters['run_dir']}, {datetime.now(UTC):%H:%M} UTC"
+    what = {"collect-reviews": "answers on", "ingest": "images of"}[runtime.flow_run.flow_name]
+    which = runtime.deployment.name or runtime.flow_run.parameters["run_dir"]
+    return f"looking for new {what} {which}, {datetime.now(UTC):%H:%M} UTC"
 
 
 @flow(name="collect-reviews", flow_run_name=_run_name, persist_result=False)

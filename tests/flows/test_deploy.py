@@ -70,6 +70,8 @@ class Team:
         environment = kept | {name: str(port) for name, port in self.ports.items()}
         environment |= {
             "BIN": str(Path(sys.executable).parent),
+            # Cleanings of other tests have another machine.
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
             "POSTGRES_DIR": str(self.database / "postgres"),
             "LABEL_STUDIO": self.program,
             "LABEL_STUDIO_API_KEY": TOKEN,
