@@ -98,18 +98,19 @@ class Shown:
 
 def show_summary(key: str, folder: Path, summary: Mapping[str, Any], dashboard: str | None) -> None:
     """Show what a finished run has come to, and where its results lie."""
+    noise = wrong_labels(summary["label_noise"])
     lines = [
         f"{summary['samples']:,} images of {summary['classes']:,} classes: **{summary['kept']:,} kept,"
         f" {summary['relabelled']:,} relabelled, {summary['dropped']:,} dropped**.",
-        f"{wrong_labels(summary['label_noise'])}.",
+        f"{noise[:1].upper()}{noise[1:]}.",
         "| | |\n|---|---|",
     ]
     lines[-1] += "".join(f"\n| {what} | `{folder / name}` |" for what, name in _RESULTS.items())
     with _as_far_as_it_is_there():
         create_markdown_artifact("\n\n".join(lines), key=f"{key}-summary", description="what the cleaning came to")
-        create_link_artifact((folder / REPORT).absolute().as_uri(), key=f"{key}-report", link_text="the report")
+        create_link_artifact((folder / REPORT).absolute().as_uri(), key=f"{key}-report", **_called("the report"))
         if dashboard:
-            create_link_artifact(dashboard, key=f"{key}-dashboard", link_text="the dashboard")
+            create_link_artifact(dashboard, key=f"{key}-dashboard", **_called("the dashboard"))
 
 
 _RESULTS = {"the clean data set": CLEAN_CSV, "what is wrong, for people": ISSUES, "the report": REPORT}
@@ -120,7 +121,11 @@ def show_waiting(key: str, what: str) -> None:
     with _as_far_as_it_is_there():
         create_markdown_artifact(what, key=f"{key}-people", description="what people have to answer")
         if found := _ADDRESS.search(what):
-            create_link_artifact(found[0], key=f"{key}-batch", link_text="the questions")
+            create_link_artifact(found[0], key=f"{key}-batch", **_called("the questions"))
+
+
+def _called(what: str) -> dict[str, str]:
+    return {"link_text": what, "description": what}
 
 
 def _as_far_as_it_is_there() -> suppress:
