@@ -108,9 +108,9 @@ def show_summary(key: str, folder: Path, summary: Mapping[str, Any], dashboard: 
     lines[-1] += "".join(f"\n| {what} | `{folder / name}` |" for what, name in _RESULTS.items())
     with _as_far_as_it_is_there():
         create_markdown_artifact("\n\n".join(lines), key=f"{key}-summary", description="what the cleaning came to")
-        create_link_artifact((folder / REPORT).absolute().as_uri(), key=f"{key}-report", **_called("the report"))
+        _link((folder / REPORT).absolute().as_uri(), f"{key}-report", "the report")
         if dashboard:
-            create_link_artifact(dashboard, key=f"{key}-dashboard", **_called("the dashboard"))
+            _link(dashboard, f"{key}-dashboard", "the dashboard")
 
 
 _RESULTS = {"the clean data set": CLEAN_CSV, "what is wrong, for people": ISSUES, "the report": REPORT}
@@ -121,11 +121,11 @@ def show_waiting(key: str, what: str) -> None:
     with _as_far_as_it_is_there():
         create_markdown_artifact(what, key=f"{key}-people", description="what people have to answer")
         if found := _ADDRESS.search(what):
-            create_link_artifact(found[0], key=f"{key}-batch", **_called("the questions"))
+            _link(found[0], f"{key}-batch", "the questions")
 
 
-def _called(what: str) -> dict[str, str]:
-    return {"link_text": what, "description": what}
+def _link(address: str, key: str, what: str) -> None:
+    create_link_artifact(address, link_text=what, description=what, key=key)
 
 
 def _as_far_as_it_is_there() -> suppress:
