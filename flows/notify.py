@@ -58,6 +58,20 @@ def _notify(
 ) -> State[Any]:
     with get_client(sync_client=True) as client:
         ended = client.read_flow_run(UUID(flow_run.rpartition(".")[2])).state
+    return tell_news(ended, folder, notices, noise_above, dashboard)
+
+
+def tell_news(
+    ended: State[Any] | None, folder: Path, notices: list[Notice], noise_above: float | None, dashboard: str | None
+) -> State[Any]:
+    """Tell what a cleaning of the run in `folder` that `ended` so came to, unless people know.
+
+    Raises:
+        ConfigError: there is no address.
+        ServerError: who passes it on refused it, or is away.
+    """
+    # Of a cleaning that could not even begin there is no run yet.
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{TOLD}.lock"):
         return _tell_news(ended, folder, notices, noise_above, dashboard)
 

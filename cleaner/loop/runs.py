@@ -154,9 +154,9 @@ def _check_folder(folder: Path) -> None:
         raise RunError(f"{folder}: is a file; --run wants a directory")
     if not folder.is_dir() or read_origin(folder) is not None:
         return
-    # A command that was killed where it began leaves the first three, a lock and half a run.json, both hidden; what
-    # people said, a person may have copied from another run of the same images.
-    begun = {"steps", "flow_run", "state.json", answers.FILE}
+    # A command that was killed where it began leaves the first three, a lock and half a run.json, both hidden; one that
+    # could not begin what people were told of that; and what people said, a person may have copied from another run.
+    begun = {"steps", "flow_run", "state.json", "told.json", answers.FILE}
     if any(not entry.name.startswith(".") for entry in folder.iterdir() if entry.name not in begun):
         raise RunError(f"{folder}: is not empty and no run directory; give --run a new directory")
 

@@ -1,6 +1,5 @@
 """`cleaner serve`: data sets that are kept clean by themselves, on a server of its own that is really there."""
 
-import http.server
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import pytest
 from command import CLEANER, clean_locally, cleaner
 from prefect_api import get, wait_until
 from sheets import answer
+from webhook import Team
 
 from cleaner.run.finished import read_summary
 
@@ -49,30 +49,6 @@ small_classes.min_images = 0
 """
 
 
-class Team(http.server.ThreadingHTTPServer):
-    """A webhook at which people are told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hook)
-        self.told: list[dict[str, str]] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def about(self, title: str) -> list[str]:
-        return [told["message"] for told in self.told if told["title"] == title]
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    server: Team
-
-    def do_POST(self) -> None:
-        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 class Served:
     """A folder with a schedule, and the command that serves it."""
 
@@ -80,10 +56,6 @@ class Served:
         self.folder, self.runs, self.team = folder, folder / "runs", Team()
         self.said: list[str] = []
         self.began = time.monotonic()
-
-    @property
-    def address(self) -> str:
-        return f"json://127.0.0.1:{self.team.server_address[1]}/a-secret"
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -95,7 +67,7 @@ class Served:
             | {
                 "PREFECT_HOME": str(self.folder / "home"),
                 "XDG_CACHE_HOME": str(self.folder / "cache"),
-                "TEST_TEAM": self.address,
+                "TEST_TEAM": self.team.address,
             },
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -196,7 +168,7 @@ def test_prefects_page_shows_what_it_came_to(served):
     assert "report.html" in shown["digits-report"]["data"]
     rounds = json.loads(shown["digits-rounds"]["data"])
     assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 1000 for row in rounds)
-    assert not any(served.address in json.dumps(artifact) for artifact in found)
+    assert not any(served.team.address in json.dumps(artifact) for artifact in found)
 
 
 def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
@@ -275,7 +247,7 @@ def test_no_address_reaches_a_log(served):
 
 
 def test_a_file_is_served_by_one_command(served):
-    there = {"PREFECT_API_URL": served.api, "TEST_TEAM": served.address}
+    there = {"PREFECT_API_URL": served.api, "TEST_TEAM": served.team.address}
     refused = cleaner("serve", served.folder / "cleaner.toml", status=2, **there)
     assert refused.stderr.startswith(f"cleaner: {served.folder / 'cleaner.toml'}: another command serves it")
 

@@ -1,0 +1,57 @@
+"""People are told what a cleaning came to, once."""
+
+import pytest
+from command import clean_locally
+from prefect.logging import disable_run_logger
+from prefect.states import Completed, Failed
+from webhook import Team
+
+from cleaner.errors import ConfigError, ServerError
+from flows.attempts import WAITS
+from flows.notify import tell_news
+from flows.schedule import Notice
+
+ALL = Notice(to="TEST_TEAM")
+
+
+@pytest.fixture
+def team(monkeypatch):
+    team = Team()
+    monkeypatch.setenv("TEST_TEAM", team.address)
+    with disable_run_logger():
+        yield team
+    team.shutdown()
+
+
+def test_that_a_cleaning_could_not_begin_is_told_once_and_it_can_begin_later(team, demo, tmp_path):
+    run = tmp_path / "run"
+    for _ in range(2):
+        tell_news(Failed(message="photos: No such file"), run, [ALL], None, None)
+    assert team.about("run: the cleaning failed") == ["photos: No such file"]
+    clean_locally(demo / "images", run)
+    tell_news(Completed(), run, [ALL], 0.01, "http://there")
+    (told,) = team.about("run: cleaned")
+    assert told.startswith("1,888 images, ") and told.endswith("\nhttp://there")
+    assert len(team.about("run: more labels are wrong than they may be")) == 1
+    tell_news(Completed(), run, [ALL], 0.01, None)
+    assert len(team.told) == 3
+
+
+def test_who_wants_to_hear_of_something_hears_of_nothing_else(team, tmp_path):
+    about_people = Notice(to="TEST_TEAM", about=["people"])
+    tell_news(Failed(message="no"), tmp_path, [about_people], None, None)
+    tell_news(Completed(name=WAITS, message="4 answers are missing"), tmp_path, [about_people], None, None)
+    assert [told["message"] for told in team.told] == ["4 answers are missing"]
+
+
+def test_an_address_that_is_missing_or_takes_nothing_is_named_without_saying_it(team, tmp_path, monkeypatch):
+    monkeypatch.delenv("TEST_TEAM")
+    with pytest.raises(ConfigError, match="TEST_TEAM: the environment of this process holds no address"):
+        tell_news(Failed(message="no"), tmp_path, [ALL], None, None)
+    monkeypatch.setenv("TEST_TEAM", "json://127.0.0.1:9/a-secret")
+    with pytest.raises(ServerError, match="TEST_TEAM") as error:
+        tell_news(Failed(message="no"), tmp_path, [ALL], None, None)
+    assert "a-secret" not in str(error.value)
+    monkeypatch.setenv("TEST_TEAM", team.address)
+    tell_news(Failed(message="no"), tmp_path, [ALL], None, None)
+    assert team.about(f"{tmp_path.name}: the cleaning failed") == ["no"]
