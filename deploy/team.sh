@@ -17,10 +17,15 @@ set -euo pipefail
 # Each process in a group of its own, which does not ignore SIGINT as what a script starts behind it does.
 set -m
 
+[ $# -ge 1 ] || {
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+  exit 2
+}
 file=$(realpath "$1")
 dir=$(realpath -m "${2:-team}")
 bin=${BIN:+$(realpath "$BIN")/}
-label_studio=${LABEL_STUDIO:-$(command -v label-studio || true)}
+label_studio=$(command -v "${LABEL_STUDIO:-label-studio}" || true)
+label_studio=${label_studio:+$(realpath -s "$label_studio")}
 database=$(realpath -m "${POSTGRES_DIR:-$dir/postgres}")
 prefect_port=${PREFECT_PORT:-4200} postgres_port=${POSTGRES_PORT:-5433}
 label_studio_port=${LABEL_STUDIO_PORT:-8080} dashboard_port=${DASHBOARD_PORT:-8501}
@@ -31,7 +36,8 @@ die() {
 }
 
 [ -f "$file" ] || die "$file: no such file; give a schedule"
-postgres=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
+[ -z "${LABEL_STUDIO:-}" ] || [ -n "$label_studio" ] || die "LABEL_STUDIO=$LABEL_STUDIO: no such program"
+postgres=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1 || true)
 [ -n "$postgres" ] || die "no PostgreSQL; install it: apt-get install postgresql"
 if [ -n "$label_studio" ]; then
   : "${LABEL_STUDIO_API_KEY:?Label Studio is installed; set LABEL_STUDIO_API_KEY to 40 hex digits of your own, the token of its first user}"
