@@ -13,6 +13,7 @@ from cleaner.config import Config
 from cleaner.data.images import FORMATS
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source
+from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Task, assign_folds
 from cleaner.evidence.features import PIXELS, choose, embed, engine, pace
 from cleaner.evidence.predictors.probe import Probe
@@ -96,6 +97,10 @@ def estimate(run: Run) -> Estimate:
         formats=FORMATS,
     )
     reading = (time.monotonic() - started) / len(rows)
+    problems = manifest.column("problem").drop_null()
+    if len(problems) == len(rows):
+        what = f"none of the {len(rows)} images that were looked at can be used, the first: {problems[0]}"
+        raise SourceError(f"{run.origin.source}: {what}")
     how = {"source": some, "workers": run.workers, "max_pixels": config.scan.max_pixels}
     wanted = config.features
     backbone = choose(wanted.backbone, weights=wanted.weights, image_size=wanted.image_size, manifest=manifest)

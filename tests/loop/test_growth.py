@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import clean_locally, cleaner, stopped_before
+from PIL import Image
 
 from cleaner.data.scan import scan
 from cleaner.data.sources.folder import Folder
@@ -164,3 +165,20 @@ def test_of_what_has_grown_only_what_is_new_is_to_be_read(grown):
     told = cleaner("clean", grown / "images", "--run", grown / "run", "--estimate").stdout.splitlines()
     assert told[0].endswith(f", {2 * HELD_BACK} of them yet to be read")
     assert (grown / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(("image", "status"), [(True, 0), (False, 2)])
+def test_a_handful_of_images_can_be_estimated_unless_none_can_be_used(tmp_path, image, status):
+    for name in ("one", "two"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(2):
+            file = tmp_path / "images" / name / f"{number}.png"
+            if image:
+                Image.new("RGB", (20, 20), (100 * number, 9, 9)).save(file)
+            else:
+                file.write_bytes(b"no image")
+    told = cleaner("clean", tmp_path / "images", "--run", tmp_path / "run", "--estimate", status=status)
+    if image:
+        assert told.stdout.startswith("4 images of 2 classes\n")
+    else:
+        assert "none of the 4 images that were looked at can be used, the first: " in told.stderr
