@@ -144,11 +144,15 @@ def test_images_that_come_are_taken_in_without_anybody_asking(served, tmp_path):
     wait_until(lambda: served.summary("digits"))
     before = served.summary("digits")["samples"]
     wait_until(lambda: served.team.about("digits: cleaned"))
+    come = served.folder / "come"
+    come.mkdir()
     for number, file in enumerate(sorted((served.folder / "digits" / "one").glob("*.png"))[:10]):
-        new = file.with_name(f"new-{number}.png")
+        new = come / f"new-{number}.png"
         new.write_bytes(file.read_bytes() + b"x" * 3)
         # As what was copied keeps its time; what has just been written is waited with for a minute.
         os.utime(new, (time.time() - 600,) * 2)
+    for new in list(come.iterdir()):
+        new.rename(served.folder / "digits" / "one" / new.name)
     wait_until(lambda: (served.summary("digits") or {"samples": 0})["samples"] == before + 10)
     clean_locally(served.folder / "digits", tmp_path / "fresh")
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
@@ -181,7 +185,11 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     sheet = served.runs / "asked" / "reviews" / "image_noise-1.csv"
     answer(sheet, 4)
     wait_until(lambda: served.summary("asked"))
-    wait_until(lambda: served.states("asked") == ["WaitsForPeople", "Completed"])
+    wait_until(lambda: served.states("asked")[1:].count("Completed"))
+    # Where the machine is busy a second look finds the same before the cleaning has begun: the work is done once.
+    states = served.states("asked")
+    assert states[0] == "WaitsForPeople"
+    assert set(states[1:]) <= {"Completed", "LeftToTheNext", "AtWorkAlready"}
     assert len((served.runs / "asked" / "answers.jsonl").read_text().splitlines()) == 4
 
 
