@@ -5,16 +5,28 @@
 Prefect's own embedded server outlives a killed command and goes on writing to the database. This one watches the
 command's process id, so that nothing is left behind however the command ends. The first line it prints is its port:
 PORT, or any that is free where that one is not.
+
+Under load Prefect's server can end up waiting for itself: SQLite's one write lock is held by what waits for what waits
+for the lock, and nothing is written any more until somebody starts the server anew. So this one tries from outside
+whether it still writes, and starts itself anew where it does not; its clients ask again meanwhile.
 """
 
+import faulthandler
+import json
 import os
 import socket
 import sys
 import threading
 import time
+import urllib.request
+from pathlib import Path
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at whether the command still lives."""
+_TRY_EVERY = 15
+"""Seconds between two looks at whether the server still writes."""
+_PATIENCE = 90
+"""Seconds without one write after which it is taken to be stuck: SQLite itself waits for a minute."""
 
 
 def main() -> None:
@@ -29,6 +41,7 @@ def main() -> None:
         os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
+        threading.Thread(target=_see_it_write, args=(port,), daemon=True).start()
         app = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
         uvicorn.Server(app).run(sockets=[listening])
 
@@ -38,6 +51,29 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
         return socket.create_server(("127.0.0.1", 0))
+
+
+def _see_it_write(port: int) -> None:
+    """Once the server has written, and then does not any more for a while, start it anew."""
+    # The name of a flow that is there already, or will be: where it is there nothing changes, but the lock was had.
+    body = json.dumps({"name": "clean"}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/flows/", body, {"Content-Type": "application/json"})
+    written = None
+    while written is None or time.monotonic() - written < _PATIENCE:
+        time.sleep(_TRY_EVERY)
+        try:
+            urllib.request.urlopen(request, timeout=_PATIENCE).close()
+            written = time.monotonic()
+        except OSError:
+            pass
+    _start_anew(port)
+
+
+def _start_anew(port: int) -> None:
+    """Become a new server at the same port. What the old one was at is left in PREFECT_HOME, for whoever wonders."""
+    with (Path(os.environ["PREFECT_HOME"]) / "stuck.txt").open("w") as file:
+        faulthandler.dump_traceback(file)
+    os.execv(sys.executable, [sys.executable, "-m", "flows.embedded_server", sys.argv[1], str(port)])
 
 
 def _end_with(parent: int) -> None:

@@ -30,8 +30,8 @@ def answers(api):
     return True
 
 
-def wait_until(condition, seconds=300):
+def wait_until(condition, seconds=500):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.2)
