@@ -35,7 +35,8 @@ class Table(Section):
 
     root: Path | None = Field(
         default=None,
-        description="the folder under which all images must lie, by whatever paths; none: the file's own",
+        description="the folder under which all images must lie, by whatever paths; none: the file's own. Of a data"
+        " manifest: where its data lies",
     )
 
 
@@ -225,7 +226,8 @@ class Config(Section):
     @property
     def sources(self) -> dict[str, dict[str, Any]]:
         """Each source's settings, by its name."""
-        return {"folder": self.folder.model_dump(), "table": self.table.model_dump()}
+        table = self.table.model_dump()
+        return {"folder": self.folder.model_dump(), "table": table, "data_manifest": table}
 
     def changed(self) -> list[str]:
         """The settings that are not the recipe's, each as `--set` takes it."""
@@ -302,6 +304,8 @@ def complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
 
 
 def _complaint(model: type[BaseModel], problem: Any) -> str:
+    if not problem["loc"]:
+        return str(problem["msg"]).removeprefix("Value error, ")
     *sections, name = (str(part) for part in problem["loc"])
     key = ".".join([*sections, name])
     if problem["type"] == "missing":

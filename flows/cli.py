@@ -87,11 +87,17 @@ def demo(
 
 @app.command()
 def clean(
-    source: Annotated[Path, Argument(metavar="SOURCE", help="A folder of class folders, or a CSV or Parquet file.")],
+    source: Annotated[
+        Path, Argument(metavar="SOURCE", help="A folder of class folders, a CSV or Parquet file, or a data manifest.")
+    ],
     run: Annotated[Path, Option(metavar="DIR", help="The run's directory; a run that is there goes on.")],
     root: Annotated[
         Path | None,
-        Option(metavar="DIR", help="The folder under which a table's images must lie; the table's own unless given."),
+        Option(
+            metavar="DIR",
+            help="The folder under which a table's images must lie, the table's own unless given; or in which the data"
+            " of a data manifest lies.",
+        ),
     ] = None,
     config: Annotated[Path | None, Option(metavar="FILE", help="A TOML file of settings.")] = None,
     assignments: Assignments = None,
@@ -114,7 +120,7 @@ def clean(
     """Clean a data set. The same command goes on after a crash, a kill or finished reviews.
 
     A CSV or Parquet file has the columns path,label, the paths relative to the file's folder; or a Parquet file has the
-    images' bytes and labels.
+    images' bytes and labels. A data manifest is a TOML file that describes a data set as its publisher ships it.
 
     Wrong labels are looked for twice. *Coarse* takes out only labels that are far off, not even among the few classes
     that models find most probable; *fine* then weighs each label anew, also those taken out, by models that learnt from
@@ -124,6 +130,7 @@ def clean(
     cleaner clean photos --run runs/photos
     cleaner clean photos.csv --run runs/photos --reviewer sheet
     cleaner clean photos.parquet --run runs/photos --set fine.k=2 --seed 7
+    cleaner clean data_manifests/grocery.toml --root GroceryStoreDataset/dataset --run runs/grocery
     cleaner clean photos --run runs/photos --runner local
     cleaner clean photos --run runs/photos --estimate
     ```

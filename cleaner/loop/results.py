@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 
 from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Line
-from cleaner.loop.runs import TABLE, Run
+from cleaner.loop.runs import ROOTED, Run
 from cleaner.run.files import write_atomically, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -59,7 +59,7 @@ def conclude(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> None:
     folder = run.store.folder
     withdraw(folder)
     kept = clean(standing, manifest)
-    if run.origin.form == TABLE:
+    if run.origin.form in ROOTED:
         kept = from_folder(kept, run.source, folder)
     flat = kept.select([field.name for field in kept.schema if not pa.types.is_nested(field.type)])
     write_table(folder / MANIFEST_FILE, manifest)

@@ -21,8 +21,8 @@ from cleaner.run.state import read_state
 from cleaner.run.store import Store
 
 NO_REVIEWER = "none"
-TABLE = "table"
-"""The source that reads tables of paths."""
+ROOTED = ("table", "data_manifest")
+"""The sources that `--root` is for."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ def open_run(
     before = read_origin(folder)
     _check_same_reviewer(folder, reviewer)
     opened = open_source(source, config.sources)
-    if config.table.root is not None and form_of(opened) != TABLE:
-        raise ConfigError(f"--root {config.table.root}: is for a table of paths, which {source} is not; leave it out")
+    if config.table.root is not None and form_of(opened) not in ROOTED:
+        what = "is for a table of paths or a data manifest"
+        raise ConfigError(f"--root {config.table.root}: {what}, which {source} is not; leave it out")
     origin = Origin(
         source=source.resolve(),
         form=form_of(opened),

@@ -45,9 +45,14 @@ class ParquetImages:
 
     The images are in the column of bytes, or of the Hugging Face `struct<bytes, path>`; of several such columns in
     `image`. A sample's path is its `path` column, without one its row number, from 0.
+
+    Attributes:
+        path: the file or folder.
+        label: the column of labels.
     """
 
     path: Path
+    label: str = "label"
     form: ClassVar[str] = "a Parquet, or a folder of Parquet files, with image bytes and the column label"
 
     @classmethod
@@ -73,7 +78,7 @@ class ParquetImages:
 
     def listing(self) -> pa.Table:
         try:
-            table = pa.concat_tables([_listing(file) for file in parquet_files(self.path)])
+            table = pa.concat_tables([_listing(file, self.label) for file in parquet_files(self.path)])
         except pa.ArrowInvalid as error:
             message = f"{self.path}: its Parquet files differ in their columns ({error})"
             raise SourceError(f"{message}; give one file, or files of the same columns") from error
@@ -114,8 +119,8 @@ class ParquetImages:
         """The reader that was used last, if any: who reads on where it stopped need not decode all before again."""
         return []
 
-    def __getstate__(self) -> dict[str, Path]:
-        return {"path": self.path}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "label": self.label}
 
 
 def _place(row: int) -> str:
@@ -141,13 +146,14 @@ def _images_in(file: Path) -> str:
     return columns["image"]
 
 
-def _listing(file: Path) -> pa.Table:
+def _listing(file: Path, label: str) -> pa.Table:
     names, hidden = pq.read_schema(file).names, bytes_columns(file)
-    require_columns(file, names, ["label"])
+    require_columns(file, names, [label])
     table = read_parquet(file, [name for name in names if name not in hidden])
-    texts = {name: as_text(file, table, name) for name in ("path", "label") if name in names}
-    texts["label"] = as_labels(texts["label"])
-    return pa.table(texts | {name: table.column(name) for name in table.column_names if name not in texts})
+    texts = {"path": as_text(file, table, "path")} if "path" in names else {}
+    texts["label"] = as_labels(as_text(file, table, label))
+    others = [name for name in table.column_names if name not in (*texts, label)]
+    return pa.table(texts | {name: table.column(name) for name in others})
 
 
 def _groups(files: list[Path]) -> Iterator[_Group]:

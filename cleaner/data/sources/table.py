@@ -4,7 +4,7 @@ import csv
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -52,10 +52,18 @@ class Table:
     Attributes:
         path: the file.
         root: the folder under which all images must lie; None: the file's own.
+        images: the folder from which relative paths lead; None: the file's own.
+        separator: between the values of a line; a blank: any white space.
+        columns: their names, where the first line does not hold them but a sample.
+        named: the columns of paths and of labels.
     """
 
     path: Path
     root: Path | None = None
+    images: Path | None = None
+    separator: str = ","
+    columns: tuple[str, ...] = ()
+    named: tuple[str, str] = _COLUMNS
     form: ClassVar[str] = "a CSV or Parquet with the columns path and label"
 
     @classmethod
@@ -68,9 +76,9 @@ class Table:
         table = cls(path, **settings)
         if not table._around.is_dir():
             raise SourceError(f"--root {table._around}: is no folder; give the one under which the images lie")
-        content = _content(path)
-        listing = _listing(path, content)
-        _require_paths(path, table._around, listing.column("path"), content)
+        content = table._content()
+        listing = table._listing(content)
+        _require_paths(path, table._around, table._from, listing.column("path"), content)
         require_labels(path, listing.column("label"), content.place)
         return table
 
@@ -78,8 +86,16 @@ class Table:
     def _around(self) -> Path:
         return self.root or self.path.parent
 
+    @property
+    def _from(self) -> Path:
+        return self.images or self.path.parent
+
+    @property
+    def _is_parquet(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
+
     def fingerprint(self) -> str:
-        own = self.path.read_bytes() if self.path.suffix.lower() == ".csv" else footer(self.path)
+        own = footer(self.path) if self._is_parquet else self.path.read_bytes()
         stamps = self.stamps()
         facts = np.stack([array(stamps, name) for name in ("size", "changed")], axis=1)
         return fingerprint(self.listing(), own, facts.tobytes())
@@ -91,39 +107,40 @@ class Table:
         return pa.table([paths, sizes, times], STAMPS)
 
     def listing(self) -> pa.Table:
-        return _listing(self.path, _content(self.path))
+        return self._listing(self._content())
 
     def notes(self) -> list[str]:
         return look_alikes(self.listing().column("label"))
 
     def file(self, path: str) -> Path:
-        return self.path.parent / path
+        return self._from / path
 
     def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
         return threaded(images.read, map(self.file, paths), workers=_READERS)
 
+    def _content(self) -> _Content:
+        if not self._is_parquet:
+            return _read_csv(self)
+        table = read_parquet(self.path)
+        return _Content(table, "row", range(1, len(table) + 1))
 
-def _content(file: Path) -> _Content:
-    if file.suffix.lower() == ".csv":
-        return _read_csv(file)
-    table = read_parquet(file)
-    return _Content(table, "row", range(1, len(table) + 1))
+    def _listing(self, content: _Content) -> pa.Table:
+        table = content.table
+        require_columns(self.path, table.column_names, self.named)
+        path, label = self.named
+        others = [name for name in table.column_names if name not in self.named]
+        labels = as_labels(as_text(self.path, table, label))
+        return pa.table(
+            {"path": as_text(self.path, table, path), "label": labels} | {name: table.column(name) for name in others}
+        )
 
 
-def _listing(file: Path, content: _Content) -> pa.Table:
-    table = content.table
-    require_columns(file, table.column_names, _COLUMNS)
-    others = [name for name in table.column_names if name not in _COLUMNS]
-    texts = {name: as_text(file, table, name) for name in _COLUMNS}
-    texts["label"] = as_labels(texts["label"])
-    return pa.table(texts | {name: table.column(name) for name in others})
-
-
-def _read_csv(file: Path) -> _Content:
+def _read_csv(source: Table) -> _Content:
+    file = source.path
     records, lines = [], []
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+            reader = csv.reader(_evenly(stream, source.separator), delimiter=source.separator, strict=True)
             for record in filter(None, reader):
                 records.append(record)
                 lines.append(reader.line_num)
@@ -135,30 +152,47 @@ def _read_csv(file: Path) -> _Content:
         raise SourceError(f"{file}: line {reader.line_num}: {error}; mend the quotes or the line") from error
     if not records:
         raise SourceError(f"{file}: empty; it needs a line with the column names path,label and a line an image")
-    return _tabulated(file, records, lines)
+    return _tabulated(source, records, lines)
 
 
-def _tabulated(file: Path, records: list[list[str]], lines: list[int]) -> _Content:
-    header, *body = records
+def _evenly(lines: Iterable[str], separator: str) -> Iterable[str]:
+    """Where a blank stands for any white space, one blank each."""
+    return (" ".join(line.split()) for line in lines) if separator == " " else lines
+
+
+def _tabulated(source: Table, records: list[list[str]], lines: list[int]) -> _Content:
+    file = source.path
+    if source.columns:
+        header, body = list(source.columns), records
+    else:
+        header, *body = records
+        lines = lines[1:]
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         raise SourceError(f"{file}: its columns are not separated by commas ({header[0]!r}); save it with commas")
-    require_columns(file, header, _COLUMNS)
-    ragged = [f"line {lines[n]} ({len(record)})" for n, record in enumerate(records) if len(record) != len(header)]
+    require_columns(file, header, source.named)
+    ragged = [
+        f"line {line} ({len(record)})" for line, record in zip(lines, body, strict=True) if len(record) != len(header)
+    ]
     refuse(file, f"lines with other than {len(header)} values", ragged, "quote values that hold a comma")
     columns = zip(*body, strict=True) if body else [()] * len(header)
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in zip(header, columns, strict=True)})
-    return _Content(table, "line", lines[1:])
+    # Lists without a header are written by hand: `path, 3, 1`.
+    text = str.strip if source.columns else str
+    table = pa.table(
+        {name: pa.array(map(text, values), pa.string()) for name, values in zip(header, columns, strict=True)}
+    )
+    return _Content(table, "line", lines)
 
 
-def _require_paths(file: Path, root: Path, column: pa.ChunkedArray, content: _Content) -> None:
-    """Check that each path is of a file under `root`, and of another than the rows before.
+def _require_paths(file: Path, root: Path, own: Path, column: pa.ChunkedArray, content: _Content) -> None:
+    """Check that each path, from the folder `own`, is of a file under `root`, and of another than the rows before.
 
     Raises:
         SourceError: some path is not.
     """
     blank = [content.place(row) for row in blank_rows(column)]
     refuse(file, "empty path", blank, "write the path of the image, or remove the row")
-    paths, own, relative = column.to_pylist(), file.parent, "paths relative to the file's folder"
+    where = "the file's folder" if own == file.parent else str(own)
+    paths, relative = column.to_pylist(), f"paths relative to {where}"
 
     def complain(what: str, rows: list[int], remedy: str) -> None:
         refuse(file, what, [f"{content.place(row)} ({paths[row]})" for row in rows], remedy)
