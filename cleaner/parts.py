@@ -8,7 +8,13 @@ from typing import Any, get_type_hints
 
 from cleaner.errors import ConfigError, complaint, nearest
 
-ROOMS = {"sources": "data", "exporters": "data", "predictors": "evidence", "reviewers": "people"}
+ROOMS = {
+    "sources": "data",
+    "exporters": "data",
+    "predictors": "evidence",
+    "reviewers": "people",
+    "augmentations": "training",
+}
 """The room of each kind."""
 
 
