@@ -319,5 +319,9 @@ def _fields(model: Any, sections: list[str]) -> list[str]:
     """The names that the section may hold to which `sections` lead, through mappings and lists too."""
     for section in sections:
         named = isinstance(model, type) and issubclass(model, BaseModel)
-        model = model.model_fields[section].annotation if named else get_args(model)[-1]
+        if named:
+            model = model.model_fields[section].annotation
+        else:
+            # Of a mapping the values, of a tuple `tuple[X, ...]` its items.
+            model = [each for each in get_args(model) if each is not ...][-1]
     return list(model.model_fields)

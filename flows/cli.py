@@ -64,6 +64,7 @@ def cleaner(
     cleaner why runs/photos cats/0042.jpg
     cleaner ui runs/photos
     cleaner export runs/photos --format csv --out clean.csv
+    cleaner train runs/photos
     ```
     """
     if context.invoked_subcommand is None:
@@ -276,6 +277,42 @@ def ui(
     from flows.dashboard import become, command
 
     become(command(folder, host=host, port=port, browser=browser))
+
+
+@app.command()
+def train(
+    folder: RunFolder,
+    recipe: Annotated[str, Option(metavar="R", help="A recipe's name, or a TOML file of your own.")] = "small",
+    version: Annotated[
+        str, Option(metavar="V", help="What to learn from: `clean`, `raw`, or as it stood after a stage.")
+    ] = "clean",
+    seed: Annotated[int, Option(min=0, help="The seed of all randomness.")] = 0,
+    preset: Annotated[
+        str | None, Option(metavar="smoke", help="`smoke`: the recipe in seconds, through every part of it.")
+    ] = None,
+    assignments: Assignments = None,
+    test: Annotated[
+        Path | None, Option(metavar="DATA", help="A data set to measure on, its labels known to be right.")
+    ] = None,
+    root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which the images of --test lie.")] = None,
+) -> None:
+    """Train a model on what a run has left. The same command goes on after a kill, at the cost of an epoch at most.
+
+    It is measured on --test; else on the test set that a data manifest names; else on the splits val and test; else
+    on a tenth of the images, held out.
+
+    ```
+    cleaner train runs/photos
+    cleaner train runs/photos --recipe accv2020 --preset smoke
+    cleaner train runs/photos --version raw --test checked.csv
+    ```
+    """
+    from cleaner.training.recipe import read_recipe
+    from flows.trained import jobs_of, show_trained, train_here
+
+    made = read_recipe(recipe, assignments or [], preset)
+    jobs = jobs_of(folder, recipe, made, version, seed, test=test, root=root)
+    show_trained(jobs, train_here(jobs))
 
 
 ScheduleFile = Annotated[Path, Argument(metavar="FILE", help="A TOML file of data sets, times and whom to tell.")]

@@ -64,7 +64,7 @@ def carry_out(
     folder = run.store.folder
     with run.store.locked():
         journal = Journal(folder)
-        with closing(display), _leaving(journal):
+        with closing(display), leaving(journal):
             begin()
             for note in run.notes:
                 display.say(note)
@@ -140,7 +140,7 @@ class _Telling:
 
 
 @contextmanager
-def _leaving(journal: Journal) -> Iterator[None]:
+def leaving(journal: Journal) -> Iterator[None]:
     """Write down how the command ends."""
     try:
         yield

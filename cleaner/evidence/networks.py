@@ -2,10 +2,11 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
@@ -75,7 +76,14 @@ def normalisation(name: str, *, weights: str | None) -> tuple[tuple[float, ...],
     return settings.mean, settings.std
 
 
-def network(name: str, *, weights: str | None, image_size: int, classes: int = 0) -> nn.Module:
+def network(
+    name: str,
+    *,
+    weights: str | None,
+    image_size: int,
+    classes: int = 0,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> nn.Module:
     """A network with its pretrained weights, in training mode as timm makes it.
 
     Args:
@@ -83,35 +91,37 @@ def network(name: str, *, weights: str | None, image_size: int, classes: int = 0
         weights: a safetensors file with timm's names of tensors; None: the packaged, else the published weights.
         image_size: input side in pixels.
         classes: outputs of a fresh head; 0: no head.
+        options: for `timm.create_model`.
 
     Raises:
         WeightsError: no such network, its weights can't be had, or they are another network's.
     """
     check_name(name)
+    sized = {**_sized(name, image_size), **options}
     if weights is not None:
-        return _with_state(name, _read_safetensors(weights), weights, image_size, classes)
+        return _with_state(name, _read_safetensors(weights), weights, classes, sized)
     packaged = packaged_file(name)
     if packaged is not None:
-        return _with_state(name, _read_packaged(name, packaged), str(packaged), image_size, classes)
+        return _with_state(name, _read_packaged(name, packaged), str(packaged), classes, sized)
     try:
         file = _download(name)
-        made = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"file": file}, **_sized(name, image_size)
-        )
+        made = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **sized)
     except Exception as error:  # which HTTP library the hub's client raises from differs by version
         raise WeightsError(_not_to_be_had(name, error)) from error
     made.reset_classifier(classes)
     return made
 
 
-def untrained(name: str, *, image_size: int, classes: int) -> nn.Module:
+def untrained(
+    name: str, *, image_size: int, classes: int, options: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
     """A network with weights drawn by torch's global generator.
 
     Raises:
         WeightsError: no such network.
     """
     check_name(name)
-    return timm.create_model(name, num_classes=classes, **_sized(name, image_size))
+    return timm.create_model(name, num_classes=classes, **_sized(name, image_size), **options)
 
 
 def _sized(name: str, image_size: int) -> dict[str, int]:
@@ -157,9 +167,9 @@ def _read_safetensors(file: str) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{file}: no readable safetensors file with weights ({error})") from error
 
 
-def _with_state(name: str, state: dict[str, torch.Tensor], file: str, image_size: int, classes: int) -> nn.Module:
+def _with_state(name: str, state: dict[str, torch.Tensor], file: str, classes: int, sized: dict[str, Any]) -> nn.Module:
     """The network with the tensors of `state`; those of a head may be other or missing, for the head is made anew."""
-    made = timm.create_model(name, num_classes=0, **_sized(name, image_size))
+    made = timm.create_model(name, num_classes=0, **sized)
     wanted = made.state_dict()
     heads = _head_prefixes(name)
     state = {key: tensor for key, tensor in state.items() if key in wanted or not key.startswith(heads)}

@@ -224,11 +224,11 @@ class _Classifier(nn.Module):
 
     @classmethod
     def made(cls, settings: Finetune, classes: int) -> "_Classifier":
-        shape = {"image_size": settings.image_size, "classes": classes}
+        size = settings.image_size
         if settings.pretrained:
-            inner = network(settings.model, weights=settings.weights, **shape)
+            inner = network(settings.model, weights=settings.weights, image_size=size, classes=classes)
         else:
-            inner = untrained(settings.model, **shape)
+            inner = untrained(settings.model, image_size=size, classes=classes)
         mean, std = normalisation(settings.model, weights=settings.weights)
         return cls(inner, mean=mean, std=std)
 

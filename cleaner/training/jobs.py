@@ -1,0 +1,300 @@
+"""One training: what it is of, what it learns from, what it is measured on, and what it leaves."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from cleaner.data.scan import scan
+from cleaner.data.sources import Source, open_source, source_at
+from cleaner.errors import InputError, RunError
+from cleaner.evidence.networks import timm
+from cleaner.run.files import digest, write_atomically, write_json, write_table
+from cleaner.run.origin import Origin, origin_of
+from cleaner.tables import Classes, array
+from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
+from cleaner.training.pixels import pixels_of
+from cleaner.training.recipe import Recipe
+from cleaner.training.versions import CLEAN, Cleaned, Version
+from cleaner.words import counted
+
+JOB, SUMMARY = "training.json", "summary.json"
+CONFUSION, CLASSES, PREDICTIONS = "confusion.parquet", "classes.csv", "test.parquet"
+FOLDER = "training"
+"""Of a run's directory, where its trainings are kept."""
+_HELD_OUT_SHARE = 10
+"""Where there is no test set, one image in so many is held out."""
+
+
+class Job(BaseModel):
+    """What `cleaner train` was asked for, for one network.
+
+    Attributes:
+        run: the directory of a finished run.
+        name: the recipe's.
+        recipe: it.
+        network: which of its networks.
+        version: what is learnt from.
+        seed: of all randomness.
+        test: a data set to measure on; None: what the run's own data set has.
+        root: where the images of `test` lie.
+        workers: threads that decode.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: Path
+    name: str
+    recipe: Recipe
+    network: int
+    version: str
+    seed: int
+    test: Path | None = None
+    root: Path | None = None
+    workers: int
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images to measure on.
+
+    Attributes:
+        source, manifest: of the data set in which they are.
+        rows: of the manifest.
+        labels: class numbers, int32.
+        words: what it is, for people.
+        trusted: whether its labels are known to be right, rather than judged by cleaning.
+    """
+
+    source: Source
+    manifest: pa.Table
+    rows: np.ndarray
+    labels: np.ndarray
+    words: str
+    trusted: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """A job whose data is opened.
+
+    Raises, as its parts are looked at:
+        InputError: the run, the version or the test set can't be what they are.
+    """
+
+    job: Job
+
+    @cached_property
+    def cleaned(self) -> Cleaned:
+        return Cleaned.of(self.job.run)
+
+    @cached_property
+    def origin(self) -> Origin:
+        return origin_of(self.job.run)
+
+    @cached_property
+    def source(self) -> Source:
+        return source_at(self.origin.form, self.origin.source, self.origin.config.sources)
+
+    @cached_property
+    def version(self) -> Version:
+        samples = self.job.recipe.samples
+        found = self.cleaned.version(
+            self.job.version, relabelled=samples.relabelled, weigh=samples.weigh, without=self._without
+        )
+        return found.thinned(samples.most) if samples.most else found
+
+    @cached_property
+    def test(self) -> TestSet:
+        found = self._own_test if self.job.test is None else self._named_test(self.job.test)
+        few = _few(len(found.rows), self.job.recipe.samples.most)
+        return TestSet(found.source, found.manifest, found.rows[few], found.labels[few], found.words, found.trusted)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where it is kept: what differs in anything has another one."""
+        job = self.job
+        settings = job.model_dump(mode="json", exclude={"run", "workers"})
+        key = digest(settings, self.version.digest, array(self.test.manifest, "content_hash").tolist())
+        backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
+        return job.run / FOLDER / f"{job.name}-{backbone}-{job.version}-{job.seed}-{key}"
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        network = self.job.recipe.networks[self.job.network].backbone
+        return f"{network} by {self.job.name} on {self.job.version}, seed {self.job.seed}"
+
+    @cached_property
+    def _without(self) -> np.ndarray:
+        """The rows of the run that are measured on."""
+        held = self.cleaned.held_out()
+        if held.any() or self.job.test is not None or getattr(self.source, "test", None) is not None:
+            return held
+        # By content, so that copies of one picture are on one side.
+        hashes = self.cleaned.manifest.column("content_hash").to_pylist()
+        return np.array([each is not None and int(each[:8], 16) % _HELD_OUT_SHARE == 0 for each in hashes])
+
+    @property
+    def _own_test(self) -> TestSet:
+        own = getattr(self.source, "test", None)
+        if own is not None:
+            return self._scanned(own, "the data set's own test set")
+        manifest = self.cleaned.manifest
+        usable = manifest.column("problem").is_null().to_numpy()
+        if self.cleaned.held_out().any():
+            rows = np.flatnonzero(self._without & usable)
+            labels = self._encoded(manifest.column("label").take(pa.array(rows)))
+            return TestSet(
+                self.source, manifest, rows, labels, "the images of its other splits, labels as given", False
+            )
+        none = np.zeros(len(manifest), bool)
+        kept = self.cleaned.version(CLEAN, relabelled="use", weigh=False, without=none)
+        held = self._without[kept.rows]
+        words = "a tenth of the images, held out, labels as they stand after cleaning"
+        return TestSet(self.source, manifest, kept.rows[held], kept.labels[held], words, False)
+
+    def _named_test(self, path: Path) -> TestSet:
+        settings = {"root": self.job.root}
+        source = open_source(path, {"table": settings, "data_manifest": settings})
+        return self._scanned(getattr(source, "test", None) or source, f"{path}")
+
+    def _scanned(self, source: Source, words: str) -> TestSet:
+        listing = source.listing()
+        settings = self.origin.config.scan
+        manifest = scan(
+            listing,
+            source=source,
+            start=0,
+            stop=len(listing),
+            max_pixels=settings.max_pixels,
+            workers=self.job.workers,
+        )
+        rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+        labels = manifest.column("label").take(pa.array(rows))
+        return TestSet(source, manifest, rows, self._encoded(labels), words, True)
+
+    def _encoded(self, labels: Any) -> np.ndarray:
+        """Class numbers.
+
+        Raises:
+            InputError: a label is no class of the run.
+        """
+        numbers = Classes(self.cleaned.classes).encode(labels)
+        if (numbers < 0).any():
+            unknown = sorted(set(np.asarray(labels)[numbers < 0].tolist()))
+            shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+            raise InputError(f"the test set has classes that {self.job.run} has not: {shown}; give --test another")
+        return numbers
+
+    def done(self) -> dict[str, Any] | None:
+        """What it came to; None where it is not at its end."""
+        file = self.folder / SUMMARY
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: is damaged ({error}); delete it, and give the same command again") from error
+
+    def engine(self, world: World) -> Engine:
+        """The engine that trains it, with all images decoded."""
+        job, version, test = self.job, self.version, self.test
+        network = job.recipe.networks[job.network]
+        samples = job.recipe.samples
+        side = -(-round(network.image_size * samples.margin) // 2) * 2
+        keep, workers = samples.keep_decoded, job.workers
+        usable = np.flatnonzero(self.cleaned.manifest.column("problem").is_null().to_numpy())
+        # Of all versions, so that they share what is decoded; unless few are wanted.
+        rows = version.rows if samples.most else usable
+        learnt = pixels_of(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
+        measured = pixels_of(test.source, test.manifest, test.rows, side=side, workers=workers, keep=keep)
+        return Engine(
+            self.folder,
+            job.recipe,
+            network,
+            classes=version.classes,
+            images=evenly_weighted(Images(learnt, version.rows, version.labels, version.weights)),
+            test=Images(measured, test.rows, test.labels, np.ones(len(test.rows), np.float32)),
+            seed=job.seed,
+            world=world,
+        )
+
+
+def train(training: Training) -> dict[str, Any]:
+    """Carry a job out, from where it was; what it came to, as `summary.json` says it.
+
+    Raises:
+        CleanerError: it can't be.
+    """
+    write_json(training.folder / JOB, training.job.model_dump(mode="json"))
+    engine = training.engine(World.around())
+    return _conclude(training, engine, engine.train())
+
+
+def _conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
+    """Write what is measured on the test set, and the summary last."""
+    folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
+    found = predicted(model, engine.test.pixels, test.rows, engine.network.image_size, engine.device)
+    probs = torch.cat([some for _, some in found]) if len(test.rows) else torch.zeros(0, len(classes))
+    guesses, sure = probs.argmax(1).numpy(), probs.amax(1).numpy() if len(test.rows) else np.zeros(0, np.float32)
+    paths = test.manifest.column("path").take(pa.array(test.rows))
+    columns = {"path": paths, "label": classes[test.labels], "guess": classes[guesses], "prob": sure}
+    write_table(folder / PREDICTIONS, pa.table(columns))
+    confused = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confused, (test.labels, guesses), 1)
+    label, guess = confused.nonzero()
+    pairs = {"label": classes[label], "guess": classes[guess], "images": confused[label, guess]}
+    write_table(folder / CONFUSION, pa.table(pairs))
+    images, right = confused.sum(1), confused.diagonal()
+    learnt = np.bincount(training.version.labels, minlength=len(classes))
+    _write_classes(folder, classes, learnt, images, right)
+    there = images > 0
+    summary = {
+        "recipe": training.job.name,
+        "network": engine.network.backbone,
+        "version": training.job.version,
+        "seed": training.job.seed,
+        "learnt_from": len(training.version.rows),
+        "test": {"images": len(test.rows), "what": test.words, "labels_known_to_be_right": test.trusted},
+        "accuracy": float(right.sum() / max(1, images.sum())),
+        "mean_class_accuracy": float((right[there] / images[there]).mean()) if there.any() else float("nan"),
+        "epochs": training.job.recipe.optimisation.epochs,
+        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+    }
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _write_classes(
+    folder: Path, classes: np.ndarray, learnt: np.ndarray, images: np.ndarray, right: np.ndarray
+) -> None:
+    accuracy = pa.array(np.divide(right, images, where=images > 0, out=np.full(len(images), np.nan)), from_pandas=True)
+    columns = {"class": classes, "learnt_from": learnt, "tested_on": images, "right": right, "accuracy": accuracy}
+    write_atomically(folder / CLASSES, lambda file: pa_csv.write_csv(pa.table(columns), file))
+
+
+def _few(count: int, most: int | None) -> np.ndarray:
+    """At most so many places of `count`, spread evenly."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def said(training: Training) -> list[str]:
+    """What a job learns from and is measured on, for people."""
+    version, test = training.version, training.test
+    classes = counted(len(np.unique(version.labels)), "class", "classes")
+    lines = [
+        f"{training.job.version}: {counted(len(version.rows), 'image')} of {classes}",
+        f"measured on {counted(len(test.rows), 'image')}: {test.words}",
+    ]
+    if not test.trusted:
+        lines.append("no test set whose labels are known to be right; --test gives one")
+    return lines

@@ -1,0 +1,89 @@
+"""The networks that are trained, and the folders in which they are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cleaner.errors import ConfigError
+from cleaner.evidence.networks import network, normalisation, untrained
+from cleaner.run.files import write_json
+from cleaner.training.recipe import Network
+
+
+def made(settings: Network, classes: int, shares: np.ndarray) -> nn.Module:
+    """A network with a fresh head.
+
+    Args:
+        settings: which.
+        classes: how many.
+        shares: float, the classes' shares of the images learnt from, for `prior_bias`.
+
+    Raises:
+        WeightsError: the network or its weights can't be had.
+        ConfigError: the network has nothing to drop.
+    """
+    weights = str(settings.weights) if settings.weights else None
+    dropped = {"drop_rate": settings.dropout, "drop_path_rate": settings.drop_path}
+    options = {name: share for name, share in dropped.items() if share}
+    size, name = settings.image_size, settings.backbone
+    try:
+        if settings.pretrained or weights:
+            model = network(name, weights=weights, image_size=size, classes=classes, options=options)
+        else:
+            model = untrained(name, image_size=size, classes=classes, options=options)
+    except TypeError as error:
+        raise ConfigError(f"{name}: has no {' or no '.join(options)} ({error}); leave it out") from error
+    if settings.checkpointing:
+        model.set_grad_checkpointing()  # type: ignore[operator]
+    if settings.prior_bias:
+        head: Any = model.get_classifier()  # type: ignore[operator]
+        with torch.no_grad():
+            head.bias.copy_(torch.from_numpy(np.log(np.maximum(shares, 1e-8)).astype(np.float32)))
+        head.bias.requires_grad_(False)
+    return model
+
+
+class Normalised(nn.Module):
+    """A network that takes RGB in [0, 1], float32 n x 3 x side x side, and normalises as its weights want."""
+
+    def __init__(self, inner: nn.Module, settings: Network) -> None:
+        super().__init__()
+        self.inner = inner
+        mean, std = _statistics(settings)
+        self.mean = nn.Buffer(torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.std = nn.Buffer(torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        shown = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        logits: torch.Tensor = self.inner(shown)
+        return logits
+
+
+def _statistics(settings: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return normalisation(settings.backbone, weights=str(settings.weights) if settings.weights else None)
+
+
+def write_config(folder: Path, settings: Network, classes: tuple[str, ...]) -> None:
+    """Write `config.json`, by which `timm.create_model("local-dir:FOLDER", pretrained=True)` takes the weights beside
+    it."""
+    mean, std = _statistics(settings)
+    name, _, tag = settings.backbone.partition(".")
+    shape = [3, settings.image_size, settings.image_size]
+    config = {
+        "architecture": name,
+        "num_classes": len(classes),
+        "label_names": list(classes),
+        "pretrained_cfg": {
+            "tag": tag,
+            "input_size": shape,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "mean": list(mean),
+            "std": list(std),
+            "num_classes": len(classes),
+        },
+    }
+    write_json(folder / "config.json", config)

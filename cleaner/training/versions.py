@@ -1,0 +1,140 @@
+"""Versions of a cleaned data set: what a model can learn from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleaner.errors import InputError, RunError, nearest
+from cleaner.run.files import digest
+from cleaner.run.finished import read_summary
+from cleaner.run.ledger import fold
+from cleaner.run.origin import origin_of
+from cleaner.run.state import read_state
+from cleaner.run.store import Store
+from cleaner.tables import Action, Classes, array
+
+RAW, CLEAN = "raw", "clean"
+HELD_OUT = ("val", "valid", "validation", "test")
+"""Values of a column `split` that are never learnt from."""
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Version:
+    """Samples and their labels as they stood at one point of a run.
+
+    Attributes:
+        name: `raw`, a stage's, or `clean`.
+        rows: of the manifest, int64, ascending.
+        labels: class numbers, int32, one for each row.
+        weights: float32, how much each counts.
+        classes: their names, those of all usable samples, whatever the version.
+    """
+
+    name: str
+    rows: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    classes: tuple[str, ...]
+
+    def thinned(self, most: int) -> "Version":
+        """At most so many of its samples, spread evenly over them."""
+        if len(self.rows) <= most:
+            return self
+        chosen = np.linspace(0, len(self.rows) - 1, most).round().astype(np.int64)
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], weights=self.weights[chosen])
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits that tell this version from others."""
+        facts = (self.rows, self.labels, self.weights)
+        return digest(self.name, list(self.classes), *(values.tobytes().hex() for values in facts))
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A finished run, opened for learning from it."""
+
+    folder: Path
+    manifest: pa.Table
+    stages: tuple[tuple[str, tuple[str, ...]], ...]
+    standing: pa.Table
+
+    @classmethod
+    def of(cls, folder: Path) -> "Cleaned":
+        """Raises RunError: there is no run, or it is not finished."""
+        origin_of(folder)
+        state = read_state(folder)
+        if read_summary(folder) is None or state is None:
+            raise RunError(
+                f"{folder}: the run is not finished; give the same `cleaner clean` command again, then train"
+            )
+        store, names = Store(folder), state.names
+        parts: dict[str, list[str]] = {}
+        for name in names.ledger:
+            stage = name.rpartition("-verdicts-")[0].rpartition("-")[0]
+            parts.pop(stage, None)
+            parts[stage] = names.ledger[: names.ledger.index(name) + 1]
+        stages = tuple((stage, tuple(up_to)) for stage, up_to in parts.items())
+        return cls(folder, store.read(names.manifest), stages, store.read(names.standing))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return Classes.of(self.manifest).names
+
+    @property
+    def versions(self) -> list[str]:
+        return [RAW, *(stage for stage, _ in self.stages), CLEAN]
+
+    def version(self, name: str, *, relabelled: str, weigh: bool, without: np.ndarray) -> Version:
+        """The version of a name, without the rows of a test set.
+
+        Args:
+            name: `raw`, `clean`, or a stage's: all that stood after it.
+            relabelled: `use` or `leave_out`.
+            weigh: by the belief in each label; a label that was changed counts whole.
+            without: bool, one a row of the manifest.
+
+        Raises:
+            RunError: there is no such version.
+            InputError: there is nothing in it to tell apart.
+        """
+        standing = self._standing(name)
+        changed = standing.column("new_label").is_valid().to_numpy(zero_copy_only=False)
+        labels = Classes(self.classes).encode(pc.coalesce(standing.column("new_label"), standing.column("label")))
+        chosen = (array(standing, "action") != Action.DROP.value) & (labels >= 0) & ~without
+        if relabelled == "leave_out":
+            chosen &= ~changed
+        score = standing.column("score").to_numpy()
+        whole = changed | np.isnan(score) if weigh else np.ones(len(standing), bool)
+        weights = np.where(whole, 1, score).astype(np.float32)
+        rows = np.flatnonzero(chosen)
+        if len(np.unique(labels[rows])) < _FEWEST:
+            raise InputError(f"{self.folder}: the version {name} has less than two classes left to learn from")
+        return Version(name, rows, labels[rows], weights[rows], self.classes)
+
+    def held_out(self) -> np.ndarray:
+        """bool, one a row of the manifest: those of a split that is no training split, if the data set has splits."""
+        if "split" not in self.manifest.column_names:
+            return np.zeros(len(self.manifest), bool)
+        split = pc.utf8_lower(pc.cast(self.manifest.column("split"), pa.string()))
+        held = pc.is_in(split, pa.array(HELD_OUT)).fill_null(False).to_numpy(zero_copy_only=False)
+        return held if not held.all() else np.zeros(len(held), bool)
+
+    def _standing(self, name: str) -> pa.Table:
+        if name == CLEAN:
+            return self.standing
+        if name == RAW:
+            return fold(self.manifest, [])
+        parts = dict(self.stages).get(name)
+        if parts is None:
+            raise RunError(f"{self.folder}: no version {name}{nearest(name, self.versions)}")
+        return fold(self.manifest, self._read(parts))
+
+    def _read(self, parts: Iterable[str]) -> list[pa.Table]:
+        ledger = Store(self.folder).ledger
+        return [ledger.read(part) for part in parts]

@@ -1,0 +1,217 @@
+"""`cleaner train`: models of a run's clean set, as a user makes them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from command import CLEANER, cleaner
+from PIL import Image
+from safetensors.torch import load_file
+
+from cleaner.evidence.networks import timm
+from cleaner.training.versions import Cleaned
+
+pytestmark = pytest.mark.slow
+
+TINY = (
+    "--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false, ema=0.9, dropout=0.1}]",
+    "--set", "optimisation.phases=[{optimiser='radam', epochs=2}, {optimiser='sgd', epochs=2, sam=0.02}]",
+    "--set", "optimisation.effective_batch=128",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A finished run of one's own."""
+    return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("training"))
+
+
+def trainings(run):
+    return sorted((run / "training").iterdir(), key=lambda folder: folder.stat().st_mtime)
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("recipe", ["small", "accv2020"])
+def test_every_recipe_goes_through_all_its_parts_in_seconds(run, cache, recipe):
+    done = cleaner("train", run, "--recipe", recipe, "--preset", "smoke", **cache)
+    folders = trainings(run)
+    assert len(folders) == (2 if recipe == "accv2020" else 1)
+    assert done.stdout.count("the model") == len(folders)
+    for folder in folders:
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["learnt_from"] == 64 and summary["recipe"] == recipe
+        metrics = pq.read_table(folder / "metrics.parquet")
+        assert metrics.column("epoch").to_pylist() == list(range(1, summary["epochs"] + 1))
+        assert metrics.column("test_accuracy").to_pylist()[-1] == pytest.approx(summary["accuracy"])
+        assert len(pq.read_table(folder / "steps.parquet")) == 4 * summary["epochs"]
+        assert json.loads((folder / "state.json").read_text())["doing"] == "finished"
+
+
+def test_the_model_is_one_that_timm_takes_and_says_what_was_measured(run, cache, demo):
+    cleaner("train", run, *TINY, **cache)
+    (folder,) = trainings(run)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    said = pq.read_table(folder / "test.parquet").to_pylist()
+    assert model.pretrained_cfg["input_size"] == [3, 32, 32]
+    names = json.loads((folder / "config.json").read_text())["label_names"]
+    mean, std = (torch.tensor(model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
+    agree = 0
+    for row in said:
+        image = Image.open(demo / "images" / row["path"]).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+        with torch.inference_mode():
+            agree += names[model(((pixels - mean) / std)[None]).argmax()] == row["guess"]
+    assert agree > 0.9 * len(said)
+    confused = pq.read_table(folder / "confusion.parquet").to_pylist()
+    assert sum(pair["images"] for pair in confused) == len(said)
+    right = sum(pair["images"] for pair in confused if pair["label"] == pair["guess"])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert right / len(said) == summary["accuracy"] == np.mean([row["label"] == row["guess"] for row in said])
+    assert not summary["test"]["labels_known_to_be_right"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, cache):
+    cleaner("train", run, *TINY, **cache)
+    (first,) = trainings(run)
+    kept = weights(first)
+    assert "trained before" in cleaner("train", run, *TINY, **cache).stderr
+    assert weights(first) == kept
+    shutil.rmtree(run / "training")
+    cleaner("train", run, *TINY, **cache)
+    assert weights(first) == kept
+    cleaner("train", run, *TINY, "--seed", 1, **cache)
+    other = trainings(run)[-1]
+    assert other != first and weights(other) != kept
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(run, cache):
+    cleaner("train", run, *TINY, **cache)
+    (folder,) = trainings(run)
+    expected = {name: (folder / name).read_bytes() for name in ("model.safetensors", "steps.parquet", "test.parquet")}
+    shutil.rmtree(run / "training")
+    killed = 0
+    for epoch in (0, 1, 2, 3):
+        process = subprocess.Popen(
+            [CLEANER, "train", run, *TINY], env={**os.environ, **cache}, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and len(epochs(folder)) <= epoch:
+            time.sleep(0.01)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed >= 2
+    cleaner("train", run, *TINY, **cache)
+    assert {name: (folder / name).read_bytes() for name in expected} == expected
+
+
+def epochs(folder):
+    file = folder / "metrics.parquet"
+    return pq.read_table(file).column("epoch").to_pylist() if file.exists() else []
+
+
+_STOPPING = """
+import os, signal
+from cleaner.training import pixels
+write = pixels.write_json
+
+def stopping(file, value):
+    write(file, value)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+pixels.write_json, pixels._TOGETHER = stopping, 500
+from flows.cli import main
+main()
+"""
+
+
+def test_what_was_decoded_before_a_kill_is_not_decoded_again(run, tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    words = [sys.executable, "-c", _STOPPING, "train", str(run), *TINY]
+    done = []
+    for _ in range(3):
+        subprocess.run(words, env={**os.environ, **cache}, stderr=subprocess.DEVNULL)
+        done.append(max(int(file.read_text()) for file in (tmp_path / "cache").rglob("done.json")))
+    assert done == [500, 1000, 1500]
+    cleaner("train", run, *TINY, **cache)
+    pieced = weights(trainings(run)[0])
+    shutil.rmtree(run / "training")
+    cleaner("train", run, *TINY, "--set", "samples.keep_decoded=false", XDG_CACHE_HOME=str(tmp_path / "other"))
+    assert not list((tmp_path / "other").rglob("pixels"))
+    assert load_file(trainings(run)[0] / "model.safetensors").keys()
+    shutil.rmtree(run / "training")
+    cleaner("train", run, *TINY, XDG_CACHE_HOME=str(tmp_path / "third"))
+    assert weights(trainings(run)[0]) == pieced
+
+
+def test_versions_hold_what_stood_then(finished):
+    cleaned = Cleaned.of(finished)
+    nothing = np.zeros(len(cleaned.manifest), bool)
+    assert cleaned.versions[0] == "raw" and cleaned.versions[-1] == "clean"
+    assert {"image_noise", "coarse", "fine"} <= set(cleaned.versions)
+    made = {
+        name: cleaned.version(name, relabelled="use", weigh=False, without=nothing)
+        for name in ("raw", "image_noise", "clean")
+    }
+    summary = json.loads((finished / "summary.json").read_text())
+    assert len(made["clean"].rows) == summary["kept"] + summary["relabelled"]
+    assert len(made["raw"].rows) > len(made["image_noise"].rows) > len(made["clean"].rows)
+    given = {label: number for number, label in enumerate(cleaned.classes)}
+    labels = cleaned.manifest.column("label").to_pylist()
+    assert [given[labels[row]] for row in made["raw"].rows] == made["raw"].labels.tolist()
+    left = cleaned.version("clean", relabelled="leave_out", weigh=True, without=nothing)
+    assert len(left.rows) == summary["kept"]
+    assert 0 < left.weights.min() < left.weights.max() <= 1
+    assert len({version.digest for version in [*made.values(), left]}) == 4
+
+
+def test_bad_input_is_refused_in_one_line_and_nothing_written(run, cache, tmp_path):
+    (tmp_path / "other").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / "other" / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / "other" / name / "1.png")
+    for words, part in (
+        ((run, "--version", "fin"), "no version fin (did you mean fine?)"),
+        ((run, "--recipe", "smal"), "no recipe smal (did you mean small?)"),
+        ((run, "--preset", "smok"), "no preset smok"),
+        ((run, "--set", "optimisation.lrr=1"), "unknown setting optimisation.lrr"),
+        ((run, "--set", "networks=[{backbone='resnet1k', pretrained=false}]"), "timm has no network resnet1k"),
+        ((run, "--test", tmp_path / "other"), "has classes that"),
+        ((tmp_path,), "no run lies here"),
+    ):
+        refused = cleaner("train", *words, status=2, **cache)
+        (line,) = [line for line in refused.stderr.splitlines() if line.startswith("cleaner: ")]
+        assert part in line
+    assert not list(run.rglob("model.safetensors"))
+
+
+def test_a_loss_that_is_no_number_ends_it_with_advice(run, cache):
+    ended = cleaner("train", run, *TINY, "--set", "optimisation.lr=1e2", "--set", "loss.smoothing=0", status=1, **cache)
+    assert "the loss is no number any more; a lower optimisation.lr" in ended.stderr
+
+
+def test_tensorboard_reads_the_same_numbers(run, cache):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    cleaner("train", run, *TINY, **cache)
+    (folder,) = trainings(run)
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    shown = [scalar.value for scalar in events.Scalars("test_accuracy")]
+    assert shown == pytest.approx(pq.read_table(folder / "metrics.parquet").column("test_accuracy").to_pylist())
