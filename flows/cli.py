@@ -295,6 +295,14 @@ def train(
         Path | None, Option(metavar="DATA", help="A data set to measure on, its labels known to be right.")
     ] = None,
     root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which the images of --test lie.")] = None,
+    compare: Annotated[
+        str | None, Option(metavar="V,V", help="Train on several versions, and say what cleaning was worth.")
+    ] = None,
+    seeds: Annotated[int, Option(min=1, max=100, help="With --compare, how many, from --seed on.")] = 3,
+    truth: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="With --compare, the true labels: what a model could be without any noise."),
+    ] = None,
 ) -> None:
     """Train a model on what a run has left. The same command goes on after a kill, at the cost of an epoch at most.
 
@@ -305,13 +313,18 @@ def train(
     cleaner train runs/photos
     cleaner train runs/photos --recipe accv2020 --preset smoke
     cleaner train runs/photos --version raw --test checked.csv
+    cleaner train runs/photos --compare raw,coarse,clean --test checked.csv
     ```
     """
     from cleaner.training.recipe import read_recipe
-    from flows.trained import jobs_of, show_trained, train_here
+    from flows.trained import Asked, compare_here, show_trained, train_here
 
-    made = read_recipe(recipe, assignments or [], preset)
-    jobs = jobs_of(folder, recipe, made, version, seed, test=test, root=root)
+    asked = Asked(folder, recipe, read_recipe(recipe, assignments or [], preset), test, root, truth)
+    if compare is not None:
+        versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])
+        compare_here(asked, list(dict.fromkeys(versions)), range(seed, seed + seeds))
+        return
+    jobs = asked.jobs(version, seed)
     show_trained(jobs, train_here(jobs))
 
 

@@ -1,8 +1,9 @@
 """Training, as the command line performs it and speaks of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,39 @@ from cleaner.loop.runs import cores
 from cleaner.progress import listening
 from cleaner.run.state import Journal
 from cleaner.run.store import Store
-from cleaner.training.jobs import CLASSES, Job, Training, said, train
+from cleaner.training.comparison import measured, table, verdicts, write_comparison
+from cleaner.training.jobs import CLASSES, FOLDER, Job, Training, said, train
 from cleaner.training.recipe import Recipe
 from flows.progress_bar import Display, display_on
 from flows.runner import leaving
 
 
-def jobs_of(
-    run: Path, name: str, recipe: Recipe, version: str, seed: int, *, test: Path | None, root: Path | None
-) -> list[Job]:
-    """A job for each network of the recipe."""
-    shared: dict[str, Any] = {"run": run.resolve(), "name": Path(name).stem, "recipe": recipe}
-    shared |= {"version": version, "seed": seed, "workers": cores()}
-    shared |= {"test": test.resolve() if test else None, "root": root.resolve() if root else None}
-    return [Job(network=number, **shared) for number in range(len(recipe.networks))]
+@dataclass(frozen=True)
+class Asked:
+    """What `cleaner train` was asked for, whatever the version and the seed.
+
+    Attributes:
+        run: the run's directory.
+        name: the recipe's name, or its file.
+        recipe: it.
+        test: a data set to measure on, its images under `root`.
+        truth: the true labels.
+    """
+
+    run: Path
+    name: str
+    recipe: Recipe
+    test: Path | None = None
+    root: Path | None = None
+    truth: Path | None = None
+
+    def jobs(self, version: str, seed: int) -> list[Job]:
+        """A job for each network of the recipe."""
+        paths = {"run": self.run, "test": self.test, "root": self.root, "truth": self.truth}
+        absolute: dict[str, Any] = {name: path.resolve() if path else None for name, path in paths.items()}
+        shared: dict[str, Any] = {"name": Path(self.name).stem, "recipe": self.recipe, "version": version, "seed": seed}
+        networks = range(len(self.recipe.networks))
+        return [Job(network=number, workers=cores(), **shared, **absolute) for number in networks]
 
 
 def train_here(jobs: list[Job]) -> list[dict[str, Any]]:
@@ -82,3 +102,16 @@ def show_trained(jobs: list[Job], summaries: list[dict[str, Any]]) -> None:
         typer.echo(f"{line}, {100 * summary['mean_class_accuracy']:.1f} % as a mean of classes")
         typer.echo(f"the model        {os.path.relpath(training.folder)}")
         typer.echo(f"class by class   {os.path.relpath(training.folder / CLASSES)}")
+
+
+def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) -> None:
+    """Train on each version with each seed, and say what cleaning was worth.
+
+    Raises:
+        CleanerError: a training can't be.
+    """
+    jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
+    summaries = train_here(jobs)
+    file = write_comparison(asked.run / FOLDER, Path(asked.name).stem, summaries)
+    found = measured(summaries)
+    typer.echo("\n".join([table(found), "", *verdicts(found), f"table and picture  {os.path.relpath(file)}"]))

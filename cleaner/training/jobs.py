@@ -23,7 +23,7 @@ from cleaner.tables import Classes, array
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
-from cleaner.training.versions import CLEAN, Cleaned, Version
+from cleaner.training.versions import CLEAN, RAW, TRUE, Cleaned, Version
 from cleaner.words import counted
 
 JOB, SUMMARY = "training.json", "summary.json"
@@ -46,6 +46,7 @@ class Job(BaseModel):
         seed: of all randomness.
         test: a data set to measure on; None: what the run's own data set has.
         root: where the images of `test` lie.
+        truth: the true labels, for the version `true`, and for a test set that is held out.
         workers: threads that decode.
     """
 
@@ -59,6 +60,7 @@ class Job(BaseModel):
     seed: int
     test: Path | None = None
     root: Path | None = None
+    truth: Path | None = None
     workers: int
 
 
@@ -108,7 +110,11 @@ class Training:
     def version(self) -> Version:
         samples = self.job.recipe.samples
         found = self.cleaned.version(
-            self.job.version, relabelled=samples.relabelled, weigh=samples.weigh, without=self._without
+            self.job.version,
+            relabelled=samples.relabelled,
+            weigh=samples.weigh,
+            without=self._without,
+            truth=self.job.truth,
         )
         return found.thinned(samples.most) if samples.most else found
 
@@ -148,19 +154,18 @@ class Training:
         own = getattr(self.source, "test", None)
         if own is not None:
             return self._scanned(own, "the data set's own test set")
-        manifest = self.cleaned.manifest
-        usable = manifest.column("problem").is_null().to_numpy()
-        if self.cleaned.held_out().any():
-            rows = np.flatnonzero(self._without & usable)
-            labels = self._encoded(manifest.column("label").take(pa.array(rows)))
-            return TestSet(
-                self.source, manifest, rows, labels, "the images of its other splits, labels as given", False
-            )
+        manifest, cleaned = self.cleaned.manifest, self.cleaned
         none = np.zeros(len(manifest), bool)
-        kept = self.cleaned.version(CLEAN, relabelled="use", weigh=False, without=none)
-        held = self._without[kept.rows]
-        words = "a tenth of the images, held out, labels as they stand after cleaning"
-        return TestSet(self.source, manifest, kept.rows[held], kept.labels[held], words, False)
+        which = "the images of its other splits" if cleaned.held_out().any() else "a tenth of the images, held out"
+        if self.job.truth is not None:
+            name, words = TRUE, f"{which}, by their true labels"
+        elif cleaned.held_out().any():
+            name, words = RAW, f"{which}, labels as given"
+        else:
+            name, words = CLEAN, f"{which}, labels as they stand after cleaning"
+        found = cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.job.truth)
+        held = self._without[found.rows]
+        return TestSet(self.source, manifest, found.rows[held], found.labels[held], words, name == TRUE)
 
     def _named_test(self, path: Path) -> TestSet:
         settings = {"root": self.job.root}

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError, RunError, nearest
 from cleaner.run.files import digest
 from cleaner.run.finished import read_summary
@@ -17,7 +18,7 @@ from cleaner.run.state import read_state
 from cleaner.run.store import Store
 from cleaner.tables import Action, Classes, array
 
-RAW, CLEAN = "raw", "clean"
+RAW, CLEAN, TRUE = "raw", "clean", "true"
 HELD_OUT = ("val", "valid", "validation", "test")
 """Values of a column `split` that are never learnt from."""
 _FEWEST = 2
@@ -28,7 +29,7 @@ class Version:
     """Samples and their labels as they stood at one point of a run.
 
     Attributes:
-        name: `raw`, a stage's, or `clean`.
+        name: `raw`, a stage's, `clean`, or `true`.
         rows: of the manifest, int64, ascending.
         labels: class numbers, int32, one for each row.
         weights: float32, how much each counts.
@@ -73,14 +74,14 @@ class Cleaned:
             raise RunError(
                 f"{folder}: the run is not finished; give the same `cleaner clean` command again, then train"
             )
-        store, names = Store(folder), state.names
+        store, made = Store(folder), state.names
         parts: dict[str, list[str]] = {}
-        for name in names.ledger:
+        for name in made.ledger:
             stage = name.rpartition("-verdicts-")[0].rpartition("-")[0]
             parts.pop(stage, None)
-            parts[stage] = names.ledger[: names.ledger.index(name) + 1]
+            parts[stage] = made.ledger[: made.ledger.index(name) + 1]
         stages = tuple((stage, tuple(up_to)) for stage, up_to in parts.items())
-        return cls(folder, store.read(names.manifest), stages, store.read(names.standing))
+        return cls(folder, store.read(made.manifest), stages, store.read(made.standing))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -90,19 +91,24 @@ class Cleaned:
     def versions(self) -> list[str]:
         return [RAW, *(stage for stage, _ in self.stages), CLEAN]
 
-    def version(self, name: str, *, relabelled: str, weigh: bool, without: np.ndarray) -> Version:
+    def version(
+        self, name: str, *, relabelled: str, weigh: bool, without: np.ndarray, truth: Path | None = None
+    ) -> Version:
         """The version of a name, without the rows of a test set.
 
         Args:
-            name: `raw`, `clean`, or a stage's: all that stood after it.
+            name: `raw`, `clean`, a stage's: all that stood after it; or `true`: everything by its true label.
             relabelled: `use` or `leave_out`.
             weigh: by the belief in each label; a label that was changed counts whole.
             without: bool, one a row of the manifest.
+            truth: a table of true labels, for `true`.
 
         Raises:
             RunError: there is no such version.
-            InputError: there is nothing in it to tell apart.
+            InputError: there is nothing in it to tell apart, or the truth can't be read.
         """
+        if name == TRUE:
+            return self._true(truth, without)
         standing = self._standing(name)
         changed = standing.column("new_label").is_valid().to_numpy(zero_copy_only=False)
         labels = Classes(self.classes).encode(pc.coalesce(standing.column("new_label"), standing.column("label")))
@@ -112,6 +118,19 @@ class Cleaned:
         score = standing.column("score").to_numpy()
         whole = changed | np.isnan(score) if weigh else np.ones(len(standing), bool)
         weights = np.where(whole, 1, score).astype(np.float32)
+        return self._made(name, chosen, labels, weights)
+
+    def _true(self, truth: Path | None, without: np.ndarray) -> Version:
+        """All usable images by their true labels; what is junk, or unknown, is left out."""
+        if truth is None:
+            raise InputError(f"the version {TRUE} needs the true labels; give --truth FILE")
+        known = read_truth(truth)
+        found = [known.get(name, "") for name in names(self.manifest, str(known.index.name))]
+        labels = Classes(self.classes).encode(pa.array(found, pa.string()))
+        chosen = (labels >= 0) & self.manifest.column("problem").is_null().to_numpy() & ~without
+        return self._made(TRUE, chosen, labels, np.ones(len(labels), np.float32))
+
+    def _made(self, name: str, chosen: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Version:
         rows = np.flatnonzero(chosen)
         if len(np.unique(labels[rows])) < _FEWEST:
             raise InputError(f"{self.folder}: the version {name} has less than two classes left to learn from")

@@ -215,3 +215,25 @@ def test_tensorboard_reads_the_same_numbers(run, cache):
     events.Reload()
     shown = [scalar.value for scalar in events.Scalars("test_accuracy")]
     assert shown == pytest.approx(pq.read_table(folder / "metrics.parquet").column("test_accuracy").to_pylist())
+
+
+def test_what_cleaning_was_worth(run, cache, demo):
+    words = ("--compare", "raw,clean", "--seeds", "2", "--truth", demo / "truth.csv", *TINY)
+    done = cleaner("train", run, *words, **cache)
+    assert len(trainings(run)) == 6 + 3
+    for version in ("raw (as it came)", "clean", "true (no noise at all)"):
+        assert f"| test_resnet | {version} |" in done.stdout
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("test_resnet: cleaning ")]
+    assert "on raw" in said and "on clean" in said and "seeds differ by" in said
+    (table,) = (run / "training").glob("comparison-small-*.md")
+    text = table.read_text()
+    assert said in text and "a tenth of the images, held out, by their true labels" in text
+    assert "not known to be right" not in text
+    picture = Image.open(table.with_suffix(".png"))
+    assert picture.width > 500
+    rows = json.loads(table.with_suffix(".json").read_text())
+    assert [(row["version"], row["seed"]) for row in rows] == [
+        (version, seed) for version in ("raw", "clean", "true") for seed in (0, 1)
+    ]
+    again = cleaner("train", run, *words, **cache)
+    assert again.stdout == done.stdout and again.stderr.count("trained before") == 6

@@ -8,11 +8,10 @@ from typing import Annotated, ClassVar
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
-from cleaner.data.scan import sample_id
 from cleaner.data.sources import Source
+from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, array, check
 
@@ -38,22 +37,22 @@ class Oracle:
     ]
 
     def __post_init__(self) -> None:
-        self._labels()
+        read_truth(self.truth)
 
     def check(self, samples: pa.Table) -> str:
-        truth = self._labels()
+        truth = read_truth(self.truth)
         key = str(truth.index.name)
-        names = _names(samples, key)
-        covered = int(pd.Index(names).isin(truth.index).sum())
+        found = names(samples, key)
+        covered = int(pd.Index(found).isin(truth.index).sum())
         if covered == 0:
-            ours, theirs = (min(known, default="none") for known in (truth.index.tolist(), names))
+            ours, theirs = (min(known, default="none") for known in (truth.index.tolist(), found))
             raise InputError(
-                f"{self.truth}: covers none of the data set's {len(names):,} samples; one of its {len(truth):,} rows"
+                f"{self.truth}: covers none of the data set's {len(found):,} samples; one of its {len(truth):,} rows"
                 f" has the {key} {ours!r}, one of the samples {theirs!r}; write them as the data set has them"
             )
-        if covered == len(names):
+        if covered == len(found):
             return ""
-        return f"{self.truth} covers {covered:,} of {len(names):,} samples; on the others the oracle can't tell"
+        return f"{self.truth} covers {covered:,} of {len(found):,} samples; on the others the oracle can't tell"
 
     def push(
         self,
@@ -83,7 +82,7 @@ class Oracle:
         *,
         since: datetime | None = None,
     ) -> pa.Table:
-        truth = self._labels()
+        truth = read_truth(self.truth)
         true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
         given, known = batch.column("label").to_pylist(), set(classes)
         said = [_answer(label, true_label, known) for label, true_label in zip(given, true, strict=True)]
@@ -111,8 +110,8 @@ class Oracle:
         since: datetime | None = None,
     ) -> pa.Table:
         """A class is removed that no image truly shows, if the truth is known of an image that was given its label."""
-        truth = self._labels()
-        true = pd.Series(_names(manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()
+        truth = read_truth(self.truth)
+        true = pd.Series(names(manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()
         known = ~pd.isna(true)
         shown, judged = set(true[known]), set(array(manifest, "label")[known])
         answers = [
@@ -130,25 +129,6 @@ class Oracle:
     def todo(self, name: str, folder: Path) -> str:
         return f"nothing: {self.truth} answers"
 
-    def _labels(self) -> "pd.Series[str]":
-        """The true labels as text, by `path` or `sample_id`."""
-        table = _read(self.truth)
-        key = next((column for column in ("path", "sample_id") if column in table), None)
-        if key is None or "label" not in table:
-            found = ", ".join(map(str, table.columns))
-            raise InputError(f"{self.truth}: wants the columns path (or sample_id) and label; it has {found}")
-        labels = table.drop_duplicates([key, "label"]).set_index(key)["label"]
-        twice = labels.index[labels.index.duplicated()]
-        if len(twice):
-            raise InputError(f"{self.truth}: {key} {twice[0]} has two different labels; leave one")
-        return labels
-
-
-def _names(samples: pa.Table, key: str) -> list[str]:
-    """The samples' paths or ids."""
-    paths: list[str] = samples.column("path").to_pylist()
-    return paths if key == "path" else [sample_id(path) for path in paths]
-
 
 def _answer(given: str, true: object, classes: set[str]) -> Answer:
     if not isinstance(true, str):
@@ -161,17 +141,3 @@ def _answer(given: str, true: object, classes: set[str]) -> Answer:
 def _marked(answer: Answer) -> Answer:
     """What can be said of a sample in a page of its class."""
     return Answer.WRONG if answer in (Answer.ANOTHER, Answer.JUNK) else answer
-
-
-def _read(file: Path) -> pd.DataFrame:
-    """All columns as text, and what is missing as empty text."""
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "no such file"
-        raise InputError(f"{file}: {what}; --truth wants a CSV or Parquet with path,label")
-    try:
-        if file.suffix.lower() == ".parquet":
-            columns = [name for name in pq.read_schema(file).names if name in ("path", "sample_id", "label")]
-            return pd.read_parquet(file, columns=columns).convert_dtypes().astype("string").fillna("")
-        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{file}: can't be read as a table ({error}); --truth wants a CSV or Parquet") from error
