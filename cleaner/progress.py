@@ -35,6 +35,13 @@ def note(line: str) -> None:
         say(line)
 
 
+def tell(what: str, done: int, total: int) -> None:
+    """Tell the listener how far it is, where no loop of this process does."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(what, done, total)
+
+
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Yield `items`, telling the listener after each that one more of `total` is done."""
     listener = _listener.get()

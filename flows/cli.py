@@ -295,6 +295,9 @@ def train(
         Path | None, Option(metavar="DATA", help="A data set to measure on, its labels known to be right.")
     ] = None,
     root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which the images of --test lie.")] = None,
+    show_augment: Annotated[
+        bool, Option("--show-augment", help="Train nothing; write a picture of what each augmentation does.")
+    ] = False,
     compare: Annotated[
         str | None, Option(metavar="V,V", help="Train on several versions, and say what cleaning was worth.")
     ] = None,
@@ -314,18 +317,41 @@ def train(
     cleaner train runs/photos --recipe accv2020 --preset smoke
     cleaner train runs/photos --version raw --test checked.csv
     cleaner train runs/photos --compare raw,coarse,clean --test checked.csv
+    cleaner train runs/photos --recipe accv2020 --show-augment
     ```
     """
     from cleaner.training.recipe import read_recipe
-    from flows.trained import Asked, compare_here, show_trained, train_here
+    from flows.trained import Asked, compare_here, show_augmented, show_trained, train_here
 
     asked = Asked(folder, recipe, read_recipe(recipe, assignments or [], preset), test, root, truth)
+    if show_augment:
+        show_augmented(asked, version, seed)
+        return
     if compare is not None:
         versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])
         compare_here(asked, list(dict.fromkeys(versions)), range(seed, seed + seeds))
         return
     jobs = asked.jobs(version, seed)
     show_trained(jobs, train_here(jobs))
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, Argument(metavar="MODEL", help="The folder of a training.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="A folder of images, and the folders in it.")],
+    out: Annotated[Path, Option(metavar="OUT", help="Where to write, OUT.csv and OUT.parquet.")] = Path("predictions"),
+) -> None:
+    """Say of images without labels what they show.
+
+    OUT.csv has `path,label,prob`; OUT.parquet the ten most probable classes too.
+
+    ```
+    cleaner predict runs/photos/training/small-... new-photos --out new
+    ```
+    """
+    from flows.trained import predict_here
+
+    predict_here(model, folder, out)
 
 
 ScheduleFile = Annotated[Path, Argument(metavar="FILE", help="A TOML file of data sets, times and whom to tell.")]

@@ -4,18 +4,23 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from cleaner.config import Scan
 from cleaner.loop.runs import cores
 from cleaner.progress import listening
+from cleaner.run.files import write_atomically
 from cleaner.run.state import Journal
 from cleaner.run.store import Store
 from cleaner.training.comparison import measured, table, verdicts, write_comparison
-from cleaner.training.jobs import CLASSES, FOLDER, Job, Training, said, train
+from cleaner.training.jobs import CLASSES, FOLDER, Job, Training, said
+from cleaner.training.predicting import Model, predict, write_predictions
+from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
 from flows.progress_bar import Display, display_on
 from flows.runner import leaving
@@ -115,3 +120,37 @@ def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) ->
     file = write_comparison(asked.run / FOLDER, Path(asked.name).stem, summaries)
     found = measured(summaries)
     typer.echo("\n".join([table(found), "", *verdicts(found), f"table and picture  {os.path.relpath(file)}"]))
+
+
+def show_augmented(asked: Asked, version: str, seed: int) -> None:
+    """Write a picture of what the recipe's augmentations do.
+
+    Raises:
+        CleanerError: the run, the recipe or an image can't be read.
+    """
+    for job in asked.jobs(version, seed):
+        sheet = Training(job).sheet()
+        size = job.recipe.networks[job.network].image_size
+        file = asked.run / FOLDER / f"augment-{job.name}-{size}.png"
+        write_atomically(file, partial(sheet.save, format="PNG"))
+        typer.echo(os.path.relpath(file))
+
+
+def predict_here(model: Path, folder: Path, out: Path) -> None:
+    """Write what a model says of the images in a folder.
+
+    Raises:
+        CleanerError: model or images can't be read.
+    """
+    display = display_on(Console(stderr=True))
+    words = f"judging the images in {folder}"
+    display.begins(words, 0.0)
+    try:
+        with listening(lambda what, count, total: display.progressed(what, count, total, count / max(total, 1))):
+            table = predict(Model.of(model), folder, max_pixels=Scan().max_pixels, workers=cores())
+    finally:
+        display.close()
+    listed, whole = write_predictions(table, out)
+    unread = len(table) - table.column("problem").null_count
+    typer.echo(f"{len(table) - unread:,} images judged, {unread:,} can't be used")
+    typer.echo(f"path,label,prob  {listed}\nall of it        {whole}")

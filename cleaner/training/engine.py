@@ -237,7 +237,7 @@ class Engine:
         if not torch.isfinite(missed).all():
             remedy = "a lower optimisation.lr, or optimisation.clip, helps"
             raise CleanerError(f"in epoch {epoch + 1} the loss is no number any more; {remedy}")
-        test_loss, accuracy = self._measured()
+        test_loss, accuracy = self._measured() if self.world.rank == 0 else (float("nan"), float("nan"))
         row = {
             "epoch": epoch + 1,
             "loss": float(missed.mean()),

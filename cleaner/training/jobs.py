@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import torch
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -20,6 +21,7 @@ from cleaner.evidence.networks import timm
 from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.tables import Classes, array
+from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
@@ -30,6 +32,7 @@ JOB, SUMMARY = "training.json", "summary.json"
 CONFUSION, CLASSES, PREDICTIONS = "confusion.parquet", "classes.csv", "test.parquet"
 FOLDER = "training"
 """Of a run's directory, where its trainings are kept."""
+_ON_A_SHEET = 8
 _HELD_OUT_SHARE = 10
 """Where there is no test set, one image in so many is held out."""
 
@@ -200,6 +203,18 @@ class Training:
             raise InputError(f"the test set has classes that {self.job.run} has not: {shown}; give --test another")
         return numbers
 
+    def sheet(self) -> Image.Image:
+        """A picture of what the recipe's augmentations do to a few images."""
+        job, version = self.job, self.version.thinned(_ON_A_SHEET)
+        size = job.recipe.networks[job.network].image_size
+        manifest, side = self.cleaned.manifest, _side(size, job.recipe.samples.margin)
+        pixels = pixels_of(self.source, manifest, version.rows, side=side, workers=job.workers, keep=False)
+        chosen = [
+            (settings["name"], made)
+            for settings, made in zip(job.recipe.augment, job.recipe.augmentations(), strict=True)
+        ]
+        return contact_sheet(pixels(version.rows), version.labels, version.classes, chosen, size=size, seed=job.seed)
+
     def done(self) -> dict[str, Any] | None:
         """What it came to; None where it is not at its end."""
         file = self.folder / SUMMARY
@@ -213,7 +228,7 @@ class Training:
         job, version, test = self.job, self.version, self.test
         network = job.recipe.networks[job.network]
         samples = job.recipe.samples
-        side = -(-round(network.image_size * samples.margin) // 2) * 2
+        side = _side(network.image_size, samples.margin)
         keep, workers = samples.keep_decoded, job.workers
         usable = np.flatnonzero(self.cleaned.manifest.column("problem").is_null().to_numpy())
         # Of all versions, so that they share what is decoded; unless few are wanted.
@@ -232,18 +247,13 @@ class Training:
         )
 
 
-def train(training: Training) -> dict[str, Any]:
-    """Carry a job out, from where it was; what it came to, as `summary.json` says it.
-
-    Raises:
-        CleanerError: it can't be.
-    """
+def begin(training: Training) -> Engine:
+    """Write down what the job is, and decode its images; the engine, at the epoch where it was."""
     write_json(training.folder / JOB, training.job.model_dump(mode="json"))
-    engine = training.engine(World.around())
-    return _conclude(training, engine, engine.train())
+    return training.engine(World.around())
 
 
-def _conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
+def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
     """Write what is measured on the test set, and the summary last."""
     folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
     found = predicted(model, engine.test.pixels, test.rows, engine.network.image_size, engine.device)
@@ -283,6 +293,11 @@ def _write_classes(
     accuracy = pa.array(np.divide(right, images, where=images > 0, out=np.full(len(images), np.nan)), from_pandas=True)
     columns = {"class": classes, "learnt_from": learnt, "tested_on": images, "right": right, "accuracy": accuracy}
     write_atomically(folder / CLASSES, lambda file: pa_csv.write_csv(pa.table(columns), file))
+
+
+def _side(size: int, margin: float) -> int:
+    """Of the images that are kept, for a network of this size; even."""
+    return -(-round(size * margin) // 2) * 2
 
 
 def _few(count: int, most: int | None) -> np.ndarray:

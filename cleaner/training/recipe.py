@@ -67,6 +67,9 @@ class Optimisation(Section):
     effective_batch: int = Field(
         default=64, ge=1, le=1_000_000, description="images a step; gradients of several batches are added up to it"
     )
+    processes: int = Field(
+        default=0, ge=0, le=1024, description="that train together, one a device; 0: one for each GPU there is"
+    )
     clip: float = Field(default=0.0, ge=0, le=1e6, description="largest norm of the gradient; 0: any")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="of the forward pass; `auto`: bfloat16 on a GPU, float32 on a CPU"

@@ -237,3 +237,101 @@ def test_what_cleaning_was_worth(run, cache, demo):
     ]
     again = cleaner("train", run, *words, **cache)
     assert again.stdout == done.stdout and again.stderr.count("trained before") == 6
+
+
+def test_the_contact_sheet_shows_each_augmentation_alone_and_all_in_their_mix(run, cache):
+    words = ("--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]")
+    done = cleaner("train", run, "--recipe", "accv2020", "--show-augment", *words, **cache)
+    file = run / "training" / "augment-accv2020-32.png"
+    assert done.stdout.strip().endswith("augment-accv2020-32.png")
+    sheet = np.asarray(Image.open(file).convert("L")).astype(int)
+    rows = np.split(sheet, 12)
+    shown = [row[40:150, : 8 * 134] for row in rows]
+    assert all((np.abs(each - shown[0]) > 2).mean() > 0.005 for each in shown[1:])
+    assert not list(run.rglob("model.safetensors"))
+
+
+def test_a_model_says_what_unlabelled_images_show(run, cache, demo, tmp_path):
+    cleaner("train", run, *TINY, "--set", "optimisation.phases=[{epochs=8}]", **cache)
+    (folder,) = trainings(run)
+    photos = tmp_path / "photos"
+    for name in ("one", "zero"):
+        for number, file in enumerate(sorted((demo / "images" / name).glob("*.png"))[:40]):
+            (photos / "new").mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, photos / "new" / f"{name}-{number}.png")
+    (photos / "broken.jpg").write_bytes(b"no image")
+    shutil.copy(photos / "new" / "one-0.png", photos / "above.png")
+    done = cleaner("predict", folder, photos, "--out", tmp_path / "said", **cache)
+    assert "81 images judged, 1 can't be used" in done.stdout
+    listed = (tmp_path / "said.csv").read_text().splitlines()
+    assert listed[0].replace('"', "") == "path,label,prob" and len(listed) == 83
+    rows = {row["path"]: row for row in pq.read_table(tmp_path / "said.parquet").to_pylist()}
+    assert rows["broken.jpg"]["label"] is None and "image" in rows["broken.jpg"]["problem"]
+    judged = [row for row in rows.values() if row["problem"] is None]
+    assert all(row["label"] == row["top_labels"][0] and row["prob"] == row["top_probs"][0] for row in judged)
+    assert all(sum(row["top_probs"]) == pytest.approx(1, abs=1e-3) and len(row["top_probs"]) == 10 for row in judged)
+    right = [row["label"] == path.split("/")[-1].split("-")[0] for path, row in rows.items() if path.startswith("new/")]
+    assert np.mean(right) > 0.6
+    assert rows["above.png"]["top_probs"] == pytest.approx(rows["new/one-0.png"]["top_probs"], abs=1e-5)
+
+
+def test_predicting_without_a_model_or_images_is_refused(run, cache, tmp_path):
+    for words, part in (
+        ((tmp_path, run), "no model lies here"),
+        ((run, tmp_path / "nowhere"), "no model lies here"),
+    ):
+        assert part in cleaner("predict", *words, status=2, **cache).stderr
+    cleaner("train", run, "--preset", "smoke", **cache)
+    (folder,) = trainings(run)
+    (tmp_path / "empty").mkdir()
+    assert "no images" in cleaner("predict", folder, tmp_path / "empty", status=2, **cache).stderr
+    assert "no such folder" in cleaner("predict", folder, tmp_path / "nowhere", status=2, **cache).stderr
+    model = folder / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:1000])
+    refused = cleaner("predict", folder, tmp_path, status=2, **cache).stderr
+    assert "its model can't be read" in refused and "Traceback" not in refused
+
+
+TOGETHER = (
+    "--set", "networks=[{backbone='test_vit', image_size=160, pretrained=false}]",
+    "--set", "samples.most=96",
+    "--set", "augment=[]",
+)  # fmt: skip
+
+
+def steps_of(run, processes, cache):
+    phases = "[{optimiser='radam', epochs=1}, {optimiser='sgd', epochs=2}]"
+    settings = {"phases": phases, "processes": processes, "batch": 32 // processes, "effective_batch": 32}
+    words = [word for name, value in settings.items() for word in ("--set", f"optimisation.{name}={value}")]
+    done = cleaner("train", run, *TOGETHER, *words, **cache)
+    folder = trainings(run)[-1]
+    return done, folder, pq.read_table(folder / "steps.parquet")
+
+
+def test_two_processes_together_do_what_one_does_alone(run, cache):
+    """The network has no batch statistics, of which each process would have its own."""
+    _, _, alone = steps_of(run, 1, cache)
+    done, folder, together = steps_of(run, 2, cache)
+    assert len(alone) == len(together) == 9
+    assert together.column("lr").to_pylist() == alone.column("lr").to_pylist()
+    assert together.column("loss").to_pylist() == pytest.approx(alone.column("loss").to_pylist(), rel=1e-3)
+    assert "epoch 3 of 3: loss" in done.stderr
+    assert json.loads((folder / "summary.json").read_text())["epochs"] == 3
+
+
+def test_processes_that_train_together_end_with_the_command(run, cache):
+    words = (*TOGETHER, "--set", "optimisation.processes=2", "--set", "optimisation.phases=[{epochs=500}]")
+    process = subprocess.Popen([CLEANER, "train", run, *words], env={**os.environ, **cache}, stderr=subprocess.DEVNULL)
+    while not list(run.rglob("metrics.parquet")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    assert workers(run)
+    process.kill()
+    process.wait()
+    while workers(run):
+        time.sleep(0.1)
+
+
+def workers(run):
+    found = subprocess.run(["pgrep", "-f", f"cleaner.training.processes {run}"], capture_output=True, text=True)
+    return found.stdout.split()

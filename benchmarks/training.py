@@ -1,0 +1,169 @@
+"""The engine beside a bare loop, and what cleaning is worth to a model.
+
+    python -m benchmarks.training [--data DIR] [--images 5000] [--seeds 3] [--only speed|worth]
+
+DIR (default: ../shared/data beside the checkout) holds `cifar10n_train.parquet` with the columns image (bytes),
+clean_label, aggre_label and random_label1, and `cifar10_test.parquet` with image and clean_label: CIFAR-10N
+(http://noisylabels.com) and CIFAR-10's test set.
+
+Speed: images a second of the engine, and of forward, backward and step of the same timm network on the same batches in
+memory, in turns; then with images that are decoded each time, beside the lower of what decoding alone and training
+alone can do. Worth: `cleaner clean` and `cleaner train --compare raw,clean --truth` by the recipe `small`, measured on
+test images whose labels are right, for two kinds of real noise and for none.
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from cleaner.data.scan import scan
+from cleaner.data.sources import open_source
+from cleaner.evidence.networks import timm
+from cleaner.training.engine import METRICS, Engine, Images, World
+from cleaner.training.optimisation import optimiser_of
+from cleaner.training.pixels import Decoding
+from cleaner.training.recipe import Network, Optimisation, Phase, Recipe, Samples
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+NOISE = {"aggregate": "aggre_label", "one person": "random_label1", "none": "clean_label"}
+TURNS, STEPS, BATCH = 3, 30, 64
+
+
+def write_set(table: pa.Table, column: str, file: Path) -> Path:
+    """A data set of image bytes whose labels are those of a column."""
+    labels = [CLASSES[number] for number in table.column(column).to_pylist()]
+    paths = [f"{number:05d}.jpg" for number in range(len(table))]
+    pq.write_table(pa.table({"path": paths, "label": labels, "image": table.column("image")}), file)
+    return file
+
+
+def engine_rate(folder: Path, images: Images, network: Network) -> float:
+    """Images a second of the engine, without augmentations, in its second epoch."""
+    phases = (Phase(optimiser="sgd", epochs=2),)
+    optimisation = Optimisation(phases=phases, batch=BATCH, effective_batch=BATCH, warmup=0, lr=0.001)
+    recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Samples(margin=1.0))
+    none = Images(images.pixels, images.rows[:0], images.labels[:0], images.weights[:0])
+    engine = Engine(folder, recipe, network, classes=CLASSES, images=images, test=none, seed=0, world=World.around())
+    engine.train()
+    return pq.read_table(folder / METRICS).column("images_per_second").to_pylist()[-1]
+
+
+def bare_rate(images: Images, network: Network, device: torch.device) -> float:
+    """Images a second of the bare loop on the same batches."""
+    model = timm.create_model(network.backbone, num_classes=len(CLASSES)).to(device)
+    model = model.to(memory_format=torch.channels_last).train()
+    optimiser = optimiser_of(Phase(optimiser="sgd"), model)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.001
+    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    batches = [
+        (
+            torch.from_numpy(images.pixels(some)).to(device).permute(0, 3, 1, 2).float().div(255),
+            torch.from_numpy(images.labels[some].astype(np.int64)).to(device),
+        )
+        for some in np.split(images.rows[: STEPS * BATCH], STEPS)
+    ]
+    batches = [(shown.contiguous(memory_format=torch.channels_last), labels) for shown, labels in batches]
+    for turn in range(2):
+        started = time.perf_counter()
+        for shown, labels in batches:
+            optimiser.zero_grad()
+            with half:
+                loss = torch.nn.functional.cross_entropy(model(shown), labels)
+            loss.backward()
+            optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        if turn:
+            return STEPS * BATCH / (time.perf_counter() - started)
+    raise AssertionError
+
+
+def speed(data: Path, network: Network) -> None:
+    table = pq.read_table(data / "cifar10n_train.parquet").slice(0, STEPS * BATCH)
+    device = World.around().device
+    with tempfile.TemporaryDirectory() as folder:
+        source = open_source(write_set(table, "clean_label", Path(folder) / "set.parquet"))
+        listing = source.listing()
+        manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**7, workers=2)
+        rows, labels = np.arange(len(table)), np.array(table.column("clean_label"), np.int32)
+        decoding = Decoding(source, manifest, network.image_size, torch.get_num_threads())
+        kept = decoding(rows)
+        weights = np.ones(len(rows), np.float32)
+        memory, read = Images(lambda some: kept[some], rows, labels, weights), Images(decoding, rows, labels, weights)
+        ours, bare, decoded = [], [], []
+        for turn in range(TURNS):
+            bare.append(bare_rate(memory, network, device))
+            ours.append(engine_rate(Path(folder) / f"memory-{turn}", memory, network))
+            decoded.append(engine_rate(Path(folder) / f"decoded-{turn}", read, network))
+        started = time.perf_counter()
+        for some in np.split(rows, STEPS):
+            decoding(some)
+        decode = len(rows) / (time.perf_counter() - started)
+    bound = min(decode, statistics.median(bare))
+    name = f"{network.backbone} at {network.image_size} px, batch {BATCH}"
+    print(f"\n| {name} | images/s | bound | ratio |\n|---|---|---|---|")
+    for what, rates, limit in (("in memory", ours, statistics.median(bare)), ("decoded each time", decoded, bound)):
+        rate = statistics.median(rates)
+        print(f"| {what} | {rate:,.0f} | {limit:,.0f} | {rate / limit:.2f} |")
+    print(f"\nbounds: the bare loop {statistics.median(bare):,.0f}, decoding alone {decode:,.0f} images/s")
+
+
+def worth(data: Path, images: int, seeds: int) -> None:
+    train = pq.read_table(data / "cifar10n_train.parquet").slice(0, images)
+    test = pq.read_table(data / "cifar10_test.parquet").slice(0, 5000)
+    print(f"\n| noise | wrong | learnt from | images | right on {len(test):,} test images | seeds |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checked = write_set(test, "clean_label", folder / "test.parquet")
+        truth = write_set(train, "clean_label", folder / "truth.parquet")
+        said = []
+        for noise, column in NOISE.items():
+            wrong = np.mean(np.array(train.column(column)) != np.array(train.column("clean_label")))
+            source, run = write_set(train, column, folder / f"{column}.parquet"), folder / column
+            command("clean", source, "--run", run, "--runner", "local")
+            versions = ["--truth", truth] if noise == "aggregate" else []
+            told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *versions)
+            for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
+                print(f"| {noise} | {100 * wrong:.1f} % | {row} |", flush=True)
+            said += [f"- {noise}: {line.partition(': ')[2]}" for line in told.splitlines() if ": cleaning " in line]
+    print("\n" + "\n".join(said))
+
+
+def command(*words: object) -> str:
+    done = subprocess.run([sys.executable, "-m", "flows.cli", *map(str, words)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=("speed", "worth"))
+    parser.add_argument("--backbone", default="resnet10t")
+    parser.add_argument("--size", type=int, default=64)
+    asked = parser.parse_args()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} cores, no GPU"
+    print(f"torch {torch.__version__}, timm {timm.__version__}, {device}")
+    if asked.only != "worth":
+        speed(asked.data, Network(backbone=asked.backbone, image_size=asked.size, pretrained=False))
+    if asked.only != "speed":
+        worth(asked.data, asked.images, asked.seeds)
+
+
+if __name__ == "__main__":
+    main()
