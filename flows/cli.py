@@ -298,6 +298,9 @@ def train(
     show_augment: Annotated[
         bool, Option("--show-augment", help="Train nothing; write a picture of what each augmentation does.")
     ] = False,
+    find_lr: Annotated[
+        bool, Option("--find-lr", help="Train nothing; try learning rates that grow, and suggest one.")
+    ] = False,
     compare: Annotated[
         str | None, Option(metavar="V,V", help="Train on several versions, and say what cleaning was worth.")
     ] = None,
@@ -321,11 +324,14 @@ def train(
     ```
     """
     from cleaner.training.recipe import read_recipe
-    from flows.trained import Asked, compare_here, show_augmented, show_trained, train_here
+    from flows.trained import Asked, compare_here, find_rates, show_augmented, show_trained, train_here
 
     asked = Asked(folder, recipe, read_recipe(recipe, assignments or [], preset), test, root, truth)
     if show_augment:
         show_augmented(asked, version, seed)
+        return
+    if find_lr:
+        find_rates(asked, version, seed)
         return
     if compare is not None:
         versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])

@@ -8,17 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import typer
+import vl_convert
 from rich.console import Console
 
+from cleaner.charts.learning_rates import losses as drawn
 from cleaner.config import Scan
 from cleaner.loop.runs import cores
 from cleaner.progress import listening
-from cleaner.run.files import write_atomically
+from cleaner.run.files import write_atomically, write_bytes
 from cleaner.run.state import Journal
 from cleaner.run.store import Store
 from cleaner.training.comparison import measured, table, verdicts, write_comparison
+from cleaner.training.engine import World
 from cleaner.training.jobs import CLASSES, FOLDER, Job, Training, said
+from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
@@ -136,20 +141,45 @@ def show_augmented(asked: Asked, version: str, seed: int) -> None:
         typer.echo(os.path.relpath(file))
 
 
+def find_rates(asked: Asked, version: str, seed: int) -> None:
+    """Try learning rates that grow, and write a picture of the losses.
+
+    Raises:
+        CleanerError: the run or the recipe can't be read.
+    """
+    display = display_on(Console(stderr=True))
+    for job in asked.jobs(version, seed):
+        training = Training(job)
+        with _shown(display, f"{training.words}: trying learning rates"):
+            engine = training.engine(World(0, 1))
+            rates, losses = engine.tried_rates()
+        best = suggested(rates, losses)
+        chart = drawn(pd.DataFrame({"rate": rates, "loss": losses}), best)
+        file = asked.run / FOLDER / f"learning-rates-{job.name}-{engine.network.backbone}.png"
+        write_bytes(file, vl_convert.vegalite_to_png(chart.to_json(), scale=2))
+        setting = best * engine.settings.lr / engine.lr
+        typer.echo(f"{engine.network.backbone}: --set optimisation.lr={setting:.2g}  ({os.path.relpath(file)})")
+
+
+@contextmanager
+def _shown(display: Display, words: str) -> Iterator[None]:
+    """Within the block people see how far it is."""
+    display.begins(words, 0.0)
+    try:
+        with listening(lambda what, count, total: display.progressed(what, count, total, count / max(total, 1))):
+            yield
+    finally:
+        display.close()
+
+
 def predict_here(model: Path, folder: Path, out: Path) -> None:
     """Write what a model says of the images in a folder.
 
     Raises:
         CleanerError: model or images can't be read.
     """
-    display = display_on(Console(stderr=True))
-    words = f"judging the images in {folder}"
-    display.begins(words, 0.0)
-    try:
-        with listening(lambda what, count, total: display.progressed(what, count, total, count / max(total, 1))):
-            table = predict(Model.of(model), folder, max_pixels=Scan().max_pixels, workers=cores())
-    finally:
-        display.close()
+    with _shown(display_on(Console(stderr=True)), f"judging the images in {folder}"):
+        table = predict(Model.of(model), folder, max_pixels=Scan().max_pixels, workers=cores())
     listed, whole = write_predictions(table, out)
     unread = len(table) - table.column("problem").null_count
     typer.echo(f"{len(table) - unread:,} images judged, {unread:,} can't be used")

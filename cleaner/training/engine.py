@@ -32,6 +32,7 @@ from cleaner.words import span
 BOARD = "tensorboard"
 METRICS, STEPS, CHECKPOINT, WEIGHTS = "metrics.parquet", "steps.parquet", "checkpoint.safetensors", "model.safetensors"
 _READERS = 2
+_LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES, _EXPLODED = 1e-6, 10.0, 120, 4.0
 _EVALUATED = 256
 """Images at once where nothing is learnt."""
 
@@ -153,6 +154,25 @@ class Engine:
             write_bytes(self.folder / WEIGHTS, save(state))
             write_config(self.folder, self.network, self.classes)
         return trained
+
+    def tried_rates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Learning rates that grow from step to step, and the loss at each, float64, up to where it explodes (Smith 2017,
+        section 3.3). Nothing is kept of the network.
+        """
+        phase = self.settings.phase(0)[1]
+        self.optimiser = optimiser_of(phase, self.model)
+        self.model.train()
+        rates = np.geomspace(_LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES)
+        losses: list[float] = []
+        epochs = range(-(-_TRIED_RATES // self.steps))
+        batches = (step for epoch in epochs for step in self._batches(epoch))
+        for rate_now, step in track(zip(rates, batches, strict=False), _TRIED_RATES, "rates tried"):
+            for group in self.optimiser.param_groups:
+                group["lr"] = float(rate_now)
+            losses.append(float(self._step(step, phase.sam, number=len(losses))))
+            if not np.isfinite(losses[-1]) or losses[-1] > _EXPLODED * min(losses):
+                break
+        return rates[: len(losses)], np.array(losses)
 
     @property
     def kept(self) -> Normalised:

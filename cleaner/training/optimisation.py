@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterable
 from math import cos, pi
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -49,6 +50,14 @@ def rate(step: int, steps: int, warmup: int, settings: Optimisation) -> float:
         case "cyclic":
             return (1 + cos(pi * (done * settings.cycles % 1))) / 2
     return 1.0
+
+
+def suggested(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The rate at which the loss, smoothed, falls most steeply over the logarithm of the rate."""
+    width = max(3, len(losses) // 12)
+    smooth = np.convolve(losses, np.ones(width) / width, "valid")
+    steepest = int(np.argmin(np.diff(smooth))) if len(smooth) > 1 else 0
+    return float(rates[min(steepest + width // 2, len(rates) - 1)])
 
 
 def climb(parameters: Iterable[nn.Parameter], radius: float) -> list[tuple[nn.Parameter, torch.Tensor]]:

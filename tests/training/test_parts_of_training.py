@@ -10,7 +10,7 @@ from cleaner.errors import ConfigError, RunError
 from cleaner.training import losses
 from cleaner.training.balance import epoch_order, wanted
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
-from cleaner.training.optimisation import climb, descend, optimiser_of, rate
+from cleaner.training.optimisation import climb, descend, optimiser_of, rate, suggested
 from cleaner.training.recipe import Optimisation, Phase, read_recipe, recipes
 
 
@@ -221,3 +221,9 @@ def test_everything_wrong_with_a_recipe_is_told_at_once(tmp_path):
 def test_a_recipe_that_is_not_there(name):
     with pytest.raises(ConfigError, match=name):
         read_recipe(name, [])
+
+
+def test_the_rate_where_the_loss_falls_most_steeply_is_suggested():
+    rates = np.geomspace(1e-6, 10, 120)
+    losses_ = 2 - 1 / (1 + np.exp(-3 * np.log10(rates / 0.01))) + 5 * (rates > 3)
+    assert 0.004 < suggested(rates, losses_) < 0.025

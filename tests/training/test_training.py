@@ -335,3 +335,13 @@ def test_processes_that_train_together_end_with_the_command(run, cache):
 def workers(run):
     found = subprocess.run(["pgrep", "-f", f"cleaner.training.processes {run}"], capture_output=True, text=True)
     return found.stdout.split()
+
+
+def test_a_learning_rate_is_suggested(run, cache):
+    words = ("--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]")
+    done = cleaner("train", run, "--find-lr", *words, **cache)
+    (said,) = done.stdout.splitlines()
+    rate = float(said.partition("optimisation.lr=")[2].split()[0])
+    assert 1e-3 < rate < 3
+    assert Image.open(run / "training" / "learning-rates-small-test_resnet.png").width > 500
+    assert not list(run.rglob("model.safetensors"))
