@@ -156,8 +156,8 @@ class Engine:
         return trained
 
     def tried_rates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Learning rates that grow from step to step, and the loss at each, float64, up to where it explodes (Smith 2017,
-        section 3.3). Nothing is kept of the network.
+        """Learning rates that grow from step to step, and the loss at each, float64, up to where it explodes
+        (Smith 2017, section 3.3). Nothing is kept of the network.
         """
         phase = self.settings.phase(0)[1]
         self.optimiser = optimiser_of(phase, self.model)
