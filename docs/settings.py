@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from cleaner import parts
 from cleaner.config import Config, Section
+from cleaner.training.recipe import Loss, Network, Optimisation, Phase, Samples
 from flows.limits import Limits
 from flows.schedule import DataSet, Notice, Schedule, Times
 
@@ -37,7 +38,18 @@ def page() -> Iterator[str]:
     for title, model in SCHEDULE.items():
         yield f"## {title}\n\n{model.__doc__}"
         yield table(rows(model, but=tuple(SCHEDULE.values())))
+    yield "# Recipes of `cleaner train`"
+    yield "[Training](training.md) explains them. With `--set` too: `--set optimisation.lr=0.01`."
+    for title, model in RECIPE.items():
+        yield f"## {title}\n\n{model.__doc__}"
+        yield table(rows(model))
+    for name in parts.names("augmentations"):
+        part = parts.find("augmentations", name)
+        yield f'## [[augment]] name = "{name}"\n\n{told(part)}'
+        yield table(rows_of_part(part))
 
+
+OWN_TABLES = ((Schedule, "data"), (Schedule, "notify"), (Optimisation, "phases"))
 
 SCHEDULE = {
     "Above all": Schedule,
@@ -45,6 +57,15 @@ SCHEDULE = {
     "[data.NAME.times]": Times,
     "[data.NAME.limits]": Limits,
     "[[notify]]": Notice,
+}
+
+
+RECIPE = {
+    "[[networks]]": Network,
+    "[samples]": Samples,
+    "[loss]": Loss,
+    "[optimisation]": Optimisation,
+    "[[optimisation.phases]]": Phase,
 }
 
 
@@ -56,7 +77,7 @@ def told(part: type[Any]) -> str:
 def rows(model: type[Section], *, skip: bool = False, but: tuple[type[Section], ...] = ()) -> Iterator[Row]:
     """The settings of a model; none that are sections of their own, `but`, or, with `skip`, sections at all."""
     for name, field in model.model_fields.items():
-        if (model is Schedule and name in ("data", "notify")) or isinstance(field.default, but):
+        if (model, name) in OWN_TABLES or isinstance(field.default, but):
             continue
         if not (skip and not isinstance(field.default, int)):
             default = "" if field.is_required() else "the recipe" if name == "config" else shown(field.default)

@@ -41,9 +41,9 @@ class Phase(Section):
     optimiser: str = Field(
         default="sgd", description="as timm calls it: `sgd` (Nesterov), `radam`, `adamw`, `lamb`, ..."
     )
-    epochs: int = Field(default=10, ge=1, le=10_000)
+    epochs: int = Field(default=10, ge=1, le=10_000, description="how many")
     lr: float = Field(default=1.0, gt=0, le=1e3, description="factor of the learning rate in this phase")
-    weight_decay: float = Field(default=1e-4, ge=0, le=10)
+    weight_decay: float = Field(default=1e-4, ge=0, le=10, description="of all but biases and norms")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="where the optimiser has one")
     sam: float = Field(
         default=0.0, ge=0, le=10, description="radius of sharpness-aware minimisation, at twice the time; 0: without"
