@@ -47,7 +47,7 @@ def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("recipe", ["small", "accv2020"])
+@pytest.mark.parametrize("recipe", ["small", "accv2020", "strong"])
 def test_every_recipe_goes_through_all_its_parts_in_seconds(run, cache, recipe):
     done = cleaner("train", run, "--recipe", recipe, "--preset", "smoke", **cache)
     folders = trainings(run)
