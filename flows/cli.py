@@ -337,8 +337,7 @@ def train(
         versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])
         compare_here(asked, list(dict.fromkeys(versions)), range(seed, seed + seeds))
         return
-    jobs = asked.jobs(version, seed)
-    show_trained(jobs, train_here(jobs))
+    show_trained(train_here(asked.jobs(version, seed)))
 
 
 @app.command()

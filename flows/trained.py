@@ -59,8 +59,9 @@ class Asked:
         return [Job(network=number, workers=cores(), **shared, **absolute) for number in networks]
 
 
-def train_here(jobs: list[Job]) -> list[dict[str, Any]]:
-    """Carry out the jobs one after the other, those that are done already left as they are; what each came to.
+def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
+    """Carry out the jobs one after the other, those that are done already left as they are; each training, and what it
+    came to.
 
     Raises:
         CleanerError: one can't be.
@@ -70,7 +71,7 @@ def train_here(jobs: list[Job]) -> list[dict[str, Any]]:
     for training in trainings:
         _ = training.folder
     display = display_on(Console(stderr=True))
-    return [_performed(training, display) for training in trainings]
+    return [(training, _performed(training, display)) for training in trainings]
 
 
 def _performed(training: Training, display: Display) -> dict[str, Any]:
@@ -103,10 +104,9 @@ def _told(training: Training, display: Display, journal: Journal) -> Iterator[No
         display.close()
 
 
-def show_trained(jobs: list[Job], summaries: list[dict[str, Any]]) -> None:
+def show_trained(trained: Sequence[tuple[Training, dict[str, Any]]]) -> None:
     """What each training came to, and where it lies."""
-    for job, summary in zip(jobs, summaries, strict=True):
-        training = Training(job)
+    for training, summary in trained:
         test = summary["test"]
         line = f"{training.words}: {100 * summary['accuracy']:.1f} % of {test['images']:,} test images right"
         typer.echo(f"{line}, {100 * summary['mean_class_accuracy']:.1f} % as a mean of classes")
@@ -121,7 +121,7 @@ def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) ->
         CleanerError: a training can't be.
     """
     jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
-    summaries = train_here(jobs)
+    summaries = [summary for _, summary in train_here(jobs)]
     file = write_comparison(asked.run / FOLDER, Path(asked.name).stem, summaries)
     found = measured(summaries)
     typer.echo("\n".join([table(found), "", *verdicts(found), f"table and picture  {os.path.relpath(file)}"]))

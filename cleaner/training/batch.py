@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +42,8 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers on a device. They are drawn on the CPU, so that every device sees the same."""
+    """Random numbers on a device. They are drawn on the CPU, so that every device sees the same, and sent there without
+    anybody waiting for it."""
 
     rng: np.random.Generator
     device: torch.device
@@ -60,8 +62,10 @@ class Draws:
         """n x width; rows sum to one."""
         return self._there(self.rng.dirichlet([alpha] * width, n))
 
-    def normal(self, *shape: int) -> torch.Tensor:
-        return self._there(self.rng.standard_normal(shape))
+    def noise(self, *shape: int) -> torch.Tensor:
+        """Normal; so many numbers that they are drawn on the device, where they are other ones than elsewhere."""
+        generator = torch.Generator(self.device).manual_seed(int(self.rng.integers(2**62)))
+        return torch.randn(shape, generator=generator, device=self.device)
 
     def chance(self, p: float, n: int) -> torch.Tensor:
         """bool n x 1 x 1 x 1, to choose among images with."""
@@ -79,7 +83,20 @@ class Draws:
         return self._moved(torch.from_numpy(np.asarray(values, np.float32)))
 
     def _moved(self, values: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda":
+            values = values.pin_memory()
         return values.to(self.device, non_blocking=True)
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[Any, ...], device: torch.device) -> torch.Tensor:
+    """float32, sent to a device once: to send something there waits for what the device is at."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+def inverse(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    """Of a small matrix, for `constant`."""
+    return tuple(map(tuple, np.linalg.inv(np.array(matrix)).tolist()))
 
 
 def augmented(batch: Batch, augmentations: Sequence[Augmentation], draws: Draws) -> Batch:

@@ -3,9 +3,10 @@
 import importlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -286,20 +287,19 @@ class Engine:
         warmup = round(self.settings.warmup * self.steps)
         return rate(step, self.settings.epochs * self.steps, warmup, self.settings)
 
-    def _batches(self, epoch: int) -> Iterator[list[Batch]]:
-        """The batches of each step, augmented, on the device."""
+    def _batches(self, epoch: int) -> Iterator[Iterator[Batch]]:
+        """Of each step its batches, augmented, on the device; a step takes all of its own before the next."""
         order = epoch_order(self.images.labels, self.recipe.samples.balance, np.random.default_rng([self.seed, epoch]))
         at_once = self.batch * self.world.size
         count = self.steps * self.together
         mine = slice(self.world.rank * self.batch, (self.world.rank + 1) * self.batch)
         places = [order[number * at_once : (number + 1) * at_once][mine] for number in range(count)]
-        batches = []
-        for number, raw in enumerate(self._loaded(places)):
-            draws = Draws.of(self.seed, epoch, number, self.world.rank, device=self.device)
-            batches.append(augmented(raw, self.augmentations, draws))
-            if len(batches) == self.together:
-                yield batches
-                batches = []
+        batches = (
+            augmented(raw, self.augmentations, Draws.of(self.seed, epoch, number, self.world.rank, device=self.device))
+            for number, raw in enumerate(self._loaded(places))
+        )
+        for _ in range(self.steps):
+            yield islice(batches, self.together)
 
     def _loaded(self, places: Sequence[np.ndarray]) -> Iterator[Batch]:
         """The images at the places, on the device; the next ones are on their way meanwhile."""
@@ -316,9 +316,11 @@ class Engine:
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
 
-    def _step(self, batches: list[Batch], radius: float, *, number: int) -> torch.Tensor:
+    def _step(self, batches: Iterable[Batch], radius: float, *, number: int) -> torch.Tensor:
         """The step `number` of all, from 0; the mean loss before it, still on the device."""
         self.optimiser.zero_grad()
+        if radius:
+            batches = list(batches)
         missed = self._backward(batches)
         if radius:
             self._scaler.unscale_(self.optimiser)
@@ -335,14 +337,14 @@ class Engine:
             self.average.update(self.model, step=number)
         return missed
 
-    def _backward(self, batches: list[Batch]) -> torch.Tensor:
+    def _backward(self, batches: Iterable[Batch]) -> torch.Tensor:
         """Add up the gradients of the batches' mean loss."""
         total = torch.zeros((), device=self.device)
         for number, batch in enumerate(batches):
-            with self._without_exchange(number + 1 < len(batches)):
+            with self._without_exchange(number + 1 < self.together):
                 with self._autocast():
                     logits = self._forward(batch.images)
-                missed = (self.loss(logits.float(), batch.targets) * batch.weights).mean() / len(batches)
+                missed = (self.loss(logits.float(), batch.targets) * batch.weights).mean() / self.together
                 self._scaler.scale(missed).backward()
             total += missed.detach()
         if self.world.size > 1:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
 from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
-from cleaner.tables import Classes, array
+from cleaner.tables import Classes
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
 from cleaner.training.pixels import pixels_of
@@ -86,6 +86,12 @@ class TestSet:
     words: str
     trusted: bool
 
+    @property
+    def digest(self) -> str:
+        """12 hex digits that tell these images and labels from others."""
+        hashes = self.manifest.column("content_hash").take(pa.array(self.rows)).to_pylist()
+        return digest(hashes, self.labels.tolist(), self.words)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -131,8 +137,8 @@ class Training:
     def folder(self) -> Path:
         """Where it is kept: what differs in anything has another one."""
         job = self.job
-        settings = job.model_dump(mode="json", exclude={"run", "workers"})
-        key = digest(settings, self.version.digest, array(self.test.manifest, "content_hash").tolist())
+        settings = job.model_dump(mode="json", exclude={"run", "workers", "test", "root", "truth"})
+        key = digest(settings, self.version.digest, self.test.digest)
         backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
         return job.run / FOLDER / f"{job.name}-{backbone}-{job.version}-{job.seed}-{key}"
 
@@ -175,17 +181,8 @@ class Training:
         source = open_source(path, {"table": settings, "data_manifest": settings})
         return self._scanned(getattr(source, "test", None) or source, f"{path}")
 
-    def _scanned(self, source: Source, words: str) -> TestSet:
-        listing = source.listing()
-        settings = self.origin.config.scan
-        manifest = scan(
-            listing,
-            source=source,
-            start=0,
-            stop=len(listing),
-            max_pixels=settings.max_pixels,
-            workers=self.job.workers,
-        )
+    def _scanned(self, source: Any, words: str) -> TestSet:
+        manifest = _scanned(source, self.origin.config.scan.max_pixels, self.job.workers)
         rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
         labels = manifest.column("label").take(pa.array(rows))
         return TestSet(source, manifest, rows, self._encoded(labels), words, True)
@@ -293,6 +290,13 @@ def _write_classes(
     accuracy = pa.array(np.divide(right, images, where=images > 0, out=np.full(len(images), np.nan)), from_pandas=True)
     columns = {"class": classes, "learnt_from": learnt, "tested_on": images, "right": right, "accuracy": accuracy}
     write_atomically(folder / CLASSES, lambda file: pa_csv.write_csv(pa.table(columns), file))
+
+
+@lru_cache(maxsize=2)
+def _scanned(source: Source, max_pixels: int, workers: int) -> pa.Table:
+    """A test set's manifest; the last ones are remembered, since many trainings are measured on one."""
+    listing = source.listing()
+    return scan(listing, source=source, start=0, stop=len(listing), max_pixels=max_pixels, workers=workers)
 
 
 def _side(size: int, margin: float) -> int:

@@ -28,7 +28,7 @@ class Erasing:
         across = _inside(corner[0] * (1 - wide), wide, width)
         down = _inside(corner[1] * (1 - high), high, height)
         erased = (down.unsqueeze(2) & across.unsqueeze(1)).unsqueeze(1) & draws.chance(self.share, n)
-        noise = (0.5 + 0.25 * draws.normal(n, 3, height, width)).clamp(0, 1)
+        noise = (0.5 + 0.25 * draws.noise(n, 3, height, width)).clamp(0, 1)
         return batch.showing(torch.where(erased, noise, batch.images))
 
 

@@ -7,10 +7,11 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws
+from cleaner.training.batch import Batch, Draws, constant, inverse
 
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 """From RGB to brightness and two axes of colour (NTSC)."""
+_FROM_YIQ = inverse(_TO_YIQ)
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Jitter:
 
     def _colours(self, saturation: torch.Tensor, hue: torch.Tensor) -> torch.Tensor:
         """n x 3 x 3, by which RGB values are multiplied."""
-        to_yiq = torch.tensor(_TO_YIQ, device=hue.device)
+        to_yiq, from_yiq = constant(_TO_YIQ, hue.device), constant(_FROM_YIQ, hue.device)
         angle, strength = (2 * pi * self.hue * hue).flatten(), (1 + self.saturation * saturation).flatten()
         one, zero = torch.ones_like(angle), torch.zeros_like(angle)
         cos, sin = strength * angle.cos(), strength * angle.sin()
         turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
-        return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+        return from_yiq @ turn @ to_yiq

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from cleaner.training.batch import Batch, Draws
+from cleaner.training.batch import Batch, Draws, constant, inverse
 
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
@@ -21,6 +21,7 @@ _CHROMINANCE = (
 ) + (99,) * 32  # fmt: skip
 """The tables of the standard (ITU-T T.81, annex K), which encoders scale by the quality."""
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_FROM_YCC = inverse(_TO_YCC)
 _COSINES = tuple(
     tuple((sqrt(1 / 8) if u == 0 else 0.5) * cos((2 * x + 1) * u * pi / 16) for x in range(8)) for u in range(8)
 )
@@ -49,19 +50,17 @@ def compressed(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
     height, width = images.shape[2:]
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
     padded = pad(images, (0, -width % 16, 0, -height % 16), mode="replicate") * 255
-    to_ycc = torch.tensor(_TO_YCC, device=images.device)
-    ycc = torch.einsum("ij,njhw->nihw", to_ycc, padded)
+    ycc = torch.einsum("ij,njhw->nihw", constant(_TO_YCC, images.device), padded)
     light = _rounded(ycc[:, :1] - 128, _LUMINANCE, scale) + 128
     colour = interpolate(_rounded(avg_pool2d(ycc[:, 1:], 2), _CHROMINANCE, scale), scale_factor=2.0, mode="bilinear")
-    rgb = torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), torch.cat([light, colour], 1))
+    rgb = torch.einsum("ij,njhw->nihw", constant(_FROM_YCC, images.device), torch.cat([light, colour], 1))
     return (rgb / 255).clamp(0, 1)[:, :, :height, :width]
 
 
 def _rounded(planes: torch.Tensor, table: tuple[int, ...], scale: torch.Tensor) -> torch.Tensor:
     """Planes after rounding of what their blocks are made of."""
     n, channels, height, width = planes.shape
-    cosines = torch.tensor(_COSINES, device=planes.device)
-    steps = torch.tensor(table, dtype=torch.float32, device=planes.device).view(8, 8)
+    cosines, steps = constant(_COSINES, planes.device), constant(table, planes.device).view(8, 8)
     steps = (steps * scale.view(n, 1, 1)).round().clamp(1, 255).view(n, 1, 1, 1, 8, 8)
     blocks = planes.view(n, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
     rounded = (cosines @ blocks @ cosines.T / steps).round() * steps
