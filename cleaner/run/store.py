@@ -12,6 +12,7 @@ DIR/*               the results
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,9 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed writers left half-written."""
-        for left in self.folder.rglob(".*.tmp"):
+        within = (self.folder / name for name in ("steps", "ledger", "reviews"))
+        # Not what lies below `training`: a training has a lock of its own.
+        for left in chain(self.folder.glob(".*.tmp"), *(place.rglob(".*.tmp") for place in within)):
             left.unlink(missing_ok=True)
 
 

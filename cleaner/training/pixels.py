@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
@@ -21,6 +22,8 @@ _DONE = "done.json"
 _TOGETHER = 2_000
 """Images between two notes of how far decoding is; a kill costs so many at most."""
 _SPARE = 1.05
+_METHOD = 1
+"""Raised when images are decoded or made small in another way."""
 _MOST_PIXELS = 2**31
 
 Pixels = Callable[[np.ndarray], np.ndarray]
@@ -64,7 +67,7 @@ def pixels_of(
         StorageError: the disk refuses a write.
     """
     hashes = manifest.column("content_hash").take(pa.array(rows)).to_pylist()
-    folder = cache_folder() / "pixels" / f"{digest(hashes, side)}-{side}"
+    folder = cache_folder() / "pixels" / f"{digest(hashes, side, _METHOD)}-{side}"
     size = len(rows) * side * side * 3
     if keep and not (folder / _DONE).exists() and size * _SPARE > _room(folder):
         note(f"no room to keep {size / 2**30:,.0f} GB of decoded images in {folder.parent}: they are decoded each time")
@@ -75,7 +78,9 @@ def pixels_of(
         folder.mkdir(parents=True, exist_ok=True)
         place = np.full(len(manifest), -1, np.int64)
         place[rows] = np.arange(len(rows))
-        _decode(folder, source, manifest, rows, side, workers)
+        # Two commands that want the same images wait for each other.
+        with FileLock(folder / "lock"):
+            _decode(folder, source, manifest, rows, side, workers)
         shape = (len(rows), side, side, 3)
         return Decoded(np.memmap(folder / "pixels", np.uint8, "r", shape=shape), place)
     except OSError as error:

@@ -90,8 +90,12 @@ def test_the_lock_goes_with_a_killed_holder(tmp_path):
 def test_half_written_files_are_swept_when_the_run_is_held_again(tmp_path):
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / ".x.parquet.1.tmp").write_bytes(b"half")
+    training = tmp_path / "training" / "small" / ".model.safetensors.7.tmp"
+    training.parent.mkdir(parents=True)
+    training.write_bytes(b"half, and being written")
     with Store(tmp_path).locked():
         assert not any((tmp_path / "steps").iterdir())
+        assert training.exists()
 
 
 @makes("numbers", version=1)

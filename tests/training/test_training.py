@@ -345,3 +345,15 @@ def test_a_learning_rate_is_suggested(run, cache):
     assert 1e-3 < rate < 3
     assert Image.open(run / "training" / "learning-rates-small-test_resnet.png").width > 500
     assert not list(run.rglob("model.safetensors"))
+
+
+def test_two_trainings_at_once_decode_the_images_once(run, tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [CLEANER, "train", run, *TINY, "--seed"]
+    both = [subprocess.Popen([*command, seed], env={**os.environ, **cache}) for seed in ("1", "2")]
+    assert [process.wait() for process in both] == [0, 0]
+    kept = [weights(folder) for folder in trainings(run)]
+    shutil.rmtree(run / "training")
+    for seed in ("1", "2"):
+        cleaner(*command[1:], seed, **cache)
+    assert sorted(weights(folder) for folder in trainings(run)) == sorted(kept)
