@@ -343,8 +343,12 @@ def train(
 @app.command()
 def predict(
     model: Annotated[Path, Argument(metavar="MODEL", help="The folder of a training.")],
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="A folder of images, and the folders in it.")],
+    folder: Annotated[
+        Path,
+        Argument(metavar="FOLDER", help="A folder of images and the folders in it, or a data manifest that names one."),
+    ],
     out: Annotated[Path, Option(metavar="OUT", help="Where to write, OUT.csv and OUT.parquet.")] = Path("predictions"),
+    root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which a data manifest's data lies.")] = None,
 ) -> None:
     """Say of images without labels what they show.
 
@@ -352,11 +356,12 @@ def predict(
 
     ```
     cleaner predict runs/photos/training/small-... new-photos --out new
+    cleaner predict runs/fg/training/accv2020-... data_manifests/accv2020_webfg.toml --root /data/webfg --out submission
     ```
     """
     from flows.trained import predict_here
 
-    predict_here(model, folder, out)
+    predict_here(model, folder, out, root)
 
 
 ScheduleFile = Annotated[Path, Argument(metavar="FILE", help="A TOML file of data sets, times and whom to tell.")]

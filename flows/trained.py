@@ -13,6 +13,7 @@ import typer
 import vl_convert
 from rich.console import Console
 
+from cleaner import parts
 from cleaner.charts.learning_rates import losses as drawn
 from cleaner.config import Scan
 from cleaner.loop.runs import cores
@@ -27,6 +28,7 @@ from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
+from cleaner.words import counted
 from flows.progress_bar import Display, display_on
 from flows.runner import leaving
 
@@ -172,15 +174,18 @@ def _shown(display: Display, words: str) -> Iterator[None]:
         display.close()
 
 
-def predict_here(model: Path, folder: Path, out: Path) -> None:
-    """Write what a model says of the images in a folder.
+def predict_here(model: Path, folder: Path, out: Path, root: Path | None = None) -> None:
+    """Write what a model says of the images in a folder, or of those without labels that a data manifest names.
 
     Raises:
         CleanerError: model or images can't be read.
     """
+    described = parts.find("sources", "data_manifest")
+    if described.accepts(folder):
+        folder = described(folder, root).unlabelled
     with _shown(display_on(Console(stderr=True)), f"judging the images in {folder}"):
         table = predict(Model.of(model), folder, max_pixels=Scan().max_pixels, workers=cores())
     listed, whole = write_predictions(table, out)
     unread = len(table) - table.column("problem").null_count
-    typer.echo(f"{len(table) - unread:,} images judged, {unread:,} can't be used")
+    typer.echo(f"{counted(len(table) - unread, 'image')} judged, {unread:,} can't be used")
     typer.echo(f"path,label,prob  {listed}\nall of it        {whole}")

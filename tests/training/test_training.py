@@ -263,6 +263,11 @@ def test_a_model_says_what_unlabelled_images_show(run, cache, demo, tmp_path):
     shutil.copy(photos / "new" / "one-0.png", photos / "above.png")
     done = cleaner("predict", folder, photos, "--out", tmp_path / "said", **cache)
     assert "81 images judged, 1 can't be used" in done.stdout
+    (tmp_path / "mine.toml").write_text(
+        'name = "Mine"\nlicence = "mine"\nget = "ask"\n[train]\nat = "images"\n[unlabelled]\nat = "photos"'
+    )
+    cleaner("predict", folder, tmp_path / "mine.toml", "--out", tmp_path / "again", **cache)
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "said.csv").read_bytes()
     listed = (tmp_path / "said.csv").read_text().splitlines()
     assert listed[0].replace('"', "") == "path,label,prob" and len(listed) == 83
     rows = {row["path"]: row for row in pq.read_table(tmp_path / "said.parquet").to_pylist()}

@@ -58,6 +58,17 @@ class DataManifest:
         """The labelled test set, if there is one."""
         return DataManifest(self.path, self.root, "test") if self.says.test else None
 
+    @property
+    def unlabelled(self) -> Path:
+        """The folder of images without labels.
+
+        Raises:
+            SourceError: there is none.
+        """
+        if self.says.unlabelled is None:
+            raise SourceError(f"{self.path}: names no unlabelled images; give a folder of images")
+        return self._around / self.says.unlabelled.at
+
     def fingerprint(self) -> str:
         return fingerprint(self.listing(), self._inner.fingerprint().encode())
 

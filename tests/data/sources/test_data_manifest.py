@@ -60,6 +60,7 @@ def test_class_folders(tmp_path):
     source = opened("accv2020_webfg", tmp_path)
     assert rows(source) == [("00000/a.jpg", "00000"), ("00001/b.jpg", "00001")]
     assert source.test is None
+    assert source.unlabelled == tmp_path / "test"
     assert "ACCV 2020 WebFG has 557,169 images to train, here are 2" in source.notes()
     assert all(image[:2] == b"\xff\xd8" for image in images(source))
 
@@ -74,6 +75,8 @@ def test_a_csv_with_other_columns_and_images_elsewhere(tmp_path):
     assert source.file("1.jpg") == tmp_path / "train" / "1.jpg"
     assert rows(source.test) == [("9.jpg", "1"), ("8.jpg", "0")]
     assert len(images(source.test)) == 2
+    with pytest.raises(SourceError, match="names no unlabelled images"):
+        _ = source.unlabelled
 
 
 def test_lists_without_a_header_and_a_table_of_names(tmp_path):
