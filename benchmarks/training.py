@@ -1,6 +1,6 @@
 """The engine beside a bare loop, and what cleaning is worth to a model.
 
-    python -m benchmarks.training [--data DIR] [--images 5000] [--seeds 3] [--precision P] [--only speed|worth]
+    python -m benchmarks.training [--data DIR] [--images 5000] [--seeds 3] [--noise N ...] [--only speed|worth]
 
 DIR (default: ../shared/data beside the checkout) holds `cifar10n_train.parquet` with the columns image (bytes),
 clean_label, aggre_label and random_label1, and `cifar10_test.parquet` with image and clean_label: CIFAR-10N
@@ -37,7 +37,7 @@ from cleaner.training.recipe import Network, Optimisation, Phase, Recipe, Sample
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NOISE = {"aggregate": "aggre_label", "one person": "random_label1", "none": "clean_label"}
 SHORT = ("--set", "optimisation.phases=[{optimiser='sgd', epochs=8, weight_decay=5e-4}]")
-TURNS, STEPS, BATCH = 3, 30, 64
+TURNS, STEPS, BATCH, TESTED = 3, 30, 64, 2500
 
 
 def write_set(table: pa.Table, column: str, file: Path) -> Path:
@@ -120,9 +120,9 @@ def speed(data: Path, network: Network) -> None:
     print(f"\nbounds: the bare loop {statistics.median(bare):,.0f}, decoding alone {decode:,.0f} images/s")
 
 
-def worth(data: Path, images: int, seeds: int, precise: tuple[str, str]) -> None:
+def worth(data: Path, images: int, seeds: int, noises: list[str], precise: tuple[str, str]) -> None:
     train = pq.read_table(data / "cifar10n_train.parquet").slice(0, images)
-    test = pq.read_table(data / "cifar10_test.parquet").slice(0, 5000)
+    test = pq.read_table(data / "cifar10_test.parquet").slice(0, TESTED)
     print(f"\n| noise | wrong | learnt from | images | right on {len(test):,} test images | seeds |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -130,11 +130,12 @@ def worth(data: Path, images: int, seeds: int, precise: tuple[str, str]) -> None
         checked = write_set(test, "clean_label", folder / "test.parquet")
         truth = write_set(train, "clean_label", folder / "truth.parquet")
         said = []
-        for noise, column in NOISE.items():
+        for noise in noises:
+            column = NOISE[noise]
             wrong = np.mean(np.array(train.column(column)) != np.array(train.column("clean_label")))
             source, run = write_set(train, column, folder / f"{column}.parquet"), folder / column
             command("clean", source, "--run", run, "--runner", "local")
-            versions = ["--truth", truth] if noise == "aggregate" else []
+            versions = ["--truth", truth] if noise == noises[0] else []
             words = ("--compare", "raw,clean", "--seeds", seeds, *versions, *SHORT)
             told = command("train", run, "--test", checked, *words, *precise)
             for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--noise", nargs="+", choices=NOISE, default=[*NOISE])
     parser.add_argument("--precision", default="auto", help="of what cleaning is worth; bfloat16 is fast on some CPUs")
     parser.add_argument("--only", choices=("speed", "worth"))
     parser.add_argument("--backbone", default="resnet10t")
@@ -165,7 +167,9 @@ def main() -> None:
     if asked.only != "worth":
         speed(asked.data, Network(backbone=asked.backbone, image_size=asked.size, pretrained=False))
     if asked.only != "speed":
-        worth(asked.data, asked.images, asked.seeds, ("--set", f"optimisation.precision={asked.precision}"))
+        worth(
+            asked.data, asked.images, asked.seeds, asked.noise, ("--set", f"optimisation.precision={asked.precision}")
+        )
 
 
 if __name__ == "__main__":
