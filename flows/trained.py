@@ -71,7 +71,7 @@ def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
     # Everything that a person can get wrong is found before anything is trained.
     trainings = [Training(job) for job in jobs]
     for training in trainings:
-        _ = training.folder
+        training.check()
     display = display_on(Console(stderr=True))
     return [(training, _performed(training, display)) for training in trainings]
 

@@ -17,12 +17,14 @@ from torch import nn
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
 from cleaner.errors import InputError, RunError
-from cleaner.evidence.networks import timm
+from cleaner.evidence.networks import check_name, timm
+from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.tables import Classes
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
+from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
 from cleaner.training.versions import CLEAN, RAW, TRUE, Cleaned, Version
@@ -138,7 +140,7 @@ class Training:
         """Where it is kept: what differs in anything has another one."""
         job = self.job
         settings = job.model_dump(mode="json", exclude={"run", "workers", "test", "root", "truth"})
-        key = digest(settings, self.version.digest, self.test.digest)
+        key = digest(settings, self._weights, self.version.digest, self.test.digest)
         backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
         return job.run / FOLDER / f"{job.name}-{backbone}-{job.version}-{job.seed}-{key}"
 
@@ -147,6 +149,12 @@ class Training:
         """What it is, for people."""
         network = self.job.recipe.networks[self.job.network].backbone
         return f"{network} by {self.job.name} on {self.job.version}, seed {self.job.seed}"
+
+    @cached_property
+    def _weights(self) -> str:
+        """What lies in the file of weights with which the network begins, if there is one."""
+        weights = self.job.recipe.networks[self.job.network].weights
+        return file_hash(weights, "networks.weights") if weights else ""
 
     @cached_property
     def _without(self) -> np.ndarray:
@@ -199,6 +207,18 @@ class Training:
             shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
             raise InputError(f"the test set has classes that {self.job.run} has not: {shown}; give --test another")
         return numbers
+
+    def check(self) -> None:
+        """Find what a person can get wrong before anything is written or decoded.
+
+        Raises:
+            InputError: the run, the version, the test set, a network or an optimiser can't be what they are.
+        """
+        network = self.job.recipe.networks[self.job.network]
+        check_name(network.backbone)
+        for phase in self.job.recipe.optimisation.phases:
+            optimiser_of(phase, nn.Linear(1, 1))
+        _ = self.folder
 
     def sheet(self) -> Image.Image:
         """A picture of what the recipe's augmentations do to a few images."""

@@ -192,13 +192,15 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, cache, tmp_pa
         ((run, "--preset", "smok"), "no preset smok"),
         ((run, "--set", "optimisation.lrr=1"), "unknown setting optimisation.lrr"),
         ((run, "--set", "networks=[{backbone='resnet1k', pretrained=false}]"), "timm has no network resnet1k"),
+        ((run, "--set", "optimisation.phases=[{optimiser='sdg'}]"), "optimiser sdg"),
+        ((run, "--set", "networks=[{backbone='resnet18', weights='nowhere.safetensors'}]"), "nowhere.safetensors"),
         ((run, "--test", tmp_path / "other"), "has classes that"),
         ((tmp_path,), "no run lies here"),
     ):
         refused = cleaner("train", *words, status=2, **cache)
         (line,) = [line for line in refused.stderr.splitlines() if line.startswith("cleaner: ")]
         assert part in line
-    assert not list(run.rglob("model.safetensors"))
+    assert not (run / "training").exists()
 
 
 def test_a_loss_that_is_no_number_ends_it_with_advice(run, cache):
