@@ -33,9 +33,9 @@ from cleaner.run.origin import origin_of
 from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
 from cleaner.tables import text
+from cleaner.training.kept import Kept, outcome, trainings
 from cleaner.words import SCORE, STAGES, counted, span, wrong_labels
 
-_GO_ON = "give the same `cleaner clean` command again to go on"
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
 
 
@@ -93,40 +93,55 @@ def _rounds(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def show_status(folder: Path, *, as_json: bool) -> None:
-    """Where a run is, and what it waits for.
+    """Where a run and its trainings are, and what it waits for.
 
     Raises:
         RunError: no run lies in `folder`, or its files are damaged.
     """
     origin_of(folder)
-    state, summary = read_state(folder), read_summary(folder)
+    state, summary, trained = read_state(folder), read_summary(folder), trainings(folder)
     if summary is not None and (problem := damage(folder)):
         raise RunError(problem)
     if as_json:
-        said = None if state is None else state.model_dump(mode="json")
-        ended = bool(state and state.doing is Doing.WORKING and state.ended)
-        say(Console(), json.dumps({"state": said, "ended": ended, "summary": summary}, indent=2))
+        said = {**_state(state), "summary": summary, "trainings": [_training(each) for each in trained]}
+        say(Console(), json.dumps(said, indent=2))
         return
     console = Console()
-    say(console, f"{folder}: {_where(state)}")
+    say(console, f"{folder}: {_where(state, 'clean')}")
     if state is not None and state.doing is not Doing.FINISHED:
         for line in state.told:
             say(console, f"  done: {line}")
     elif summary is not None:
         show_summary(folder)
+    for each in trained:
+        say(console, f"{each.folder}: {outcome(each.summary) if each.summary else _where(each.state, 'train')}")
 
 
-def _where(state: State | None) -> str:
+def _state(state: State | None) -> dict[str, Any]:
+    said = None if state is None else state.model_dump(mode="json")
+    return {"state": said, "ended": bool(state and state.doing is Doing.WORKING and state.ended)}
+
+
+def _training(kept: Kept) -> dict[str, Any]:
+    return {"folder": str(kept.folder), **_state(kept.state), "summary": kept.summary}
+
+
+def _go_on(command: str) -> str:
+    return f"give the same `cleaner {command}` command again to go on"
+
+
+def _where(state: State | None, command: str) -> str:
+    go_on = _go_on(command)
     if state is None:
-        return f"nothing is done yet; {_GO_ON}"
+        return f"nothing is done yet; {go_on}"
     if state.doing is Doing.FINISHED:
         return "finished"
     if state.doing is Doing.WAITING:
         return f"waits for people: {state.words}"
     if state.doing is Doing.STOPPED:
-        return f"stopped: {state.words}; {_GO_ON}"
+        return f"stopped: {state.words}; {go_on}"
     if state.ended:
-        return f"was ended while {state.words}; {_GO_ON}"
+        return f"was ended while {state.words}; {go_on}"
     since = state.since.astimezone().strftime("%Y-%m-%d %H:%M")
     return f"at work since {since} (process {state.pid} on {state.host}), {100 * state.done:.0f} % done: {state.words}"
 
@@ -194,7 +209,7 @@ def _manifest(folder: Path, *, finished: bool) -> pa.Table:
         return read_result(folder, MANIFEST_FILE)
     state = read_state(folder)
     if state is None or not state.names.manifest:
-        raise RunError(f"{folder}: its images are not read yet; {_GO_ON}")
+        raise RunError(f"{folder}: its images are not read yet; {_go_on('clean')}")
     return Store(folder).read(state.names.manifest)
 
 

@@ -23,7 +23,8 @@ from cleaner.run.state import Journal
 from cleaner.run.store import Store
 from cleaner.training.comparison import measured, table, verdicts, write_comparison
 from cleaner.training.engine import World
-from cleaner.training.jobs import CLASSES, FOLDER, Job, Training, said
+from cleaner.training.jobs import CLASSES, Job, Training, said
+from cleaner.training.kept import FOLDER, outcome
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
@@ -109,9 +110,7 @@ def _told(training: Training, display: Display, journal: Journal) -> Iterator[No
 def show_trained(trained: Sequence[tuple[Training, dict[str, Any]]]) -> None:
     """What each training came to, and where it lies."""
     for training, summary in trained:
-        test = summary["test"]
-        line = f"{training.words}: {100 * summary['accuracy']:.1f} % of {test['images']:,} test images right"
-        typer.echo(f"{line}, {100 * summary['mean_class_accuracy']:.1f} % as a mean of classes")
+        typer.echo(f"{training.words}: {outcome(summary)}")
         typer.echo(f"the model        {os.path.relpath(training.folder)}")
         typer.echo(f"class by class   {os.path.relpath(training.folder / CLASSES)}")
 

@@ -116,7 +116,7 @@ def read_state(folder: Path) -> State | None:
         return State.model_validate(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
     except (OSError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())[:120]
-        raise RunError(f"{file}: is damaged ({what}); give the same `cleaner clean` command again") from error
+        raise RunError(f"{file}: is damaged ({what}); give the command that worked on it again") from error
 
 
 @dataclass

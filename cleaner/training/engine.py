@@ -28,6 +28,7 @@ from cleaner.training.models import Normalised, made, write_config
 from cleaner.training.optimisation import climb, descend, optimiser_of, rate
 from cleaner.training.pixels import Pixels
 from cleaner.training.recipe import Network, Recipe
+from cleaner.training.versions import evenly_spread
 from cleaner.words import span
 
 BOARD = "tensorboard"
@@ -36,6 +37,9 @@ _READERS = 2
 _LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES, _EXPLODED = 1e-6, 10.0, 120, 4.0
 _EVALUATED = 256
 """Images at once where nothing is learnt."""
+_WATCHED, _WATCHED_SHARE = 1_000, 10
+"""Of a test set so many images are looked at after each epoch, or one for so many that are learnt from, if that is
+more: the whole of a large one would take as long as learning."""
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -48,7 +52,8 @@ METRICS_SCHEMA = pa.schema(
         ("seconds", pa.float32()),
     ]
 )
-"""A row an epoch, from 1; `lr` is that of its last step, `seconds` its own."""
+"""A row an epoch, from 1; `lr` is that of its last step, `seconds` its own. What is said of the test set is of images
+spread evenly over it, a thousand or a tenth as many as are learnt from, whichever is more."""
 STEPS_SCHEMA = pa.schema([("step", pa.int32()), ("loss", pa.float32()), ("lr", pa.float32())])
 """A row a step of the optimiser, from 0."""
 
@@ -104,7 +109,7 @@ class Engine:
         network: which of the recipe's.
         classes: the classes' names.
         images: to learn from.
-        test: to measure on after each epoch.
+        test: to measure on; after each epoch on a part of it.
         seed: of all randomness; the same one gives the same weights on one machine.
         world: the processes that take part.
     """
@@ -357,16 +362,17 @@ class Engine:
         return self._forward.no_sync() if wanted and self.world.size > 1 else torch.enable_grad()
 
     def _measured(self) -> tuple[float, float]:
-        """Loss and accuracy on the test set."""
+        """Loss and accuracy on as much of the test set as is looked at after each epoch."""
         if not len(self.test):
             return float("nan"), float("nan")
-        probs = predicted(self.kept, self.test.pixels, self.test.rows, self.network.image_size, self.device)
+        few = evenly_spread(len(self.test), max(_WATCHED, len(self.images) // _WATCHED_SHARE))
+        rows, truth = self.test.rows[few], torch.from_numpy(self.test.labels[few].astype(np.int64))
         right, missed = 0, 0.0
-        for start, some in probs:
-            labels = torch.from_numpy(self.test.labels[start : start + len(some)].astype(np.int64))
+        for start, some in predicted(self.kept, self.test.pixels, rows, self.network.image_size, self.device):
+            labels = truth[start : start + len(some)]
             right += int((some.argmax(1) == labels).sum())
             missed -= float(some[torch.arange(len(some)), labels].clamp(min=1e-12).log().sum())
-        return missed / len(self.test), right / len(self.test)
+        return missed / len(few), right / len(few)
 
     @cached_property
     def _board(self) -> Any:

@@ -1,6 +1,5 @@
 """One training: what it is of, what it learns from, what it is measured on, and what it leaves."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
-from cleaner.errors import InputError, RunError
+from cleaner.errors import InputError
 from cleaner.evidence.networks import check_name, timm
 from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, write_atomically, write_json, write_table
@@ -24,16 +23,15 @@ from cleaner.run.origin import Origin, origin_of
 from cleaner.tables import Classes
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
+from cleaner.training.kept import FOLDER, SUMMARY, read_summary
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
-from cleaner.training.versions import CLEAN, RAW, TRUE, Cleaned, Version
+from cleaner.training.versions import CLEAN, RAW, TRUE, Cleaned, Version, evenly_spread
 from cleaner.words import counted
 
-JOB, SUMMARY = "training.json", "summary.json"
+JOB = "training.json"
 CONFUSION, CLASSES, PREDICTIONS = "confusion.parquet", "classes.csv", "test.parquet"
-FOLDER = "training"
-"""Of a run's directory, where its trainings are kept."""
 _ON_A_SHEET = 8
 _HELD_OUT_SHARE = 10
 """Where there is no test set, one image in so many is held out."""
@@ -132,7 +130,7 @@ class Training:
     @cached_property
     def test(self) -> TestSet:
         found = self._own_test if self.job.test is None else self._named_test(self.job.test)
-        few = _few(len(found.rows), self.job.recipe.samples.most)
+        few = evenly_spread(len(found.rows), self.job.recipe.samples.most or len(found.rows))
         return TestSet(found.source, found.manifest, found.rows[few], found.labels[few], found.words, found.trusted)
 
     @cached_property
@@ -234,11 +232,7 @@ class Training:
 
     def done(self) -> dict[str, Any] | None:
         """What it came to; None where it is not at its end."""
-        file = self.folder / SUMMARY
-        try:
-            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file}: is damaged ({error}); delete it, and give the same command again") from error
+        return read_summary(self.folder)
 
     def engine(self, world: World) -> Engine:
         """The engine that trains it, with all images decoded."""
@@ -322,13 +316,6 @@ def _scanned(source: Source, max_pixels: int, workers: int) -> pa.Table:
 def _side(size: int, margin: float) -> int:
     """Of the images that are kept, for a network of this size; even."""
     return -(-round(size * margin) // 2) * 2
-
-
-def _few(count: int, most: int | None) -> np.ndarray:
-    """At most so many places of `count`, spread evenly."""
-    if most is None or count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
 def said(training: Training) -> list[str]:

@@ -44,9 +44,7 @@ class Version:
 
     def thinned(self, most: int) -> "Version":
         """At most so many of its samples, spread evenly over them."""
-        if len(self.rows) <= most:
-            return self
-        chosen = np.linspace(0, len(self.rows) - 1, most).round().astype(np.int64)
+        chosen = evenly_spread(len(self.rows), most)
         return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], weights=self.weights[chosen])
 
     @property
@@ -157,3 +155,10 @@ class Cleaned:
     def _read(self, parts: Iterable[str]) -> list[pa.Table]:
         ledger = Store(self.folder).ledger
         return [ledger.read(part) for part in parts]
+
+
+def evenly_spread(count: int, most: int) -> np.ndarray:
+    """At most so many places of `count`, spread evenly over them; int64, ascending."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)

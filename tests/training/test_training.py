@@ -43,6 +43,11 @@ def trainings(run):
     return sorted((run / "training").iterdir(), key=lambda folder: folder.stat().st_mtime)
 
 
+def plain(run):
+    """What `cleaner status` says, without the breaks of its lines."""
+    return cleaner("status", run).stdout.replace("\n", "")
+
+
 def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
@@ -84,6 +89,15 @@ def test_the_model_is_one_that_timm_takes_and_says_what_was_measured(run, cache,
     summary = json.loads((folder / "summary.json").read_text())
     assert right / len(said) == summary["accuracy"] == np.mean([row["label"] == row["guess"] for row in said])
     assert not summary["test"]["labels_known_to_be_right"]
+    assert f"{folder.name}: {100 * right / len(said):.1f} % of {len(said)} test images right" in plain(run)
+
+
+def test_of_a_large_test_set_a_part_is_looked_at_after_each_epoch_and_all_at_the_end(run, cache, demo):
+    cleaner("train", run, *TINY, "--test", demo / "images", **cache)
+    (folder,) = trainings(run)
+    for accuracy in pq.read_table(folder / "metrics.parquet").column("test_accuracy").to_pylist():
+        assert 1000 * accuracy == pytest.approx(round(1000 * accuracy), abs=1e-3)
+    assert json.loads((folder / "summary.json").read_text())["test"]["images"] > 1500
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, cache):
@@ -117,6 +131,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(run, cache
             killed += 1
         process.wait()
     assert killed >= 2
+    assert f"{folder.name}: was ended while test_resnet by small on clean, seed 0" in plain(run)
+    (told,) = json.loads(cleaner("status", run, "--json").stdout)["trainings"]
+    assert (told["ended"], told["summary"], told["state"]["doing"]) == (True, None, "working")
     cleaner("train", run, *TINY, **cache)
     assert {name: (folder / name).read_bytes() for name in expected} == expected
 
