@@ -1,15 +1,17 @@
 """The engine beside a bare loop, and what cleaning is worth to a model.
 
-    python -m benchmarks.training [--data DIR] [--images 5000] [--seeds 3] [--noise N ...] [--only speed|worth]
+    python -m benchmarks.training [--data DIR] [--photos FILE] [--images 5000] [--seeds 3] [--noise N ...]
+                                  [--only speed|worth]
 
 DIR (default: ../shared/data beside the checkout) holds `cifar10n_train.parquet` with the columns image (bytes),
 clean_label, aggre_label and random_label1, and `cifar10_test.parquet` with image and clean_label: CIFAR-10N
 (http://noisylabels.com) and CIFAR-10's test set.
 
-Speed: images a second of the engine, and of forward, backward and step of the same timm network on the same batches in
-memory, in turns; then with images that are decoded each time, beside the lower of what decoding alone and training
-alone can do. Worth: `cleaner clean` and `cleaner train --compare raw,clean` by the recipe `small`, measured on test
-images whose labels are right, for two kinds of real noise and for none: there `raw` is what a model could be.
+Speed, on CIFAR's images or on those of FILE's column `image`: images a second of the engine, and of forward, backward
+and step of the same timm network on the same batches in memory, in turns; then with images that are decoded each time,
+beside the lower of what decoding alone and training alone can do.
+Worth: `cleaner clean` and `cleaner train --compare raw,clean` by the recipe `small`, measured on test images whose
+labels are right, for two kinds of real noise and for none: there `raw` is what a model could be.
 """
 
 import argparse
@@ -89,14 +91,16 @@ def bare_rate(images: Images, network: Network, device: torch.device) -> float:
     raise AssertionError
 
 
-def speed(data: Path, network: Network) -> None:
-    table = pq.read_table(data / "cifar10n_train.parquet").slice(0, STEPS * BATCH)
+def speed(photos: Path, network: Network) -> None:
+    table = pq.read_table(photos, columns=["image"]).slice(0, STEPS * BATCH)
+    labels = (np.arange(len(table)) % len(CLASSES)).astype(np.int32)
+    table = table.append_column("label", pa.array(labels))
     device = World.around().device
     with tempfile.TemporaryDirectory() as folder:
-        source = open_source(write_set(table, "clean_label", Path(folder) / "set.parquet"))
+        source = open_source(write_set(table, "label", Path(folder) / "set.parquet"))
         listing = source.listing()
         manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**7, workers=2)
-        rows, labels = np.arange(len(table)), np.array(table.column("clean_label"), np.int32)
+        rows = np.arange(len(table))
         decoding = Decoding(source, manifest, network.image_size, torch.get_num_threads())
         kept = decoding(rows)
         weights = np.ones(len(rows), np.float32)
@@ -150,6 +154,7 @@ def command(*words: object) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--photos", type=Path)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=[*NOISE])
@@ -161,7 +166,10 @@ def main() -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} cores, no GPU"
     print(f"torch {torch.__version__}, timm {timm.__version__}, {device}")
     if asked.only != "worth":
-        speed(asked.data, Network(backbone=asked.backbone, image_size=asked.size, pretrained=False))
+        speed(
+            asked.photos or asked.data / "cifar10n_train.parquet",
+            Network(backbone=asked.backbone, image_size=asked.size, pretrained=False),
+        )
     if asked.only != "speed":
         worth(
             asked.data, asked.images, asked.seeds, asked.noise, ("--set", f"optimisation.precision={asked.precision}")

@@ -74,31 +74,35 @@ def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
     for training in trainings:
         training.check()
     display = display_on(Console(stderr=True))
-    return [(training, _performed(training, display)) for training in trainings]
+    shares = [(number / len(trainings), (number + 1) / len(trainings)) for number in range(len(trainings))]
+    return [
+        (training, _performed(training, display, *share)) for training, share in zip(trainings, shares, strict=True)
+    ]
 
 
-def _performed(training: Training, display: Display) -> dict[str, Any]:
+def _performed(training: Training, display: Display, start: float, stop: float) -> dict[str, Any]:
+    """Carry out one training, of all that is to be done the part from the share `start` to `stop`."""
     if (summary := training.done()) is not None:
         display.say(f"{training.words}: trained before, {os.path.relpath(training.folder)}")
         return summary
     with Store(training.folder).locked():
         journal = Journal(training.folder)
-        with leaving(journal), _told(training, display, journal):
+        with leaving(journal), _told(training, display, journal, start, stop):
             return train(training)
 
 
 @contextmanager
-def _told(training: Training, display: Display, journal: Journal) -> Iterator[None]:
+def _told(training: Training, display: Display, journal: Journal, start: float, stop: float) -> Iterator[None]:
     """Within the block people hear how far it is."""
     for line in said(training):
         display.say(line)
-    display.begins(training.words, 0.0)
+    display.begins(training.words, start)
     journal.begins(training.words, 0.0)
 
     def hear(what: str, count: int, total: int) -> None:
         done = count / max(total, 1) if what == "steps" else 0.0
         journal.progressed(done)
-        display.progressed(what, count, total, done)
+        display.progressed(what, count, total, start + done * (stop - start))
 
     try:
         with listening(hear, display.say):

@@ -149,7 +149,7 @@ def _not_to_be_had(name: str, error: Exception) -> str:
     first = str(error).strip().partition("\n")[0]
     return (
         f"{name}: no pretrained weights to be had ({first}); "
-        "give a safetensors file (features.weights=FILE), or take the default, whose weights are installed"
+        "give a safetensors file (setting `weights`), or take tf_efficientnet_lite0, whose weights are installed"
     )
 
 

@@ -316,10 +316,27 @@ class Engine:
             tensors = [torch.from_numpy(values) for values in found]
             return [tensor.pin_memory() for tensor in tensors] if pin else tensors
 
-        for pixels, labels, weights in threaded(read, places, workers=_READERS):
-            images, labels, weights = (each.to(self.device, non_blocking=True) for each in (pixels, labels, weights))
+        for tensors in threaded(read, places, workers=_READERS):
+            images, labels, weights = self._sent(tensors)
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
+
+    def _sent(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The tensors on the device; a GPU copies them beside what it computes for the step before."""
+        if self._copies is None:
+            return [tensor.to(self.device) for tensor in tensors]
+        with torch.cuda.stream(self._copies):
+            sent = [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+        computes = torch.cuda.current_stream(self.device)
+        computes.wait_stream(self._copies)
+        for tensor in sent:
+            # Its memory is the copies' stream's: not to be used again before the computing is done with it.
+            tensor.record_stream(computes)
+        return sent
+
+    @cached_property
+    def _copies(self) -> torch.cuda.Stream | None:
+        return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def _step(self, batches: Iterable[Batch], radius: float, *, number: int) -> torch.Tensor:
         """The step `number` of all, from 0; the mean loss before it, still on the device."""

@@ -16,7 +16,7 @@ from torch import nn
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
 from cleaner.errors import InputError
-from cleaner.evidence.networks import check_name, timm
+from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
@@ -24,6 +24,7 @@ from cleaner.tables import Classes
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
 from cleaner.training.kept import FOLDER, SUMMARY, read_summary
+from cleaner.training.models import check
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
@@ -210,13 +211,14 @@ class Training:
         """Find what a person can get wrong before anything is written or decoded.
 
         Raises:
-            InputError: the run, the version, the test set, a network or an optimiser can't be what they are.
+            InputError: the run, the version or the test set can't be what they are.
+            ConfigError: an optimiser or the network can't.
+            WeightsError: the network's weights can't be had.
         """
-        network = self.job.recipe.networks[self.job.network]
-        check_name(network.backbone)
         for phase in self.job.recipe.optimisation.phases:
             optimiser_of(phase, nn.Linear(1, 1))
-        _ = self.folder
+        if self.done() is None:
+            check(self.job.recipe.networks[self.job.network])
 
     def sheet(self) -> Image.Image:
         """A picture of what the recipe's augmentations do to a few images."""

@@ -1,5 +1,6 @@
 """The networks that are trained, and the folders in which they are kept."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from cleaner.evidence.networks import network, normalisation, untrained
 from cleaner.run.files import write_json
 from cleaner.training.recipe import Network
 
+_FEW = 3
+"""Classes of a network that is only tried."""
+
 
 def made(settings: Network, classes: int, shares: np.ndarray) -> nn.Module:
     """A network with a fresh head.
@@ -23,7 +27,7 @@ def made(settings: Network, classes: int, shares: np.ndarray) -> nn.Module:
 
     Raises:
         WeightsError: the network or its weights can't be had.
-        ConfigError: the network has nothing to drop.
+        ConfigError: the network has not what the settings want of it.
     """
     weights = str(settings.weights) if settings.weights else None
     dropped = {"drop_rate": settings.dropout, "drop_path_rate": settings.drop_path}
@@ -37,13 +41,36 @@ def made(settings: Network, classes: int, shares: np.ndarray) -> nn.Module:
     except TypeError as error:
         raise ConfigError(f"{name}: has no {' or no '.join(options)} ({error}); leave it out") from error
     if settings.checkpointing:
-        model.set_grad_checkpointing()  # type: ignore[operator]
+        try:
+            model.set_grad_checkpointing()  # type: ignore[operator]
+        except (AssertionError, AttributeError) as error:
+            raise ConfigError(f"{name}: timm can't make its activations twice; leave out checkpointing") from error
     if settings.prior_bias:
         head: Any = model.get_classifier()  # type: ignore[operator]
+        if getattr(head, "bias", None) is None:
+            raise ConfigError(f"{name}: has no one head with a bias; leave out prior_bias")
         with torch.no_grad():
             head.bias.copy_(torch.from_numpy(np.log(np.maximum(shares, 1e-8)).astype(np.float32)))
         head.bias.requires_grad_(False)
     return model
+
+
+@lru_cache(maxsize=50)
+def check(settings: Network) -> None:
+    """Make a network once, and show it an image.
+
+    Raises:
+        WeightsError: it or its weights can't be had.
+        ConfigError: it can't be as the settings want it.
+    """
+    network = made(settings, _FEW, np.full(_FEW, 1 / _FEW)).eval()
+    side = settings.image_size
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{settings.backbone}: takes no images of {side} pixels ({reason})") from error
 
 
 class Normalised(nn.Module):

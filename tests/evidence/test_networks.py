@@ -74,7 +74,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_published_weights_that_cannot_be_had_leave_two_ways_out(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match=r"test_byobnet: no pretrained weights.*features\.weights=FILE.*default"):
+    with pytest.raises(WeightsError, match=r"test_byobnet: no pretrained weights.*setting `weights`.*lite0"):
         network("test_byobnet", weights=None, image_size=32)
 
 

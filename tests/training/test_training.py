@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 from cleaner.evidence.networks import timm
 from cleaner.training.versions import Cleaned
+from flows.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,21 @@ def cache(tmp_path_factory):
 def run(finished, tmp_path):
     """A finished run of one's own."""
     return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("training"))
+
+
+@pytest.fixture
+def here(cache, monkeypatch):
+    """The command in this process, where torch is loaded already; it gives the exit status."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", cache["XDG_CACHE_HOME"])
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["cleaner", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0
+
+    return command
 
 
 def trainings(run):
@@ -198,7 +215,12 @@ def test_versions_hold_what_stood_then(finished):
     assert len({version.digest for version in [*made.values(), left]}) == 4
 
 
-def test_bad_input_is_refused_in_one_line_and_nothing_written(run, cache, tmp_path):
+def network(backbone, settings):
+    return f"networks=[{{backbone='{backbone}', pretrained=false, {settings}}}]"
+
+
+def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "other").mkdir()
     for name in ("x", "y"):
         (tmp_path / "other" / name).mkdir()
@@ -209,14 +231,19 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, cache, tmp_pa
         ((run, "--preset", "smok"), "no preset smok"),
         ((run, "--set", "optimisation.lrr=1"), "unknown setting optimisation.lrr"),
         ((run, "--set", "networks=[{backbone='resnet1k', pretrained=false}]"), "timm has no network resnet1k"),
+        ((run, "--set", network("inception_v4", "image_size=32")), "inception_v4: takes no images of 32 pixels ("),
+        ((run, "--set", network("dla46_c", "checkpointing=true")), "leave out checkpointing"),
+        ((run, "--set", network("dla46_c", "drop_path=0.1")), "dla46_c: has no drop_path"),
+        ((run, "--set", network("levit_128s", "prior_bias=true")), "leave out prior_bias"),
+        ((run, "--set", "networks=[{backbone='resnet18'}]"), "resnet18: no pretrained weights to be had ("),
         ((run, "--set", "optimisation.phases=[{optimiser='sdg'}]"), "optimiser sdg"),
         ((run, "--set", "networks=[{backbone='resnet18', weights='nowhere.safetensors'}]"), "nowhere.safetensors"),
         ((run, "--test", tmp_path / "other"), "has classes that"),
         ((tmp_path,), "no run lies here"),
     ):
-        refused = cleaner("train", *words, status=2, **cache)
-        (line,) = [line for line in refused.stderr.splitlines() if line.startswith("cleaner: ")]
-        assert part in line
+        assert here("train", *words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("cleaner: ") and part in line
     assert not (run / "training").exists()
 
 
@@ -256,6 +283,20 @@ def test_what_cleaning_was_worth(run, cache, demo):
     ]
     again = cleaner("train", run, *words, **cache)
     assert again.stdout == done.stdout and again.stderr.count("trained before") == 6
+
+
+def test_how_much_is_done_is_told_of_all_trainings_together(run, here, monkeypatch):
+    shares = []
+    display = types.SimpleNamespace(
+        say=lambda line: None,
+        begins=lambda words, done: shares.append(done),
+        progressed=lambda what, count, total, done: shares.append(done),
+        close=lambda: None,
+    )
+    monkeypatch.setattr("flows.trained.display_on", lambda console: display)
+    assert here("train", run, "--preset", "smoke", "--compare", "raw,clean", "--seeds", 1) == 0
+    assert shares == sorted(shares)
+    assert shares[0] == 0 and shares[-1] == 0.5 + 0.5 * 3 / 4, "before the last of four steps of the second"
 
 
 def test_the_contact_sheet_shows_each_augmentation_alone_and_all_in_their_mix(run, cache):
@@ -299,21 +340,21 @@ def test_a_model_says_what_unlabelled_images_show(run, cache, demo, tmp_path):
     assert rows["above.png"]["top_probs"] == pytest.approx(rows["new/one-0.png"]["top_probs"], abs=1e-5)
 
 
-def test_predicting_without_a_model_or_images_is_refused(run, cache, tmp_path):
-    for words, part in (
-        ((tmp_path, run), "no model lies here"),
-        ((run, tmp_path / "nowhere"), "no model lies here"),
-    ):
-        assert part in cleaner("predict", *words, status=2, **cache).stderr
-    cleaner("train", run, "--preset", "smoke", **cache)
+def test_predicting_without_a_model_or_images_is_refused(run, here, tmp_path, capsys):
+    def refused(*words):
+        assert here("predict", *words) == 2
+        return capsys.readouterr().err
+
+    for words in ((tmp_path, run), (run, tmp_path / "nowhere")):
+        assert "no model lies here" in refused(*words)
+    here("train", run, "--preset", "smoke")
     (folder,) = trainings(run)
     (tmp_path / "empty").mkdir()
-    assert "no images" in cleaner("predict", folder, tmp_path / "empty", status=2, **cache).stderr
-    assert "no such folder" in cleaner("predict", folder, tmp_path / "nowhere", status=2, **cache).stderr
+    assert "no images" in refused(folder, tmp_path / "empty")
+    assert "no such folder" in refused(folder, tmp_path / "nowhere")
     model = folder / "model.safetensors"
     model.write_bytes(model.read_bytes()[:1000])
-    refused = cleaner("predict", folder, tmp_path, status=2, **cache).stderr
-    assert "its model can't be read" in refused and "Traceback" not in refused
+    assert "its model can't be read" in (told := refused(folder, tmp_path)) and "Traceback" not in told
 
 
 TOGETHER = (
