@@ -9,7 +9,7 @@ clean_label, aggre_label and random_label1, and `cifar10_test.parquet` with imag
 
 Speed, on CIFAR's images or on those of FILE's column `image`: images a second of the engine, and of forward, backward
 and step of the same timm network on the same batches in memory, in turns; then with images that are decoded each time,
-beside the lower of what decoding alone and training alone can do.
+beside the lower of what decoding alone and training alone can do; then forward alone beside that of the bare network.
 Worth: `cleaner clean` and `cleaner train --compare raw,clean` by the recipe `small`, measured on test images whose
 labels are right, for two kinds of real noise and for none: there `raw` is what a model could be.
 """
@@ -31,14 +31,15 @@ import torch
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.networks import timm
-from cleaner.training.engine import METRICS, Engine, Images, World
+from cleaner.training.engine import METRICS, Engine, Images, World, predicted
+from cleaner.training.models import Normalised, made
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import Decoding
 from cleaner.training.recipe import Network, Optimisation, Phase, Recipe, Samples
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NOISE = {"aggregate": "aggre_label", "one person": "random_label1", "none": "clean_label"}
-TURNS, STEPS, BATCH = 3, 30, 64
+TURNS, STEPS, BATCH, JUDGED = 3, 30, 64, 256
 
 
 def write_set(table: pa.Table, column: str, file: Path) -> Path:
@@ -91,6 +92,36 @@ def bare_rate(images: Images, network: Network, device: torch.device) -> float:
     raise AssertionError
 
 
+def judged_rate(images: Images, model: torch.nn.Module, network: Network, device: torch.device) -> float:
+    """Images a second of the engine where nothing is learnt, from uint8 in memory to probabilities there."""
+    for _ in range(2):
+        started = time.perf_counter()
+        for _ in predicted(model, images.pixels, images.rows, network.image_size, device):
+            pass
+    return len(images) / (time.perf_counter() - started)
+
+
+@torch.inference_mode()
+def bare_judged_rate(images: Images, network: Network, device: torch.device) -> float:
+    """Images a second of the bare network, on float batches on the device."""
+    model = timm.create_model(network.backbone, num_classes=len(CLASSES)).to(device)
+    model = model.to(memory_format=torch.channels_last).eval()
+    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    shown = [
+        torch.from_numpy(images.pixels(some)).to(device).permute(0, 3, 1, 2).float().div(255)
+        for some in np.array_split(images.rows, max(1, len(images) // JUDGED))
+    ]
+    shown = [some.contiguous(memory_format=torch.channels_last) for some in shown]
+    for _ in range(2):
+        started = time.perf_counter()
+        for some in shown:
+            with half:
+                model(some)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return len(images) / (time.perf_counter() - started)
+
+
 def speed(photos: Path, network: Network) -> None:
     table = pq.read_table(photos, columns=["image"]).slice(0, STEPS * BATCH)
     labels = (np.arange(len(table)) % len(CLASSES)).astype(np.int32)
@@ -105,8 +136,12 @@ def speed(photos: Path, network: Network) -> None:
         kept = decoding(rows)
         weights = np.ones(len(rows), np.float32)
         memory, read = Images(lambda some: kept[some], rows, labels, weights), Images(decoding, rows, labels, weights)
-        ours, bare, decoded = [], [], []
+        ours, bare, decoded, judged, bare_judged = [], [], [], [], []
+        untrained = Normalised(made(network, len(CLASSES), np.ones(len(CLASSES))), network)
+        untrained = untrained.to(device, memory_format=torch.channels_last)
         for turn in range(TURNS):
+            bare_judged.append(bare_judged_rate(memory, network, device))
+            judged.append(judged_rate(memory, untrained, network, device))
             bare.append(bare_rate(memory, network, device))
             ours.append(engine_rate(Path(folder) / f"memory-{turn}", memory, network))
             decoded.append(engine_rate(Path(folder) / f"decoded-{turn}", read, network))
@@ -117,7 +152,12 @@ def speed(photos: Path, network: Network) -> None:
     bound = min(decode, statistics.median(bare))
     name = f"{network.backbone} at {network.image_size} px, batch {BATCH}"
     print(f"\n| {name} | images/s | bound | ratio |\n|---|---|---|---|")
-    for what, rates, limit in (("in memory", ours, statistics.median(bare)), ("decoded each time", decoded, bound)):
+    rows_of_table = (
+        ("training, in memory", ours, statistics.median(bare)),
+        ("training, decoded each time", decoded, bound),
+        ("inference, in memory", judged, statistics.median(bare_judged)),
+    )
+    for what, rates, limit in rows_of_table:
         rate = statistics.median(rates)
         print(f"| {what} | {rate:,.0f} | {limit:,.0f} | {rate / limit:.2f} |")
     print(f"\nbounds: the bare loop {statistics.median(bare):,.0f}, decoding alone {decode:,.0f} images/s")

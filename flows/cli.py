@@ -282,7 +282,7 @@ def ui(
 @app.command()
 def train(
     folder: RunFolder,
-    recipe: Annotated[str, Option(metavar="R", help="A recipe's name, or a TOML file of your own.")] = "small",
+    recipe: Annotated[str, Option(metavar="R", help="A recipe's name, or a TOML file of your own.")] = "finetune",
     version: Annotated[
         str, Option(metavar="V", help="What to learn from: `clean`, `raw`, or as it stood after a stage.")
     ] = "clean",
@@ -355,7 +355,7 @@ def predict(
     OUT.csv has `path,label,prob`; OUT.parquet the ten most probable classes too.
 
     ```
-    cleaner predict runs/photos/training/small-... new-photos --out new
+    cleaner predict runs/photos/training/finetune-... new-photos --out new
     cleaner predict runs/fg/training/accv2020-... data_manifests/accv2020_webfg.toml --root /data/webfg --out submission
     ```
     """

@@ -11,7 +11,8 @@ def accuracies(measured: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     does not begin at zero, since points have no area that could mislead."""
     order = list(dict.fromkeys(measured["version"]))
     version = alt.Y("version:N", title=None, sort=order)
-    percent = alt.X("accuracy:Q", title="right on the test set", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
+    axis = alt.Axis(format="%", tickCount=7, labelFlush=False, labelOverlap=True)
+    percent = alt.X("accuracy:Q", title="right on the test set", axis=axis, scale=alt.Scale(zero=False, padding=24))
     points = alt.Chart(measured).mark_circle(size=110, color=_TONE, opacity=0.75).encode(x=percent, y=version)
     means = measured.groupby("version", as_index=False)["accuracy"].mean()
     means["shown"] = [f"{100 * value:.1f} %" for value in means["accuracy"]]

@@ -308,35 +308,16 @@ class Engine:
 
     def _loaded(self, places: Sequence[np.ndarray]) -> Iterator[Batch]:
         """The images at the places, on the device; the next ones are on their way meanwhile."""
-        pin = self.device.type == "cuda"
+        way = _Way(self.device)
 
         def read(some: np.ndarray) -> list[torch.Tensor]:
             labels = self.images.labels[some].astype(np.int64)
-            found = (self.images.pixels(self.images.rows[some]), labels, self.images.weights[some])
-            tensors = [torch.from_numpy(values) for values in found]
-            return [tensor.pin_memory() for tensor in tensors] if pin else tensors
+            return way.packed(self.images.pixels(self.images.rows[some]), labels, self.images.weights[some])
 
-        for tensors in threaded(read, places, workers=_READERS):
-            images, labels, weights = self._sent(tensors)
+        for packed in threaded(read, places, workers=_READERS):
+            images, labels, weights = way.sent(packed)
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
-
-    def _sent(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The tensors on the device; a GPU copies them beside what it computes for the step before."""
-        if self._copies is None:
-            return [tensor.to(self.device) for tensor in tensors]
-        with torch.cuda.stream(self._copies):
-            sent = [tensor.to(self.device, non_blocking=True) for tensor in tensors]
-        computes = torch.cuda.current_stream(self.device)
-        computes.wait_stream(self._copies)
-        for tensor in sent:
-            # Its memory is the copies' stream's: not to be used again before the computing is done with it.
-            tensor.record_stream(computes)
-        return sent
-
-    @cached_property
-    def _copies(self) -> torch.cuda.Stream | None:
-        return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def _step(self, batches: Iterable[Batch], radius: float, *, number: int) -> torch.Tensor:
         """The step `number` of all, from 0; the mean loss before it, still on the device."""
@@ -423,6 +404,32 @@ class Engine:
         write_checkpoint(self.folder / CHECKPOINT, state)
 
 
+class _Way:
+    """The way of arrays to a device. A GPU copies them beside what it computes for those before."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def packed(self, *arrays: np.ndarray) -> list[torch.Tensor]:
+        """The arrays where the device can fetch them from."""
+        tensors = [torch.from_numpy(array) for array in arrays]
+        return tensors if self._copies is None else [tensor.pin_memory() for tensor in tensors]
+
+    def sent(self, packed: list[torch.Tensor]) -> list[torch.Tensor]:
+        """They, on the device."""
+        if self._copies is None:
+            return packed
+        with torch.cuda.stream(self._copies):
+            sent = [tensor.to(self.device, non_blocking=True) for tensor in packed]
+        computes = torch.cuda.current_stream(self.device)
+        computes.wait_stream(self._copies)
+        for tensor in sent:
+            # Its memory is the copies' stream's: not to be used again before the computing is done with it.
+            tensor.record_stream(computes)
+        return sent
+
+
 @torch.inference_mode()
 def predicted(
     model: nn.Module, pixels: Pixels, rows: np.ndarray, size: int, device: torch.device
@@ -432,12 +439,19 @@ def predicted(
     model.eval()
     half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
     starts = range(0, len(rows), _EVALUATED)
-    read = threaded(lambda start: pixels(rows[start : start + _EVALUATED]), starts, workers=_READERS)
-    for start, some in zip(starts, read, strict=True):
-        images = torch.from_numpy(some).to(device).permute(0, 3, 1, 2).float() / 255
+    way = _Way(device)
+    read = threaded(lambda start: way.packed(pixels(rows[start : start + _EVALUATED])), starts, workers=_READERS)
+    before: tuple[int, torch.Tensor] | None = None
+    for start, packed in zip(starts, read, strict=True):
+        (images,) = way.sent(packed)
         with half:
-            logits = model(fitted(images, size))
-        yield start, logits.float().softmax(1).cpu()
+            logits = model(fitted(images.permute(0, 3, 1, 2).float() / 255, size))
+        # A batch is waited for when the device has the next one to work on.
+        if before is not None:
+            yield before[0], before[1].cpu()
+        before = start, logits.float().softmax(1)
+    if before is not None:
+        yield before[0], before[1].cpu()
 
 
 def evenly_weighted(images: Images) -> Images:

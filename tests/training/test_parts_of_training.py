@@ -171,7 +171,7 @@ def test_an_unknown_optimiser_is_refused():
 
 
 def test_the_recipes_that_come_with_it_can_be_read():
-    assert {"accv2020", "small", "strong"} <= set(recipes())
+    assert {"accv2020", "finetune", "small", "strong"} <= set(recipes())
     for name in recipes():
         assert read_recipe(name, []).description
     published = read_recipe("accv2020", [])

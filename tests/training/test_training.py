@@ -24,6 +24,7 @@ from flows.cli import main
 pytestmark = pytest.mark.slow
 
 TINY = (
+    "--recipe", "small",
     "--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false, ema=0.9, dropout=0.1}]",
     "--set", "optimisation.phases=[{optimiser='radam', epochs=2}, {optimiser='sgd', epochs=2, sam=0.02}]",
     "--set", "optimisation.effective_batch=128",
@@ -69,7 +70,7 @@ def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("recipe", ["small", "accv2020", "strong"])
+@pytest.mark.parametrize("recipe", ["finetune", "small", "accv2020", "strong"])
 def test_every_recipe_goes_through_all_its_parts_in_seconds(run, cache, recipe):
     done = cleaner("train", run, "--recipe", recipe, "--preset", "smoke", **cache)
     folders = trainings(run)
@@ -358,6 +359,7 @@ def test_predicting_without_a_model_or_images_is_refused(run, here, tmp_path, ca
 
 
 TOGETHER = (
+    "--recipe", "small",
     "--set", "networks=[{backbone='test_vit', image_size=160, pretrained=false}]",
     "--set", "samples.most=96",
     "--set", "augment=[]",
@@ -408,7 +410,7 @@ def test_a_learning_rate_is_suggested(run, cache):
     (said,) = done.stdout.splitlines()
     rate = float(said.partition("optimisation.lr=")[2].split()[0])
     assert 1e-3 < rate < 3
-    assert Image.open(run / "training" / "learning-rates-small-test_resnet.png").width > 500
+    assert Image.open(run / "training" / "learning-rates-finetune-test_resnet.png").width > 500
     assert not list(run.rglob("model.safetensors"))
 
 

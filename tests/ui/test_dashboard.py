@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
-from command import stopped_before
+from command import cleaner, stopped_before
 from streamlit_pages import page
 
 from cleaner.evidence.map import drawn
@@ -32,6 +32,19 @@ def test_the_overview_has_the_numbers_of_the_summary(finished):
     told = {metric.label: metric.value for metric in shown.metric}
     expected = {name.capitalize(): f"{summary[name]:,}" for name in ("kept", "relabelled", "dropped")}
     assert told == expected | {"Answers missing": "0"}
+
+
+def test_the_overview_shows_what_models_learnt_and_which_are_not_done(run, tmp_path):
+    assert "What models learn from it" not in [header.value for header in page("overview", run).subheader]
+    words = ("--recipe", "small", "--preset", "smoke")
+    cleaner("train", run, *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    (folder,) = (run / "training").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    shown = page("overview", run)
+    (row,) = shown.dataframe[-1].value.to_dict("records")
+    assert (row["learnt from"], row["right on the test set"]) == ("clean", summary["accuracy"])
+    (folder / "summary.json").unlink()
+    assert "1 training not at the end yet" in page("overview", run).caption[-1].value
 
 
 def test_the_gallery_counts_what_its_filters_let_through(finished):

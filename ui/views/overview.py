@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from cleaner.charts.scores import histogram
 from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
+from cleaner.training.kept import trainings
 from cleaner.words import SCORE, STAGES, counted, wrong_labels
 from ui.access import Look, look_at
 from ui.elements.links import go
@@ -48,6 +50,34 @@ def show(look: Look) -> None:
     st.subheader("How sure the labels are")
     st.altair_chart(histogram(scores(samples)), alt="how many images have which score")
     st.caption(f"{SCORE} Heights grow with the logarithm of the number, so that few are seen beside many.")
+    _models(look)
+
+
+def _models(look: Look) -> None:
+    """What models that learnt from what cleaning left are worth, and those that learnt from other versions."""
+    kept = trainings(look.folder)
+    done = [training.summary for training in kept if training.summary is not None]
+    if kept:
+        st.subheader("What models learn from it")
+    if done:
+        rows = [
+            {
+                "learnt from": summary["version"],
+                "images": summary["learnt_from"],
+                "network": summary["network"],
+                "recipe": summary["recipe"],
+                "seed": summary["seed"],
+                "right on the test set": summary["accuracy"],
+                "test images": summary["test"]["images"],
+                "test set": summary["test"]["what"],
+            }
+            for summary in sorted(done, key=itemgetter("accuracy"), reverse=True)
+        ]
+        share = st.column_config.NumberColumn(format="percent")
+        columns = {"right on the test set": share}
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
+    if len(done) < len(kept):
+        st.caption(f"{counted(len(kept) - len(done), 'training')} not at the end yet: `cleaner status` says how far.")
 
 
 def _noise(look: Look, gone: list[tuple[str, str, int]], images: int) -> None:
