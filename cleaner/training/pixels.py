@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,16 @@ class Decoding:
     manifest: pa.Table
     side: int
     workers: int
+    _turn: Lock = field(default_factory=Lock, compare=False, repr=False)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         wanted, places = np.unique(rows, return_inverse=True)
-        images = load(self.source, self.manifest, wanted, side=self.side, max_pixels=_MOST_PIXELS, workers=self.workers)
-        return np.stack(list(images))[places]
+        # All threads work on one batch; more than that take turns on the cores from whoever learns from it.
+        with self._turn:
+            images = load(
+                self.source, self.manifest, wanted, side=self.side, max_pixels=_MOST_PIXELS, workers=self.workers
+            )
+            return np.stack(list(images))[places]
 
 
 def pixels_of(
