@@ -31,8 +31,9 @@ import torch
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.networks import timm
-from cleaner.training.engine import METRICS, Engine, Images, World, predicted
-from cleaner.training.models import Normalised, made
+from cleaner.training.engine import METRICS, Engine, Images, World
+from cleaner.training.inference import predicted
+from cleaner.training.models import Normalised, made, rgb_statistics
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import Decoding
 from cleaner.training.recipe import Network, Optimisation, Phase, Recipe, Samples
@@ -137,7 +138,7 @@ def speed(photos: Path, network: Network) -> None:
         weights = np.ones(len(rows), np.float32)
         memory, read = Images(lambda some: kept[some], rows, labels, weights), Images(decoding, rows, labels, weights)
         ours, bare, decoded, judged, bare_judged = [], [], [], [], []
-        untrained = Normalised(made(network, len(CLASSES), np.ones(len(CLASSES))), network)
+        untrained = Normalised(made(network, len(CLASSES), np.ones(len(CLASSES))), *rgb_statistics(network))
         untrained = untrained.to(device, memory_format=torch.channels_last)
         for turn in range(TURNS):
             bare_judged.append(bare_judged_rate(memory, network, device))

@@ -324,9 +324,10 @@ def train(
     ```
     """
     from cleaner.training.recipe import read_recipe
-    from flows.trained import Asked, compare_here, find_rates, show_augmented, show_trained, train_here
+    from flows.trained import asked_for, compare_here, find_rates, show_augmented, show_trained, train_here
 
-    asked = Asked(folder, recipe, read_recipe(recipe, assignments or [], preset), test, root, truth)
+    read = read_recipe(recipe, assignments or [], preset)
+    asked = asked_for(folder, recipe, read, test=test, root=root, truth=truth)
     if show_augment:
         show_augmented(asked, version, seed)
         return

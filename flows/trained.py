@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from cleaner.run.state import Journal
 from cleaner.run.store import Store
 from cleaner.training.comparison import measured, table, verdicts, write_comparison
 from cleaner.training.engine import World
-from cleaner.training.jobs import CLASSES, Job, Training, said
+from cleaner.training.jobs import CLASSES, Asked, Job, Training, said
 from cleaner.training.kept import FOLDER, outcome
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
@@ -34,32 +33,14 @@ from flows.progress_bar import Display, display_on
 from flows.runner import leaving
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What `cleaner train` was asked for, whatever the version and the seed.
-
-    Attributes:
-        run: the run's directory.
-        name: the recipe's name, or its file.
-        recipe: it.
-        test: a data set to measure on, its images under `root`.
-        truth: the true labels.
-    """
-
-    run: Path
-    name: str
-    recipe: Recipe
-    test: Path | None = None
-    root: Path | None = None
-    truth: Path | None = None
-
-    def jobs(self, version: str, seed: int) -> list[Job]:
-        """A job for each network of the recipe."""
-        paths = {"run": self.run, "test": self.test, "root": self.root, "truth": self.truth}
-        absolute: dict[str, Any] = {name: path.resolve() if path else None for name, path in paths.items()}
-        shared: dict[str, Any] = {"name": Path(self.name).stem, "recipe": self.recipe, "version": version, "seed": seed}
-        networks = range(len(self.recipe.networks))
-        return [Job(network=number, workers=cores(), **shared, **absolute) for number in networks]
+def asked_for(
+    run: Path, recipe: str, read: Recipe, *, test: Path | None, root: Path | None, truth: Path | None
+) -> Asked:
+    """What a person asks for in one place, so that other processes may work on it from another: `recipe` is a name, or
+    a file, and `read` what it says."""
+    paths = {"run": run, "test": test, "root": root, "truth": truth}
+    absolute: dict[str, Any] = {name: path.resolve() if path else None for name, path in paths.items()}
+    return Asked(name=Path(recipe).stem, recipe=read, workers=cores(), **absolute)
 
 
 def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
@@ -127,7 +108,7 @@ def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) ->
     """
     jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
     summaries = [summary for _, summary in train_here(jobs)]
-    file = write_comparison(asked.run / FOLDER, Path(asked.name).stem, summaries)
+    file = write_comparison(asked.run / FOLDER, asked.name, summaries)
     found = measured(summaries)
     typer.echo("\n".join([table(found), "", *verdicts(found), f"table and picture  {os.path.relpath(file)}"]))
 
@@ -155,6 +136,7 @@ def find_rates(asked: Asked, version: str, seed: int) -> None:
     display = display_on(Console(stderr=True))
     for job in asked.jobs(version, seed):
         training = Training(job)
+        training.check()
         with _shown(display, f"{training.words}: trying learning rates"):
             engine = training.engine(World(0, 1))
             rates, losses = engine.tried_rates()

@@ -105,8 +105,11 @@ def network(
         return _with_state(name, _read_packaged(name, packaged), str(packaged), classes, sized)
     try:
         file = _download(name)
-        made = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **sized)
     except Exception as error:  # which HTTP library the hub's client raises from differs by version
+        raise WeightsError(_not_to_be_had(name, error)) from error
+    try:
+        made = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **sized)
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise WeightsError(_not_to_be_had(name, error)) from error
     made.reset_classifier(classes)
     return made

@@ -22,9 +22,10 @@ from cleaner.progress import note, track
 from cleaner.run.files import write_bytes, write_table
 from cleaner.threads import threaded
 from cleaner.training.balance import epoch_order
-from cleaner.training.batch import Batch, Draws, augmented, fitted
+from cleaner.training.batch import Batch, Draws, augmented
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
-from cleaner.training.models import Normalised, made, write_config
+from cleaner.training.inference import READERS, Way, predicted
+from cleaner.training.models import Normalised, made, rgb_statistics, write_config
 from cleaner.training.optimisation import climb, descend, optimiser_of, rate
 from cleaner.training.pixels import Pixels
 from cleaner.training.recipe import Network, Recipe
@@ -33,10 +34,7 @@ from cleaner.words import span
 
 BOARD = "tensorboard"
 METRICS, STEPS, CHECKPOINT, WEIGHTS = "metrics.parquet", "steps.parquet", "checkpoint.safetensors", "model.safetensors"
-_READERS = 2
 _LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES, _EXPLODED = 1e-6, 10.0, 120, 4.0
-_EVALUATED = 256
-"""Images at once where nothing is learnt."""
 _WATCHED, _WATCHED_SHARE = 1_000, 10
 """Of a test set so many images are looked at after each epoch, or one for so many that are learnt from, if that is
 more: the whole of a large one would take as long as learning."""
@@ -189,7 +187,7 @@ class Engine:
     def model(self) -> Normalised:
         torch.manual_seed(_seed(self.seed))
         shares = np.bincount(self.images.labels, minlength=len(self.classes)) / len(self.images)
-        model = Normalised(made(self.network, len(self.classes), shares), self.network)
+        model = Normalised(made(self.network, len(self.classes), shares), *rgb_statistics(self.network))
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     @cached_property
@@ -308,13 +306,13 @@ class Engine:
 
     def _loaded(self, places: Sequence[np.ndarray]) -> Iterator[Batch]:
         """The images at the places, on the device; the next ones are on their way meanwhile."""
-        way = _Way(self.device)
+        way = Way(self.device)
 
         def read(some: np.ndarray) -> list[torch.Tensor]:
             labels = self.images.labels[some].astype(np.int64)
             return way.packed(self.images.pixels(self.images.rows[some]), labels, self.images.weights[some])
 
-        for packed in threaded(read, places, workers=_READERS):
+        for packed in threaded(read, places, workers=READERS):
             images, labels, weights = way.sent(packed)
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
@@ -402,56 +400,6 @@ class Engine:
             "rates": progress.rates,
         }
         write_checkpoint(self.folder / CHECKPOINT, state)
-
-
-class _Way:
-    """The way of arrays to a device. A GPU copies them beside what it computes for those before."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def packed(self, *arrays: np.ndarray) -> list[torch.Tensor]:
-        """The arrays where the device can fetch them from."""
-        tensors = [torch.from_numpy(array) for array in arrays]
-        return tensors if self._copies is None else [tensor.pin_memory() for tensor in tensors]
-
-    def sent(self, packed: list[torch.Tensor]) -> list[torch.Tensor]:
-        """They, on the device."""
-        if self._copies is None:
-            return packed
-        with torch.cuda.stream(self._copies):
-            sent = [tensor.to(self.device, non_blocking=True) for tensor in packed]
-        computes = torch.cuda.current_stream(self.device)
-        computes.wait_stream(self._copies)
-        for tensor in sent:
-            # Its memory is the copies' stream's: not to be used again before the computing is done with it.
-            tensor.record_stream(computes)
-        return sent
-
-
-@torch.inference_mode()
-def predicted(
-    model: nn.Module, pixels: Pixels, rows: np.ndarray, size: int, device: torch.device
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """Probabilities of the images of `rows`, a batch after the other: where it starts, and float32 n x classes on the
-    CPU."""
-    model.eval()
-    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-    starts = range(0, len(rows), _EVALUATED)
-    way = _Way(device)
-    read = threaded(lambda start: way.packed(pixels(rows[start : start + _EVALUATED])), starts, workers=_READERS)
-    before: tuple[int, torch.Tensor] | None = None
-    for start, packed in zip(starts, read, strict=True):
-        (images,) = way.sent(packed)
-        with half:
-            logits = model(fitted(images.permute(0, 3, 1, 2).float() / 255, size))
-        # A batch is waited for when the device has the next one to work on.
-        if before is not None:
-            yield before[0], before[1].cpu()
-        before = start, logits.float().softmax(1)
-    if before is not None:
-        yield before[0], before[1].cpu()
 
 
 def evenly_weighted(images: Images) -> Images:

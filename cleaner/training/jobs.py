@@ -22,7 +22,8 @@ from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.tables import Classes
 from cleaner.training.contact_sheet import contact_sheet
-from cleaner.training.engine import Engine, Images, World, evenly_weighted, predicted
+from cleaner.training.engine import Engine, Images, World, evenly_weighted
+from cleaner.training.inference import predicted
 from cleaner.training.kept import FOLDER, SUMMARY, read_summary
 from cleaner.training.models import check
 from cleaner.training.optimisation import optimiser_of
@@ -38,16 +39,13 @@ _HELD_OUT_SHARE = 10
 """Where there is no test set, one image in so many is held out."""
 
 
-class Job(BaseModel):
-    """What `cleaner train` was asked for, for one network.
+class Asked(BaseModel):
+    """What `cleaner train` was asked for, whatever the version and the seed.
 
     Attributes:
         run: the directory of a finished run.
         name: the recipe's.
         recipe: it.
-        network: which of its networks.
-        version: what is learnt from.
-        seed: of all randomness.
         test: a data set to measure on; None: what the run's own data set has.
         root: where the images of `test` lie.
         truth: the true labels, for the version `true`, and for a test set that is held out.
@@ -59,13 +57,29 @@ class Job(BaseModel):
     run: Path
     name: str
     recipe: Recipe
-    network: int
-    version: str
-    seed: int
     test: Path | None = None
     root: Path | None = None
     truth: Path | None = None
     workers: int
+
+    def jobs(self, version: str, seed: int) -> "list[Job]":
+        """A job for each network of the recipe."""
+        networks = range(len(self.recipe.networks))
+        return [Job(**dict(self), network=number, version=version, seed=seed) for number in networks]
+
+
+class Job(Asked):
+    """It, for one network.
+
+    Attributes:
+        network: which of the recipe's networks.
+        version: what is learnt from.
+        seed: of all randomness.
+    """
+
+    network: int
+    version: str
+    seed: int
 
 
 @dataclass(frozen=True)

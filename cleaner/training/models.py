@@ -1,5 +1,6 @@
 """The networks that are trained, and the folders in which they are kept."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,12 @@ def check(settings: Network) -> None:
 
 
 class Normalised(nn.Module):
-    """A network that takes RGB in [0, 1], float32 n x 3 x side x side, and normalises as its weights want."""
+    """A network that takes RGB in [0, 1], float32 n x 3 x side x side, and normalises by mean and standard deviation as
+    its weights want."""
 
-    def __init__(self, inner: nn.Module, settings: Network) -> None:
+    def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.inner = inner
-        mean, std = _statistics(settings)
         self.mean = nn.Buffer(torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.std = nn.Buffer(torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -89,14 +90,15 @@ class Normalised(nn.Module):
         return logits
 
 
-def _statistics(settings: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def rgb_statistics(settings: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the RGB values in [0, 1] by which a network's images are normalised."""
     return normalisation(settings.backbone, weights=str(settings.weights) if settings.weights else None)
 
 
 def write_config(folder: Path, settings: Network, classes: tuple[str, ...]) -> None:
     """Write `config.json`, by which `timm.create_model("local-dir:FOLDER", pretrained=True)` takes the weights beside
     it."""
-    mean, std = _statistics(settings)
+    mean, std = rgb_statistics(settings)
     name, _, tag = settings.backbone.partition(".")
     shape = [3, settings.image_size, settings.image_size]
     config = {

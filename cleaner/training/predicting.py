@@ -13,7 +13,6 @@ import pyarrow.csv as pa_csv
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from cleaner import parts
 from cleaner.data.images import resized
@@ -23,6 +22,8 @@ from cleaner.progress import track
 from cleaner.run.files import write_atomically, write_table
 from cleaner.tables import lists
 from cleaner.threads import threaded
+from cleaner.training.inference import probabilities
+from cleaner.training.models import Normalised
 
 TOP = 10
 _TOGETHER = 64
@@ -42,13 +43,11 @@ PREDICTIONS = pa.schema(
 
 @dataclass(frozen=True)
 class Model:
-    """A network in eval mode that takes RGB in [0, 1], normalised by `mean` and `std`, side x side."""
+    """A network in eval mode that takes images side x side."""
 
-    network: nn.Module
+    network: Normalised
     classes: tuple[str, ...]
     side: int
-    mean: torch.Tensor
-    std: torch.Tensor
     device: torch.device
 
     @classmethod
@@ -63,22 +62,17 @@ class Model:
             network: Any = timm.create_model(f"local-dir:{folder}", pretrained=False)
             network.load_state_dict(load_file(folder / "model.safetensors"))
             classes, settings = tuple(config["label_names"]), config["pretrained_cfg"]
-            mean, std = (torch.tensor(settings[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
             side = int(settings["input_size"][-1])
+            normalised = Normalised(network, settings["mean"], settings["std"])
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder}: its model can't be read ({error}); train it again") from error
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = network.eval().to(device, memory_format=torch.channels_last)
-        return cls(network, classes, side, mean.to(device), std.to(device), device)
+        normalised = normalised.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(normalised, classes, side, device)
 
-    @torch.inference_mode()
     def probabilities(self, pixels: np.ndarray) -> torch.Tensor:
         """float32 n x classes, on the CPU, of uint8 n x side x side x 3."""
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
-        shown = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.network(shown)
-        return logits.float().softmax(1).cpu()
+        return probabilities(self.network, torch.from_numpy(pixels).to(self.device), self.side).cpu()
 
 
 def predict(model: Model, images: Path, *, max_pixels: int, workers: int) -> pa.Table:

@@ -78,6 +78,18 @@ def test_published_weights_that_cannot_be_had_leave_two_ways_out(monkeypatch, tm
         network("test_byobnet", weights=None, image_size=32)
 
 
+def test_published_weights_are_taken_and_what_a_network_has_not_is_not_blamed_on_them(monkeypatch, tmp_path):
+    name = "dla46_c"
+    file = saved(tmp_path / "w.safetensors", timm.create_model(name).state_dict())
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: file)
+    assert network(name, weights=None, image_size=64, classes=3).num_classes == 3
+    with pytest.raises(TypeError, match="drop_path_rate"):
+        network(name, weights=None, image_size=64, options={"drop_path_rate": 0.1})
+    (tmp_path / "w.safetensors").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="dla46_c: no pretrained weights to be had"):
+        network(name, weights=None, image_size=64)
+
+
 @pytest.mark.parametrize("name", [SMALL, "test_vit", "test_convnext", "test_efficientnet"])
 def test_networks_of_every_family_embed_images_into_a_cosine_of_two_equal_halves(name):
     side = timm.get_pretrained_cfg(name).input_size[-1]

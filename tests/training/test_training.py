@@ -233,6 +233,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_pat
         ((run, "--set", "optimisation.lrr=1"), "unknown setting optimisation.lrr"),
         ((run, "--set", "networks=[{backbone='resnet1k', pretrained=false}]"), "timm has no network resnet1k"),
         ((run, "--set", network("inception_v4", "image_size=32")), "inception_v4: takes no images of 32 pixels ("),
+        ((run, "--set", network("inception_v4", "image_size=32"), "--find-lr"), "takes no images of 32 pixels ("),
         ((run, "--set", network("dla46_c", "checkpointing=true")), "leave out checkpointing"),
         ((run, "--set", network("dla46_c", "drop_path=0.1")), "dla46_c: has no drop_path"),
         ((run, "--set", network("levit_128s", "prior_bias=true")), "leave out prior_bias"),
