@@ -59,13 +59,13 @@ def _see_it_write(port: int) -> None:
     body = json.dumps({"name": "clean"}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/flows/", body, {"Content-Type": "application/json"})
     written = None
-    while written is None or time.monotonic() - written < _PATIENCE:
-        time.sleep(_TRY_EVERY)
+    while (left := _PATIENCE if written is None else written + _PATIENCE - time.monotonic()) > 0:
         try:
-            urllib.request.urlopen(request, timeout=_PATIENCE).close()
+            urllib.request.urlopen(request, timeout=left).close()
             written = time.monotonic()
         except OSError:
             pass
+        time.sleep(_TRY_EVERY)
     _start_anew(port)
 
 

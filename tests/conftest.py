@@ -1,7 +1,12 @@
 """A small data set on disk, scanned, with what models and stages might have said of it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+# Before anything that computes is imported. Two tests run at once, and each starts commands: threads that wait for
+# threads would take most of the time.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pyarrow as pa

@@ -1,5 +1,6 @@
 """`cleaner serve`: data sets that are kept clean by themselves, on a server of its own that is really there."""
 
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 from command import CLEANER, clean_locally, cleaner
@@ -49,12 +52,21 @@ small_classes.min_images = 0
 """
 
 
+class AtWork(NamedTuple):
+    """A cleaning at work: its flow run, its seed, its process."""
+
+    flow_run: str
+    seed: int
+    process: int
+
+
 class Served:
     """A folder with a schedule, and the command that serves it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.runs, self.team = folder, folder / "runs", Team()
         self.said: list[str] = []
+        self.seeds = itertools.count(100)
         self.began = time.monotonic()
 
     def start(self) -> None:
@@ -94,7 +106,9 @@ class Served:
 
     def begin(self, name: str, **parameters):
         """Start a cleaning as a person does on Prefect's page; the flow run's id."""
-        return get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)["id"]
+        # Where the server is busy this is asked again; the key makes one flow run of it all the same.
+        asked = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        return get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", **asked)["id"]
 
     def ended(self, flow_run: str):
         """The flow run, when it has ended."""
@@ -111,15 +125,24 @@ class Served:
         )
         return [run["state_name"] for run in found if run["state_type"] not in ("SCHEDULED", "PENDING", "RUNNING")]
 
-    def at_work(self, name: str) -> int:
-        """The process that works on a run, once there is one."""
-        file = self.runs / name / "state.json"
+    def at_work(self, name: str) -> AtWork:
+        """A cleaning at work. One that was over before it was seen, or left to another, is begun again."""
+        while True:
+            seed = next(self.seeds)
+            flow_run = self.begin(name, config={"seed": seed})
+            if process := self._process_of(name, flow_run):
+                return AtWork(flow_run, seed, process)
 
-        def working():
-            return file.exists() and json.loads(file.read_text())["doing"] == "working"
+    def _process_of(self, name: str, flow_run: str) -> int | None:
+        state, worker = self.runs / name / "state.json", self.runs / name / "flow_run"
 
-        wait_until(working)
-        return int(json.loads(file.read_text())["pid"])
+        def working() -> int | None:
+            told = json.loads(state.read_text()) if state.exists() else {"doing": ""}
+            mine = worker.exists() and worker.read_text().strip() == flow_run
+            return int(told["pid"]) if mine and told["doing"] == "working" else None
+
+        wait_until(lambda: working() or self.ended(flow_run))
+        return working()
 
     def summary(self, name: str):
         return read_summary(self.runs / name)
@@ -228,22 +251,21 @@ def test_a_cleaning_that_would_take_more_than_it_may_does_not_begin(served):
 
 
 def test_a_cleaning_whose_process_was_killed_is_taken_up_again(served, tmp_path):
-    run = served.begin("digits", config={"seed": 6})
-    os.kill(served.at_work("digits"), signal.SIGKILL)
+    run, seed, process = served.at_work("digits")
+    os.kill(process, signal.SIGKILL)
     wait_until(lambda: (served.ended(run) or {"state_type": ""})["state_type"] == "COMPLETED")
     assert served.ended(run)["run_count"] == 2
-    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", "6")
+    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", seed)
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
 
 
 def test_a_serving_that_was_killed_with_all_its_processes_goes_on_where_it_was(served, tmp_path):
-    run = served.begin("digits", config={"seed": 7})
-    worker = served.at_work("digits")
+    run, seed, process = served.at_work("digits")
     served.end(signal.SIGKILL)
-    os.kill(worker, signal.SIGKILL)
+    os.kill(process, signal.SIGKILL)
     served.start()
     wait_until(lambda: (served.ended(run) or {"state_type": ""})["state_type"] == "COMPLETED")
-    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", "7")
+    clean_locally(served.folder / "digits", tmp_path / "fresh", "--seed", seed)
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
 
 

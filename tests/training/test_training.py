@@ -33,7 +33,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
 
 
 @pytest.fixture
@@ -416,7 +416,7 @@ def test_a_learning_rate_is_suggested(run, cache):
 
 
 def test_two_trainings_at_once_decode_the_images_once(run, tmp_path):
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [CLEANER, "train", run, *TINY, "--seed"]
     both = [subprocess.Popen([*command, seed], env={**os.environ, **cache}) for seed in ("1", "2")]
     assert [process.wait() for process in both] == [0, 0]
