@@ -133,3 +133,8 @@ def finished(demo, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("finished") / "run"
     clean_locally(demo / "images", run, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow comes first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -8,6 +8,8 @@ import pytest
 from command import CLEANER, clean_locally, cleaner
 from sheets import answer
 
+pytestmark = pytest.mark.slow
+
 FEW = (
     "--reviewer",
     "sheet",

@@ -17,6 +17,8 @@ from cleaner.run.before import Before
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
 
+pytestmark = pytest.mark.slow
+
 HELD_BACK = 15
 
 

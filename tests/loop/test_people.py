@@ -22,6 +22,8 @@ from cleaner.run.answers import Answers, newest
 from flows.progress_bar import Lines
 from flows.runner import run_here
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("zero", "one", "two")
 ASKING = {"share": 0.5, "random_share": 0.2, "doubtful_share": 0.2, "calibration": 0}
 

@@ -19,6 +19,8 @@ from cleaner.tables import SAID
 from ui.access import look_at
 from ui.mapping import step_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(finished, tmp_path):

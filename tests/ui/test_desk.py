@@ -14,6 +14,8 @@ from cleaner.run.answers import Answers
 from ui.access import look_at
 from ui.queries.seats import Seats
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("--reviewer", "desk", "--set", "review.calibration=0", "--set", "image_noise.candidates=1")
 FEW = ("review.max_samples=8", "review.overlap=0.5")
 
