@@ -29,6 +29,8 @@ TAKEN_UP = "TakenUpAgain"
 HEARTBEAT = 30
 """Seconds between two signs of life of a flow run."""
 _DEAD_AFTER = timedelta(seconds=3 * HEARTBEAT)
+_BEGINS_WITHIN = timedelta(minutes=5)
+"""A process that begins a flow run imports for seconds, on a busy machine for a minute."""
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 """From where intervals are counted, so that a schedule that is registered anew does not begin anew."""
 
@@ -104,23 +106,22 @@ def _clock(when: str, zone: str) -> list[Clock]:
 
 
 def automations() -> list[AutomationCore]:
-    """A flow run that gives no sign of life for a while has crashed; a cleaning that has crashed is taken up again."""
-    signs = {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"}
+    """A flow run that gives no sign of life for a while, or never begins, has crashed; a cleaning that has crashed is
+    taken up again."""
     return [
-        AutomationCore(
-            name="cleaner: call what died crashed",
-            description="A flow run whose process is there no more: its machine stopped, or it was killed.",
-            trigger=EventTrigger(
-                after=signs,
-                expect={"prefect.flow-run.*"},
-                match={"prefect.resource.id": "prefect.flow-run.*"},
-                match_related=_tagged(OURS),
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=_DEAD_AFTER,
-            ),
-            actions=[_becomes(StateType.CRASHED, "Crashed", "Its process gave no sign of life any more.")],
+        _crashed_when_silent(
+            "cleaner: call what died crashed",
+            "A flow run whose process is there no more: its machine stopped, or it was killed.",
+            {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
+            _DEAD_AFTER,
+            "Its process gave no sign of life any more.",
+        ),
+        _crashed_when_silent(
+            "cleaner: call what never began crashed",
+            "A flow run that was given out and did not begin: who had it was ended, or could not reach the server.",
+            {"prefect.flow-run.Pending"},
+            _BEGINS_WITHIN,
+            "It was given out, and never began.",
         ),
         AutomationCore(
             name="cleaner: take up again what crashed",
@@ -136,6 +137,24 @@ def automations() -> list[AutomationCore]:
             actions=[_becomes(StateType.SCHEDULED, TAKEN_UP, "Its process was ended.")],
         ),
     ]
+
+
+def _crashed_when_silent(name: str, description: str, after: set[str], within: timedelta, why: str) -> AutomationCore:
+    return AutomationCore(
+        name=name,
+        description=description,
+        trigger=EventTrigger(
+            after=after,
+            expect={"prefect.flow-run.*"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related=_tagged(OURS),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=within,
+        ),
+        actions=[_becomes(StateType.CRASHED, "Crashed", why)],
+    )
 
 
 def _tagged(tag: str) -> ResourceSpecification:

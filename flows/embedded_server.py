@@ -6,12 +6,13 @@ Prefect's own embedded server outlives a killed command and goes on writing to t
 command's process id, so that nothing is left behind however the command ends. The first line it prints is its port:
 PORT, or any that is free where that one is not.
 
-Under load Prefect's server can end up waiting for itself: SQLite's one write lock is held by what waits for what waits
-for the lock, and nothing is written any more until somebody starts the server anew. So this one tries from outside
-whether it still writes, and starts itself anew where it does not; its clients ask again meanwhile.
+Prefect's server can end up waiting for itself: SQLite's one write lock is held by what waits for what waits for the
+lock. One cause is known (`_collect_garbage`). For others this one tries from outside whether it still writes, and
+starts itself anew where it does not; its clients ask again meanwhile.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import socket
@@ -19,7 +20,10 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at whether the command still lives."""
@@ -27,11 +31,14 @@ _TRY_EVERY = 15
 """Seconds between two looks at whether the server still writes."""
 _PATIENCE = 90
 """Seconds without one write after which it is taken to be stuck: SQLite itself waits for a minute."""
+_COLLECT_EVERY = 30
+"""Seconds between two collections of garbage; one takes a third of a second."""
 
 
 def main() -> None:
     """Serve until the parent, whose process id is the first argument, is gone or asks to end."""
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    threading.Thread(target=_collect_garbage, daemon=True).start()
     # Imported with the watch already on: the import takes seconds, and a command can be killed in them.
     import uvicorn
 
@@ -42,6 +49,7 @@ def main() -> None:
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         threading.Thread(target=_see_it_write, args=(port,), daemon=True).start()
+        _weigh_events_in_turn()
         app = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
         uvicorn.Server(app).run(sockets=[listening])
 
@@ -51,6 +59,36 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
         return socket.create_server(("127.0.0.1", 0))
+
+
+def _collect_garbage() -> None:
+    """Collect garbage here, and never in the thread of the event loop, or in one of a connection's.
+
+    Among it are cursors of requests that were broken off. To let go of one takes the lock of its connection, which may
+    be waiting in SQLite, for a minute, until another connection has written; and that waits for the event loop.
+    """
+    gc.disable()
+    while True:
+        time.sleep(_COLLECT_EVERY)
+        gc.collect()
+
+
+def _weigh_events_in_turn() -> None:
+    """Let the transactions in which automations weigh events wait for SQLite's write lock.
+
+    They read and then write. As Prefect begins them, SQLite refuses the write at once where another has the lock, and
+    after four such refusals within milliseconds the event is lost: what crashed is not taken up again, nobody is told.
+    """
+    from prefect.server.database import provide_database_interface
+    from prefect.server.events import triggers
+
+    @asynccontextmanager
+    async def patient_session(begin_transaction: bool = False) -> AsyncIterator[Any]:
+        database = provide_database_interface()
+        async with database.session_context(begin_transaction, with_for_update=begin_transaction) as session:
+            yield session
+
+    triggers.automations_session = patient_session  # type: ignore[assignment]
 
 
 def _see_it_write(port: int) -> None:

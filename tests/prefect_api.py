@@ -8,12 +8,13 @@ import urllib.request
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(api, path, **body):
+def get(api, path, method="POST", **body):
     """What the server answers; asked again, as Prefect's own clients do, where it is away or its database is busy."""
-    request = urllib.request.Request(f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{api}{path}", data, headers, method=method)
     while True:
         try:
-            return json.loads(_OPENER.open(request, timeout=60).read())
+            return json.loads(_OPENER.open(request, timeout=60).read() or "null")
         except urllib.error.HTTPError as error:
             if error.code != 503:
                 raise

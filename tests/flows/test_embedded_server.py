@@ -1,10 +1,16 @@
 """The server that ends with the command it serves."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from prefect_api import answers, get, wait_until
@@ -18,27 +24,99 @@ embedded_server.main()
 """
 
 
-def test_a_server_that_can_write_no_more_starts_itself_anew_where_it_was(tmp_path):
+@dataclass
+class Running:
+    """A server, its API, and its database as another process sees it."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    api: str
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.home / "prefect.db", isolation_level=None, timeout=120)
+
+    def emit(self, name: str) -> None:
+        event = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": name, "payload": {}}
+        body = json.dumps([event | {"resource": {"prefect.resource.id": "test"}}]).encode()
+        request = urllib.request.Request(f"{self.api}/events", body, {"Content-Type": "application/json"})
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     process = subprocess.Popen(
         [sys.executable, "-c", IMPATIENT, str(os.getpid()), "0"],
-        env=environment | {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        env=environment | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
         stdout=subprocess.PIPE,
         text=True,
     )
-    try:
-        api = f"http://127.0.0.1:{int(process.stdout.readline())}/api"
-        wait_until(lambda: answers(api))
-        # It has to have written once before it can be said not to write any more.
-        wait_until(lambda: get(api, "/flows/filter"))
-        database = sqlite3.connect(tmp_path / "prefect.db", isolation_level=None, timeout=120)
-        database.execute("BEGIN IMMEDIATE")
-        wait_until(lambda: b"embedded_server._PATIENCE" not in Path(f"/proc/{process.pid}/cmdline").read_bytes())
-        database.execute("ROLLBACK")
-        database.close()
-        wait_until(lambda: answers(api))
-        assert get(api, "/flows/", name="written")["name"] == "written"
-        assert "Thread" in (tmp_path / "stuck.txt").read_text()
-    finally:
-        process.kill()
-        process.wait()
+    api = f"http://127.0.0.1:{int(process.stdout.readline())}/api"
+    wait_until(lambda: answers(api))
+    yield Running(process, home, api)
+    process.kill()
+    process.wait()
+
+
+def test_an_event_is_not_lost_when_another_writes_as_it_comes(server):
+    trigger = {"type": "event", "match": {"prefect.resource.id": "test"}, "after": ["begun"], "expect": ["ended"]}
+    trigger |= {"posture": "Reactive", "threshold": 1, "within": 600}
+    get(server.api, "/automations/", name="test", trigger=trigger, actions=[{"type": "do-nothing"}])
+    database = server.database
+
+    def begun() -> bool:
+        # Again and again: it may come before the automation is known to what weighs events.
+        server.emit("begun")
+        return database.execute("SELECT count(*) FROM automation_bucket").fetchone()[0] > 0
+
+    wait_until(begun)
+    database.execute("BEGIN IMMEDIATE")
+    server.emit("ended")
+    time.sleep(1)
+    database.execute("ROLLBACK")
+    database.close()
+    happened = {"event": {"name": ["prefect.automation.triggered"]}}
+    wait_until(lambda: get(server.api, "/events/filter", filter=happened)["events"], 120)
+
+
+def test_a_server_that_can_write_no_more_starts_itself_anew_where_it_was(server):
+    # It has to have written once before it can be said not to write any more.
+    wait_until(lambda: get(server.api, "/flows/filter"))
+    database = server.database
+    database.execute("BEGIN IMMEDIATE")
+    command = Path(f"/proc/{server.process.pid}/cmdline")
+    wait_until(lambda: b"embedded_server._PATIENCE" not in command.read_bytes())
+    database.execute("ROLLBACK")
+    database.close()
+    wait_until(lambda: answers(server.api))
+    assert get(server.api, "/flows/", name="written")["name"] == "written"
+    assert "Thread" in (server.home / "stuck.txt").read_text()
+
+
+COLLECTING = """
+import threading, time
+from flows import embedded_server
+
+class Garbage:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        let_go_in.add(threading.current_thread())
+
+let_go_in = set()
+embedded_server._COLLECT_EVERY = 0.2
+collector = threading.Thread(target=embedded_server._collect_garbage, daemon=True)
+collector.start()
+while not let_go_in:
+    Garbage()
+print(let_go_in == {collector})
+"""
+
+
+def test_garbage_is_never_collected_by_what_is_at_work():
+    """The event loop would wait there for a connection, which waits for another that waits for the event loop."""
+    done = subprocess.run([sys.executable, "-c", COLLECTING], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -43,6 +43,11 @@ run = "runs/asked"
 reviewer = "sheet"
 times = { clean = "never", ingest = "never", collect = "every 15 seconds" }
 
+[data.lost]
+source = "digits"
+run = "runs/lost"
+times = { clean = "never", ingest = "never" }
+
 [data.asked.config]
 image_noise.candidates = 4
 coarse.max_rounds = 1
@@ -110,6 +115,20 @@ class Served:
         asked = {"parameters": parameters, "idempotency_key": str(uuid4())}
         return get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", **asked)["id"]
 
+    def lose(self, name: str) -> str:
+        """A cleaning that was given out and never begins, as when whoever had it could not reach the server."""
+        due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        made = get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", state=due)["id"]
+        get(self.api, f"/flow_runs/{made}/set_state", state={"type": "PENDING"}, force=True)
+        return made
+
+    def wait_less_for_what_never_begins(self, seconds: float) -> None:
+        named = {"name": {"any_": ["cleaner: call what never began crashed"]}}
+        (automation,) = get(self.api, "/automations/filter", automations=named)
+        automation["trigger"]["within"] = seconds
+        body = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}
+        get(self.api, f"/automations/{automation['id']}", "PUT", **body)
+
     def ended(self, flow_run: str):
         """The flow run, when it has ended."""
         (found,) = get(self.api, "/flow_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
@@ -155,6 +174,9 @@ def served(demo, tmp_path_factory):
     (folder / "cleaner.toml").write_text(SCHEDULE)
     served = Served(folder)
     served.start()
+    # As long as what died is waited for. Done first: the tests take their time meanwhile.
+    served.wait_less_for_what_never_begins(90)
+    served.lost = served.lose("lost")
     yield served
     served.end()
 
@@ -214,6 +236,12 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     assert states[0] == "WaitsForPeople"
     assert set(states[1:]) <= {"Completed", "LeftToTheNext", "AtWorkAlready"}
     assert len((served.runs / "asked" / "answers.jsonl").read_text().splitlines()) == 4
+
+
+def test_what_was_given_out_and_never_began_is_begun_again(served):
+    wait_until(lambda: served.summary("lost"))
+    wait_until(lambda: served.ended(served.lost))
+    assert served.ended(served.lost)["state_type"] == "COMPLETED"
 
 
 def test_what_is_started_several_times_at_once_is_done_once_and_the_others_say_who_has_it(served):
