@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -115,19 +116,28 @@ class Served:
         asked = {"parameters": parameters, "idempotency_key": str(uuid4())}
         return get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", **asked)["id"]
 
-    def lose(self, name: str) -> str:
-        """A cleaning that was given out and never begins, as when whoever had it could not reach the server."""
-        due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
-        made = get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", state=due)["id"]
-        get(self.api, f"/flow_runs/{made}/set_state", state={"type": "PENDING"}, force=True)
-        return made
-
-    def wait_less_for_what_never_begins(self, seconds: float) -> None:
+    def lose(self, name: str, after: int) -> str:
+        """A cleaning that was given out and never begins, as when whoever had it could not reach the server; what never
+        begins is begun again `after` so many seconds."""
         named = {"name": {"any_": ["cleaner: call what never began crashed"]}}
         (automation,) = get(self.api, "/automations/filter", automations=named)
-        automation["trigger"]["within"] = seconds
+        automation["trigger"]["within"] = after
         body = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}
         get(self.api, f"/automations/{automation['id']}", "PUT", **body)
+        due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        made = get(self.api, f"/deployments/{self.deployment(name)['id']}/create_flow_run", state=due)["id"]
+        (automation,) = get(self.api, "/automations/filter", automations=named)
+        database = sqlite3.connect(self.folder / "home" / "prefect.db", timeout=60)
+        waited_for = "SELECT count(*) FROM automation_bucket WHERE trigger_id = ? AND bucketing_key LIKE ?"
+
+        def lost() -> bool:
+            # Again and again: it may come before the change is known to what weighs events.
+            get(self.api, f"/flow_runs/{made}/set_state", state={"type": "PENDING"}, force=True)
+            return database.execute(waited_for, (automation["trigger"]["id"], f"%{made}%")).fetchone()[0] > 0
+
+        wait_until(lost)
+        database.close()
+        return made
 
     def ended(self, flow_run: str):
         """The flow run, when it has ended."""
@@ -175,8 +185,7 @@ def served(demo, tmp_path_factory):
     served = Served(folder)
     served.start()
     # As long as what died is waited for. Done first: the tests take their time meanwhile.
-    served.wait_less_for_what_never_begins(90)
-    served.lost = served.lose("lost")
+    served.lost = served.lose("lost", after=90)
     yield served
     served.end()
 
