@@ -18,6 +18,8 @@ from rich.text import Text
 
 from cleaner import parts
 from cleaner.config import assign
+from cleaner.data.exporters import export as write_export
+from cleaner.data.placing import keep_apart
 from cleaner.data.sources import source_at
 from cleaner.errors import InputError, RunError
 from cleaner.run.finished import (
@@ -237,19 +239,12 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, f
     exporter = parts.make("exporters", form, settings)
     origin = origin_of(folder)
     _summary(folder)
-    tables = [read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE)]
-    _check_apart(out, folder, origin.source)
-    done = exporter.export(*tables, source_at(origin.form, origin.source, origin.config.sources), out, force=force)
+    standing, manifest = (read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
+    if origin.source.is_dir():
+        keep_apart(out, [origin.source], "the data set")
+    source = source_at(origin.form, origin.source, origin.config.sources)
+    done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
     say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
-
-
-def _check_apart(out: Path, run: Path, source: Path) -> None:
-    """Raise InputError where `out` is the data set or lies in it, or is of the run's own."""
-    place, run, source = out.resolve(), run.resolve(), source.resolve()
-    if place == source or place.is_relative_to(source) or source.is_relative_to(place):
-        raise InputError(f"{out}: would lie in, or replace, the data set {source}; give --out another place")
-    if place == run or place.is_relative_to(run) or run.is_relative_to(place):
-        raise InputError(f"{out}: would lie in, or replace, the run {run}; give --out another place")
 
 
 def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:

@@ -1,10 +1,13 @@
 """Files that are whole or not there: a reader never sees half a write."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import secrets
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +19,11 @@ import pyarrow.parquet as pq
 from cleaner.errors import StorageError
 from cleaner.tables import text
 
+TEMPORARY = ".*.tmp"
+"""The names of files that are being written."""
+_YOUNG, _OLD = 60.0, 86_400.0
+"""Seconds for which a temporary file is left alone whoever owns it, and after which it is nobody's even where a file
+system can't say."""
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -25,20 +33,50 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> Path:
     Raises:
         StorageError: the disk is full, or refuses the write.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
+            own(file)
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise storage_error(path, error) from error
     return path
+
+
+def own(file: IO[bytes]) -> None:
+    """Mark an open file as one that a living process is writing, as long as it is open."""
+    with suppress(OSError):  # Some network disks have no locks; age alone tells there.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def abandoned(file: Path) -> bool:
+    """Whether the one who wrote `file`, a file that was `own`ed, lives no more."""
+    try:
+        with file.open("r+b") as opened:
+            age = time.time() - os.fstat(opened.fileno()).st_mtime
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return age > _OLD
+            return age > _YOUNG
+    except OSError:
+        return False
+
+
+def sweep(files: Iterable[Path]) -> None:
+    """Remove those temporary files whose writers live no more."""
+    for file in files:
+        if abandoned(file):
+            file.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from cleaner.errors import RunError, RunLocked
 from cleaner.run.answers import Answers
 from cleaner.run.batches import Batches
-from cleaner.run.files import read_table, storage_error, write_atomically, write_table, write_text
+from cleaner.run.files import TEMPORARY, read_table, storage_error, sweep, write_atomically, write_table, write_text
 from cleaner.run.ledger import Ledger
 from cleaner.run.state import Doing, read_state
 
@@ -157,8 +157,7 @@ class Store:
         """Remove what killed writers left half-written."""
         within = (self.folder / name for name in ("steps", "ledger", "reviews"))
         # Not what lies below `training`: a training has a lock of its own.
-        for left in chain(self.folder.glob(".*.tmp"), *(place.rglob(".*.tmp") for place in within)):
-            left.unlink(missing_ok=True)
+        sweep(chain(self.folder.glob(TEMPORARY), *(place.rglob(TEMPORARY) for place in within)))
 
 
 def _damaged(file: Path, error: Exception) -> RunError:

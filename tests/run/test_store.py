@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from cleaner.errors import RunError, RunLocked, StorageError
-from cleaner.run.files import digest, write_atomically, write_text
+from cleaner.run.files import TEMPORARY, digest, own, sweep, write_atomically, write_bytes, write_text
 from cleaner.run.steps import Step, makes, perform
 from cleaner.run.store import Store
 
@@ -87,15 +88,45 @@ def test_the_lock_goes_with_a_killed_holder(tmp_path):
         pass
 
 
-def test_half_written_files_are_swept_when_the_run_is_held_again(tmp_path):
+def test_half_written_files_of_dead_writers_are_swept_when_the_run_is_held_again(tmp_path):
     (tmp_path / "steps").mkdir()
-    (tmp_path / "steps" / ".x.parquet.1.tmp").write_bytes(b"half")
-    training = tmp_path / "training" / "small" / ".model.safetensors.7.tmp"
+    for name in ("dead", "living", "young"):
+        (tmp_path / "steps" / f".{name}.tmp").write_bytes(b"half")
+    for name in ("dead", "living"):
+        os.utime(tmp_path / "steps" / f".{name}.tmp", (0, 0))
+    training = tmp_path / "training" / "small" / ".0a.tmp"
     training.parent.mkdir(parents=True)
     training.write_bytes(b"half, and being written")
-    with Store(tmp_path).locked():
-        assert not any((tmp_path / "steps").iterdir())
-        assert training.exists()
+    os.utime(training, (0, 0))
+    with (tmp_path / "steps" / ".living.tmp").open("r+b") as file:
+        own(file)
+        with Store(tmp_path).locked():
+            assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == [".living.tmp", ".young.tmp"]
+            assert training.exists()
+
+
+def test_a_file_that_is_being_written_survives_a_sweep_however_long_it_takes(tmp_path):
+    def slow(file):
+        file.write(b"whole")
+        file.flush()
+        (left,) = tmp_path.glob(TEMPORARY)
+        os.utime(left, (0, 0))
+        sweep(tmp_path.glob(TEMPORARY))
+
+    assert write_atomically(tmp_path / "a", slow).read_bytes() == b"whole"
+
+
+def test_threads_that_write_one_file_tear_nothing(tmp_path):
+    contents = [bytes([number]) * 200_000 for number in range(8)]
+
+    def write(content):
+        for _ in range(20):
+            write_bytes(tmp_path / "a", content)
+            assert (tmp_path / "a").read_bytes() in contents
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @makes("numbers", version=1)

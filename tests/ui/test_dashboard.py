@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
-from command import cleaner, stopped_before
+from command import clean_locally, cleaner, stopped_before
 from streamlit_pages import page
 
 from cleaner.evidence.map import drawn
@@ -17,6 +17,7 @@ from cleaner.run.answers import Answers
 from cleaner.run.steps import perform
 from cleaner.tables import SAID
 from ui.access import look_at
+from ui.app import PAGES
 from ui.mapping import step_of
 
 pytestmark = pytest.mark.slow
@@ -234,6 +235,28 @@ def test_a_run_at_work_is_shown_as_far_as_it_is(demo, tmp_path):
         process.communicate()
     ended = page("overview", run)
     assert "Was ended while" in ended.error[0].value and "cleaner clean" in ended.error[0].value
+
+
+def unscored(run):
+    """The rows of a run that have no score."""
+    standing = look_at(run).store.read(look_at(run).names.standing)
+    return np.flatnonzero(standing.column("score").is_null().to_numpy())
+
+
+def test_images_without_a_score_are_shown_as_any_other(finished):
+    row = unscored(finished)[0]
+    shown = page("gallery", finished, stage="scan")
+    assert not shown.exception and shown.title[0].value != "0 images"
+    assert not page("gallery", finished, image=str(row)).exception
+
+
+def test_a_run_that_waits_for_its_first_batch_is_shown_on_every_page(demo, tmp_path):
+    run = tmp_path / "run"
+    clean_locally(demo / "images", run, "--reviewer", "sheet", status=3)
+    assert len(unscored(run))
+    for name in PAGES:
+        assert not page(name, run).exception, name
+    assert page("gallery", run).title[0].value == "1,888 images"
 
 
 def test_before_anything_is_judged_every_page_says_so(demo, tmp_path):

@@ -38,7 +38,7 @@ def grid(look: Look, samples: pa.Table, *, key: str) -> int | None:
 
 def _cell(sample: dict[str, Any], picture: bytes | None) -> dict[str, Any]:
     tone, guess = ACTIONS[sample["action"]], sample["guess"]
-    notes = [tone] + [f"{sample['score']:.2f}"] * (sample["score"] is not None)
+    notes = [tone] if sample["score"] is None else [tone, f"{sample['score']:.2f}"]
     notes += [f"looks like {guess}"] * (guess not in (None, sample["label"], sample["new_label"]))
     return {
         "row": sample["row"],

@@ -4,15 +4,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.data.images import unchanged
+from cleaner.data.placing import keep_apart, placed
 from cleaner.data.sources import Source
-from cleaner.errors import InputError, SourceError
+from cleaner.errors import SourceError
 from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check, text
 
 
@@ -25,14 +26,65 @@ class Exported:
 
 
 class Exporter(Protocol):
-    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
-        """Write the samples that stand, with their clean labels, to `out`; what lies there is replaced by `force` only.
+    """One form of the clean data set; `folder` says whether it is a folder or one file."""
+
+    folder: ClassVar[bool]
+
+    def write(self, table: pa.Table, manifest: pa.Table, source: Source, place: Path) -> str:
+        """Write the samples in `table` (CLEAN, then the source's other columns) to `place`: an empty folder, or the
+        name of a file that is not there.
+
+        Paths in `table` are the source's for a folder; for a file they lead from where that will lie to the images.
+
+        Returns:
+            What else there is to say of it, in a line, or nothing.
 
         Raises:
-            InputError: something lies at `out`, or the form can't hold the samples.
-            StorageError: the disk refused a write.
+            InputError: the form can't hold the samples, or an image is no longer what was scanned.
         """
         ...
+
+
+def export(
+    exporter: Exporter,
+    standing: pa.Table,
+    manifest: pa.Table,
+    source: Source,
+    out: Path,
+    *,
+    force: bool = False,
+    run: Path | None = None,
+) -> Exported:
+    """Write the samples that stand, with their clean labels, to `out`; by `force` in place of an earlier export.
+
+    Raises:
+        InputError: `out` is, holds or lies in a folder of the data set's images, or of the `run`; or something lies
+            there that is not to be replaced; or the form can't hold the samples.
+        StorageError: the disk refused a write.
+    """
+    keep_apart(out, [run] if run else [], "the run")
+    keep_apart(out, _originals(manifest, source), "the data set")
+    table = clean(standing, manifest)
+    words = []
+    if not exporter.folder:
+        table = from_folder(table, source, out.parent)
+        words = [how_to_read(table, out)]
+    with placed(out, folder=exporter.folder, force=force) as place:
+        words = [exporter.write(table, manifest, source, place), *words]
+    return Exported(len(table), ", ".join(filter(None, words)))
+
+
+def _originals(manifest: pa.Table, source: Source) -> set[Path]:
+    """The folders in which images lie, and those to which links to images lead."""
+    folders = set()
+    for path in manifest.column("path").to_pylist():
+        file = source.file(path)
+        if file is None:
+            return set()
+        folders.add(file.parent)
+        if file.is_symlink():
+            folders.add(Path(os.path.realpath(file)).parent)
+    return folders
 
 
 def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:
@@ -86,11 +138,3 @@ def images_of(table: pa.Table, manifest: pa.Table, source: Source) -> Iterator[b
         if isinstance(image, OSError):
             raise SourceError(f"{path}: {image.strerror or image}; mend the data set, or clean it anew in a new run")
         yield image
-
-
-def check_file(out: Path, *, force: bool) -> None:
-    """Raise InputError where `out` can't be a file, or one is there and is not to be replaced."""
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; --out wants the name of a file for this format")
-    if out.exists() and not force:
-        raise InputError(f"{out}: is there already; give --out another name, or --force to replace it")

@@ -4,21 +4,20 @@ import csv
 import io
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from cleaner.data.exporters import Exported, clean, images_of
+from cleaner.data.exporters import images_of
 from cleaner.data.listings import SPLITS
 from cleaner.data.sources import Source
-from cleaner.errors import InputError, SourceError
+from cleaner.errors import SourceError
 from cleaner.progress import track
-from cleaner.run.files import storage_error
+from cleaner.words import counted
 
 CLASSES = "classes.csv"
 _LONGEST_NAME = 200
@@ -38,65 +37,24 @@ class ImageFolder:
         Field(description="copy the files instead of linking to them; images that lie in a table are always written"),
     ] = False
 
-    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
-        out = out.absolute()
-        _check_place(out, force=force)
-        table = clean(standing, manifest)
-        partial, old = (out.with_name(f".{out.name}.cleaner-{what}") for what in ("partial", "old"))
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            linked = self._fill(partial, table, manifest, source)
-            if out.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                out.replace(old)
-            partial.replace(out)
-        except OSError as error:
-            raise storage_error(out, error) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        copied = len(table) - linked
-        words = [f"{linked:,} links to the files they are" if linked else "", f"{copied:,} copies" if copied else ""]
-        return Exported(len(table), ", ".join(filter(None, words)))
+    folder: ClassVar[bool] = True
 
-    def _fill(self, folder: Path, table: pa.Table, manifest: pa.Table, source: Source) -> int:
-        """Put all images into `folder`; how many are links."""
+    def write(self, table: pa.Table, manifest: pa.Table, source: Source, place: Path) -> str:
         paths, labels = table.column("path").to_pylist(), table.column("label").to_pylist()
         splits = _splits(table)
-        names = _Names(folder, sorted(set(labels)), sorted(set(splits)))
+        names = _Names(place, sorted(set(labels)), sorted(set(splits)))
         names.list_classes()
-        places = list(zip(splits, labels, paths, strict=True))
-        if not self.copy and paths and source.file(paths[0]) is not None:
-            sizes = dict(zip(*(manifest.column(name).to_pylist() for name in ("path", "bytes")), strict=True))
-            for split, label, path in track(places, len(places), "images linked"):
-                _link(Path(str(source.file(path))), names.take(split, label, PurePosixPath(path).name), sizes[path])
-            return len(paths)
-        images = track(images_of(table, manifest, source), len(places), "images written")
-        for (split, label, path), image in zip(places, images, strict=True):
-            name = _named_by_format(path, image) if source.file(path) is None else PurePosixPath(path).name
-            names.take(split, label, name).write_bytes(image)
-        return 0
-
-
-def _link(file: Path, target: Path, size: int) -> None:
-    if not file.is_file():
-        raise SourceError(f"{file}: is gone since it was scanned; put it back and export again")
-    if file.stat().st_size != size:
-        raise SourceError(f"{file}: has changed since it was scanned; clean the data set anew in a new run")
-    target.symlink_to(file.resolve())
-
-
-def _check_place(out: Path, *, force: bool) -> None:
-    """Raise InputError where something lies at `out` that is not to be replaced. What is no image folder that cleaner
-    wrote is never replaced."""
-    if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
-        return
-    ours = out.is_dir() and not out.is_symlink() and (out / CLASSES).is_file()
-    if not ours:
-        raise InputError(f"{out}: is there already and not empty; give --out a new folder, or remove this one")
-    if not force:
-        raise InputError(f"{out}: is there already; give --out a new folder, or --force to replace it")
+        link = not self.copy and bool(paths) and source.file(paths[0]) is not None
+        images = track(images_of(table, manifest, source), len(paths), "images linked" if link else "images written")
+        for split, label, path, image in zip(splits, labels, paths, images, strict=True):
+            file = source.file(path)
+            name = PurePosixPath(path).name if file is not None else _named_by_format(path, image)
+            target = names.take(split, label, name)
+            if link:
+                target.symlink_to(Path(os.path.realpath(str(file))))
+            else:
+                target.write_bytes(image)
+        return f"{counted(len(paths), 'link')} to the files they are" if link else counted(len(paths), "copy", "copies")
 
 
 def _splits(table: pa.Table) -> list[str]:

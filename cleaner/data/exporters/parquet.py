@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cleaner.data.exporters import Exported, check_file, clean, from_folder, how_to_read, images_of
+from cleaner.data.exporters import images_of
 from cleaner.data.sources import Source
 from cleaner.progress import track
 from cleaner.run.files import write_atomically, write_table
@@ -23,17 +24,16 @@ class Parquet:
     """Columns keep the types they have in the source; paths lead from the file's folder to the images, and images that
     lie inside a table come along as bytes."""
 
-    def export(self, standing: pa.Table, manifest: pa.Table, source: Source, out: Path, *, force: bool) -> Exported:
-        check_file(out, force=force)
-        table = clean(standing, manifest)
+    folder: ClassVar[bool] = False
+
+    def write(self, table: pa.Table, manifest: pa.Table, source: Source, place: Path) -> str:
         paths = table.column("path").to_pylist()
         if paths and source.file(paths[0]) is None:
             images = track(images_of(table, manifest, source), len(paths), "images written")
-            write_atomically(out, lambda file: _write_with_images(file, table, images))
-            return Exported(len(table), "with the images' bytes")
-        table = from_folder(table, source, out.parent)
-        write_table(out, table)
-        return Exported(len(table), how_to_read(table, out))
+            write_atomically(place, lambda file: _write_with_images(file, table, images))
+            return "with the images' bytes"
+        write_table(place, table)
+        return ""
 
 
 def _write_with_images(file: object, table: pa.Table, images: Iterator[bytes]) -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cleaner.data.exporters import export as write
 from cleaner.data.exporters.csv import Csv
 from cleaner.data.exporters.image_folder import ImageFolder
 from cleaner.data.exporters.parquet import Parquet
@@ -18,7 +19,7 @@ from cleaner.run.ledger import fold
 
 
 def export(exporter, judged, out, force=False):
-    return exporter.export(judged.standing, judged.manifest, judged.source, out, force=force).count
+    return write(exporter, judged.standing, judged.manifest, judged.source, out, force=force).count
 
 
 def scanned(path):
@@ -37,6 +38,11 @@ def encoded(colour, kind="PNG"):
 def clean_labels(judged):
     samples = judged.standing.to_pylist()
     return {s["sample_id"]: s["new_label"] or s["label"] for s in samples if s["action"] != "drop"}
+
+
+def images_in(out):
+    beside = ("classes.csv", ".cleaner-export")
+    return [file for file in out.rglob("*") if file.is_file() and file.name not in beside]
 
 
 def folders(out):
@@ -67,19 +73,8 @@ def test_the_paths_of_a_table_lead_from_where_it_lies_to_the_images(judged, tmp_
             assert image.size == (24, 16)
 
 
-@pytest.mark.parametrize("exporter", [Csv(), Parquet()])
-def test_a_file_that_is_there_is_replaced_by_force_only(judged, tmp_path, exporter):
-    out = tmp_path / "clean"
-    out.write_text("mine")
-    with pytest.raises(InputError, match=r"is there already; .*--force"):
-        export(exporter, judged, out)
-    assert out.read_text() == "mine"
-    assert export(exporter, judged, out, force=True) == 72
-    assert out.read_bytes() != b"mine"
-
-
 def test_images_that_lie_in_a_table_come_along_into_a_parquet_and_do_not_fit_into_a_csv(hostile, tmp_path):
-    Parquet().export(*hostile, tmp_path / "clean.parquet", force=False)
+    write(Parquet(), *hostile, tmp_path / "clean.parquet")
     again = open_source(tmp_path / "clean.parquet")
     before, after = hostile[2].listing(), again.listing()
     assert after.column("path").equals(before.column("path")) and after.column("label").equals(before.column("label"))
@@ -87,15 +82,16 @@ def test_images_that_lie_in_a_table_come_along_into_a_parquet_and_do_not_fit_int
     rows = np.arange(len(paths))
     assert list(again.read(rows, paths)) == list(hostile[2].read(rows, paths))
     with pytest.raises(InputError, match="--format parquet or image_folder"):
-        Csv().export(*hostile, tmp_path / "clean.csv", force=False)
+        write(Csv(), *hostile, tmp_path / "clean.csv")
 
 
 def test_columns_of_the_source_go_along(tmp_path):
+    (tmp_path / "photos").mkdir()
     for i in range(4):
-        (tmp_path / f"{i}.png").write_bytes(encoded((i * 50, 0, 0)))
-    rows = [f"{i}.png,{'ab'[i % 2]},shop {i}" for i in range(4)]
+        (tmp_path / "photos" / f"{i}.png").write_bytes(encoded((i * 50, 0, 0)))
+    rows = [f"photos/{i}.png,{'ab'[i % 2]},shop {i}" for i in range(4)]
     (tmp_path / "set.csv").write_text("\n".join(["path,label,shop", *rows]))
-    Csv().export(*scanned(tmp_path / "set.csv"), tmp_path / "clean.csv", force=False)
+    write(Csv(), *scanned(tmp_path / "set.csv"), tmp_path / "clean.csv")
     assert pd.read_csv(tmp_path / "clean.csv")["shop"].tolist() == [f"shop {i}" for i in range(4)]
 
 
@@ -109,7 +105,7 @@ def test_lists_do_not_fit_into_a_csv(judged, tmp_path):
     boxes = pa.array([[1, 2]] * len(judged.manifest))
     with pytest.raises(InputError, match="box: a CSV can't hold lists; use --format parquet"):
         manifest = judged.manifest.append_column("box", boxes)
-        Csv().export(judged.standing, manifest, judged.source, tmp_path / "c.csv", force=False)
+        write(Csv(), judged.standing, manifest, judged.source, tmp_path / "c.csv")
 
 
 @pytest.mark.parametrize("copy", [False, True])
@@ -124,21 +120,8 @@ def test_an_image_folder_reads_as_the_clean_data_set(judged, tmp_path, copy):
 
 def test_an_image_folder_says_whether_it_linked_or_copied(judged, tmp_path):
     tables = judged.standing, judged.manifest, judged.source
-    assert "72 links" in ImageFolder().export(*tables, tmp_path / "a", force=False).words
-    assert ImageFolder(copy=True).export(*tables, tmp_path / "b", force=False).words == "72 copies"
-
-
-def test_an_image_folder_that_cleaner_wrote_is_replaced_by_force_and_nothing_else_is(judged, tmp_path):
-    export(ImageFolder(), judged, tmp_path / "clean")
-    with pytest.raises(InputError, match="--force to replace it"):
-        export(ImageFolder(), judged, tmp_path / "clean")
-    (tmp_path / "clean" / "left").mkdir()
-    export(ImageFolder(), judged, tmp_path / "clean", force=True)
-    assert not (tmp_path / "clean" / "left").exists()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "photo.jpg").write_bytes(b"mine")
-    with pytest.raises(InputError, match="not empty"):
-        export(ImageFolder(), judged, tmp_path / "mine", force=True)
+    assert "72 links" in write(ImageFolder(), *tables, tmp_path / "a").words
+    assert write(ImageFolder(copy=True), *tables, tmp_path / "b").words == "72 copies"
 
 
 def test_splits_stay_splits(tmp_path):
@@ -146,30 +129,13 @@ def test_splits_stay_splits(tmp_path):
         (tmp_path / "set" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set" / path).write_bytes(encoded((len(path), 0, ord(path[-5]))))
     standing, manifest, source = scanned(tmp_path / "set")
-    Csv().export(standing, manifest, source, tmp_path / "clean.csv", force=False)
+    write(Csv(), standing, manifest, source, tmp_path / "clean.csv")
     assert pd.read_csv(tmp_path / "clean.csv")["split"].tolist() == ["train", "train", "val"]
-    ImageFolder().export(standing, manifest, source, tmp_path / "out", force=False)
+    write(ImageFolder(), standing, manifest, source, tmp_path / "out")
     again = open_source(tmp_path / "out").listing().to_pydict()
     assert again == {"path": ["train/a/1.png", "train/b/2.png", "val/a/3.png"], "label": ["a", "b", "a"]} | {
         "split": ["train", "train", "val"]
     }
-
-
-def test_an_image_folder_is_written_whole_or_not_at_all(judged, tmp_path):
-    out = tmp_path / "clean"
-    (tmp_path / ".clean.cleaner-partial" / "left").mkdir(parents=True)
-    export(ImageFolder(), judged, out)
-    assert [path.name for path in tmp_path.iterdir()] == ["clean"]
-    assert not (out / "left").exists()
-
-
-def test_what_lies_there_is_never_overwritten(judged, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
-        export(ImageFolder(), judged, tmp_path)
-    with pytest.raises(InputError, match="not empty"):
-        export(ImageFolder(), judged, tmp_path / "mine.txt")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.parametrize("exporter", [Parquet(), ImageFolder()])
@@ -179,7 +145,7 @@ def test_a_table_whose_rows_were_shuffled_since_is_refused(tmp_path, exporter):
     standing, manifest, source = scanned(tmp_path / "set.parquet")
     pq.write_table(pa.table({"image": images[::-1], "label": list("ab") * 5}), tmp_path / "set.parquet")
     with pytest.raises(SourceError, match="0: it has changed since it was scanned"):
-        exporter.export(standing, manifest, source, tmp_path / "out", force=False)
+        write(exporter, standing, manifest, source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -191,7 +157,7 @@ def test_a_file_that_was_replaced_since_is_refused(tmp_path, copy):
     tables = scanned(tmp_path / "set")
     (tmp_path / "set" / "b/2.png").write_bytes(encoded((1, 2, 3), "JPEG"))
     with pytest.raises(SourceError, match="changed since it was scanned"):
-        ImageFolder(copy=copy).export(*tables, tmp_path / "out", force=False)
+        write(ImageFolder(copy=copy), *tables, tmp_path / "out")
 
 
 HOSTILE = ["..", "../../out", "/etc", "a/b", "a", "nul\x00byte", ".", "x" * 300, "back\\slash"]
@@ -210,27 +176,26 @@ def hostile(tmp_path):
 def test_nothing_escapes_the_folder_whatever_classes_and_files_are_called(hostile, tmp_path):
     out = tmp_path / "deep" / "er" / "out"
     before = set(tmp_path.rglob("*"))
-    assert ImageFolder().export(*hostile, out, force=False).count == len(HOSTILE)
+    assert write(ImageFolder(), *hostile, out).count == len(HOSTILE)
     new = set(tmp_path.rglob("*")) - before - {tmp_path / "deep", tmp_path / "deep" / "er", out}
     assert all(out in path.parents for path in new)
-    assert len([path for path in new if path.is_file()]) == len(HOSTILE) + 1
-    assert {path.parent.parent for path in new if path.is_file() and path.name != "classes.csv"} == {out}
+    assert len([path for path in new if path.is_file()]) == len(HOSTILE) + 2
+    assert {path.parent.parent for path in images_in(out)} == {out}
     assert sorted(folders(out).values()) == sorted(["label", *hostile[1].column("label").to_pylist()])
 
 
 def test_images_from_a_table_get_the_suffix_of_their_format(hostile, tmp_path):
-    ImageFolder().export(*hostile, tmp_path / "out", force=False)
-    for file in (tmp_path / "out").rglob("*"):
-        if file.is_file() and file.name != "classes.csv":
-            with Image.open(file) as image:
-                assert file.suffix == {"PNG": ".png", "JPEG": ".jpg"}[image.format]
+    write(ImageFolder(), *hostile, tmp_path / "out")
+    for file in images_in(tmp_path / "out"):
+        with Image.open(file) as image:
+            assert file.suffix == {"PNG": ".png", "JPEG": ".jpg"}[image.format]
 
 
 def test_files_of_one_name_in_one_class_both_stay(tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "photo.png").write_bytes(encoded((len(folder), 0, ord(folder))))
-    (tmp_path / "set.csv").write_text("path,label\nx/photo.png,a\ny/photo.png,a\nz.png,b\n")
-    (tmp_path / "z.png").write_bytes(encoded((9, 9, 9)))
-    ImageFolder().export(*scanned(tmp_path / "set.csv"), tmp_path / "out", force=False)
+    (tmp_path / "set.csv").write_text("path,label\nx/photo.png,a\ny/photo.png,a\ny/z.png,b\n")
+    (tmp_path / "y" / "z.png").write_bytes(encoded((9, 9, 9)))
+    write(ImageFolder(), *scanned(tmp_path / "set.csv"), tmp_path / "out")
     assert sorted(file.name for file in (tmp_path / "out" / "a").iterdir()) == ["photo-2.png", "photo.png"]
