@@ -6,14 +6,13 @@ import sys
 import time
 import traceback
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
-from cleaner import parts
+from cleaner import installed, parts
 from cleaner.errors import CleanerError, InputError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ RunnerOption = Annotated[
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cleaner {version('cleaner')}")
+        typer.echo(f"cleaner {installed.version()}")
         raise typer.Exit
 
 

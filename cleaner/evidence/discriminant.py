@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from cleaner.evidence.heads import blocks
+from cleaner.threads import computed
 
 _ROWS = 16_384
 
@@ -86,7 +87,7 @@ class Discriminant:
 
 
 def out_of_fold(
-    points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray, classes: int
+    points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray, classes: int, *, workers: int = 1
 ) -> Iterator[tuple[np.ndarray, Discriminant]]:
     """For each fold the positions of its samples, ascending, and the discriminant of all others.
 
@@ -95,16 +96,17 @@ def out_of_fold(
         labels: int64[n].
         weights: float32[n]; of 0 where a sample is not learnt from.
         folds: int[n].
+        classes: how many.
+        workers: threads that compute.
     """
     order = np.argsort(folds, kind="stable")
     ends = np.flatnonzero(np.diff(folds[order], prepend=-1, append=-1))
     parts = [order[start:end] for start, end in pairwise(ends)]
-    sums = [_of(points, labels, weights, part, classes) for part in parts]
+    sums = list(computed(lambda part: _of(points, labels, weights, part, classes), parts, workers=workers))
     total = sums[0]
     for some in sums[1:]:
         total = Sums(total.counts + some.counts, total.sums + some.sums, total.products + some.products)
-    for part, own in zip(parts, sums, strict=True):
-        yield part, Discriminant.of(total.without(own))
+    yield from zip(parts, computed(lambda own: Discriminant.of(total.without(own)), sums, workers=workers), strict=True)
 
 
 def _of(points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, part: np.ndarray, classes: int) -> Sums:

@@ -14,6 +14,7 @@ from cleaner.evidence.discriminant import Discriminant, out_of_fold
 from cleaner.evidence.heads import Heads, Samples, blocks, fit
 from cleaner.progress import track
 from cleaner.tables import array, matrix
+from cleaner.threads import computed
 
 _LOGITS_AT_ONCE = 2**22
 _TRIAL_CELLS = 2e7
@@ -25,8 +26,8 @@ _LOG_SHARPNESS = (-5.0, 1.5)
 
 @dataclass(frozen=True)
 class Fitting:
-    """One task with its points: `rows` are those that are learnt from or asked about, ascending; what the settings
-    mean `cleaner.evidence.predictors.probe` says."""
+    """One task with its points: `rows` are those that are learnt from or asked about, ascending; `workers` threads
+    compute, each alone (of a GPU one asks); what the settings mean `cleaner.evidence.predictors.probe` says."""
 
     task: Task
     folds: tuple[int, ...]
@@ -37,6 +38,7 @@ class Fitting:
     passes: int
     trial: int
     heads_until: int
+    workers: int
 
     def evidence(self) -> pa.Table:
         pool = self._pool()
@@ -45,12 +47,19 @@ class Fitting:
         parts = (
             (part[some], discriminant) for part, discriminant in pool.discriminants for some in blocks(len(part), size)
         )
-        found = []
-        for asked, discriminant in track(parts, count, "blocks predicted"):
+
+        def told(part: tuple[np.ndarray, Discriminant]) -> pa.Table:
+            asked, discriminant = part
             rows = self.rows[asked].astype(np.int32)
             probs = torch.exp(pool.of(self, asked, discriminant)).cpu().numpy()
-            found.append(evidence_table(rows, self.task.folds[rows], probs, self.task.labels[rows]))
+            return evidence_table(rows, self.task.folds[rows], probs, self.task.labels[rows])
+
+        found = track(computed(told, parts, workers=self._workers), count, "blocks predicted")
         return pa.concat_tables(found).sort_by("row").combine_chunks()
+
+    @property
+    def _workers(self) -> int:
+        return self.workers if _device() == "cpu" else 1
 
     def _pool(self) -> "_Pool":
         discriminants = self._discriminants()
@@ -64,7 +73,8 @@ class Fitting:
         labels = np.maximum(self._labels(np.arange(len(self.rows))), 0)
         points = torch.from_numpy(self.points).to(_device())
         asked = self.task.predict[self.rows] & np.isin(self.task.folds[self.rows], self.folds)
-        parts = out_of_fold(points, labels, weights.astype(np.float32), folds, self.task.classes)
+        known = points, labels, weights.astype(np.float32), folds, self.task.classes
+        parts = out_of_fold(*known, workers=self._workers)
         count = len(np.unique(folds))
         return [(part[asked[part]], found) for part, found in track(parts, count, "folds learnt") if asked[part].any()]
 
@@ -99,7 +109,11 @@ class Fitting:
         heads = self._fit(trial, np.full(len(penalties), self.folds[0]), penalties)
         judged = trial[first]
         logits = heads.logits(self._points(judged))
-        losses = [sharpest(logits[:, model], self._labels(judged))[0] for model in range(len(penalties))]
+        given = self._labels(judged)
+        each = computed(
+            lambda model: sharpest(logits[:, model], given)[0], range(len(penalties)), workers=self._workers
+        )
+        losses = list(each)
         return float(penalties[int(np.argmin(losses))] * len(trial) / learnable.sum())
 
     def _fit(self, positions: np.ndarray, held_out: np.ndarray, penalties: np.ndarray) -> Heads:
@@ -112,7 +126,7 @@ class Fitting:
             self._points(positions), labels.to(device), torch.from_numpy(learns).to(device), self.task.classes
         )
         variances, weights = torch.from_numpy(self.variances), torch.from_numpy(penalties.astype(np.float32))
-        return fit(samples, variances.to(device), weights.to(device), passes=self.passes)
+        return fit(samples, variances.to(device), weights.to(device), passes=self.passes, workers=self._workers)
 
     def _labels(self, positions: np.ndarray) -> np.ndarray:
         return self.task.labels[self.rows[positions]].astype(np.int64)
@@ -163,20 +177,21 @@ class _Pool:
         trial = fitting._trial(among & (fitting.task.labels[fitting.rows] >= 0), most)
         if not len(trial):
             return cls(heads, discriminants, _SHRINKAGES[0])
-        labels, places, cut = fitting._labels(trial), [], []
+        labels, cut = fitting._labels(trial), []
         for part, discriminant in discriminants:
             own = np.flatnonzero(np.isin(trial, part, assume_unique=True))
             if len(own):
-                places.append(own)
                 cut.append((own, discriminant))
-        tried = []
-        for shrinkage in _SHRINKAGES:
+
+        def tried(shrinkage: float) -> tuple[float, float, float, torch.Tensor]:
             logits = torch.empty(len(trial), fitting.task.classes, device=_device())
             for own, discriminant in cut:
                 at = torch.from_numpy(own).to(logits.device)
                 logits[at] = discriminant.logits(fitting._points(trial[own]), shrinkage)
-            tried.append((*sharpest(logits, labels), shrinkage, logits))
-        _, sharpness, shrinkage, by_discriminant = min(tried, key=lambda each: each[0])
+            return *sharpest(logits, labels), shrinkage, logits
+
+        by_shrinkage = computed(tried, _SHRINKAGES, workers=fitting._workers)
+        _, sharpness, shrinkage, by_discriminant = min(by_shrinkage, key=lambda each: each[0])
         found = cls(heads, discriminants, shrinkage, sharpness=sharpness)
         if heads is None:
             return found
@@ -186,15 +201,16 @@ class _Pool:
             torch.log_softmax(by_heads * head_sharpness, 1),
             torch.log_softmax(by_discriminant * sharpness, 1),
         )
-        best = (-np.inf, 0.0, 1.0)
         some = slice(None, None, -(-len(trial) // _CHANNEL_TRIAL))
-        for share in _SHARES:
+
+        def judged(share: float) -> tuple[float, float, float]:
             pooled = (1 - share) * one + share * other
             _, after = sharpest(pooled, labels)
             probs = torch.softmax(pooled[some] * after, 1).cpu().numpy()
-            likelihood = fitted(guesses_of(probs, labels[some])).likelihood
-            best = max(best, (likelihood, share, after))
-        return cls(heads, discriminants, shrinkage, head_sharpness, sharpness, *best[1:])
+            return fitted(guesses_of(probs, labels[some])).likelihood, share, after
+
+        _, share, after = max(computed(judged, _SHARES, workers=fitting._workers))
+        return cls(heads, discriminants, shrinkage, head_sharpness, sharpness, share, after)
 
     def of(self, fitting: Fitting, positions: np.ndarray, discriminant: Discriminant) -> torch.Tensor:
         """Log probabilities, len(positions) x classes, of samples that `discriminant` did not learn from."""

@@ -11,8 +11,9 @@ from itertools import chain, islice
 import torch
 
 from cleaner.progress import track
+from cleaner.threads import computed
 
-_BLOCK_SIZE = 2**23
+_BLOCK_SIZE = 2**21
 _BIAS_CURVATURE = 0.5
 
 
@@ -34,7 +35,7 @@ class Samples:
 
     @property
     def rows_at_once(self) -> int:
-        """Rows of a block whose logits of all models fill 32 MiB."""
+        """Rows of a block whose logits of all models fill 8 MiB."""
         return max(16, _BLOCK_SIZE // (self.classes * self.learns.shape[1]))
 
 
@@ -51,7 +52,7 @@ class Heads:
         return flat.view(len(points), *self.bias.shape).add_(self.bias)
 
 
-def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, passes: int) -> Heads:
+def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, passes: int, workers: int = 1) -> Heads:
     """Heads that minimise mean cross-entropy + penalty / 2 * |weights|^2, by `passes` accelerated full-batch steps.
 
     The step is scaled per direction by the upper bound on the curvature, half the direction's variance (Böhning 1992,
@@ -62,6 +63,7 @@ def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, p
         variances: float32[m] of the points.
         penalties: float32[models].
         passes: over all samples.
+        workers: threads that compute.
     """
     counts = samples.learns.sum(0).clamp(min=1)
     heads = _start(samples, len(variances), counts)
@@ -70,7 +72,7 @@ def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, p
     spans = list(blocks(len(samples.labels), samples.rows_at_once))
     learning = track(chain.from_iterable([spans] * passes), passes * len(spans), "blocks learnt")
     for _ in range(passes):
-        slope = _slope(samples, ahead, counts, islice(learning, len(spans)))
+        slope = _slope(samples, ahead, counts, islice(learning, len(spans)), workers)
         slope.weights += penalties[None, :, None] * ahead.weights
         weights = ahead.weights - step * slope.weights
         bias = ahead.bias - slope.bias / _BIAS_CURVATURE
@@ -92,16 +94,20 @@ def _start(samples: Samples, width: int, counts: torch.Tensor) -> Heads:
     return Heads(torch.zeros(width, models, classes, device=bias.device), bias)
 
 
-def _slope(samples: Samples, heads: Heads, counts: torch.Tensor, spans: Iterable[slice]) -> Heads:
+def _slope(samples: Samples, heads: Heads, counts: torch.Tensor, spans: Iterable[slice], workers: int) -> Heads:
     """The gradient of the mean cross-entropy; `spans` cover the samples."""
-    weights, bias = torch.zeros_like(heads.weights), torch.zeros_like(heads.bias)
-    for rows in spans:
+
+    def of(rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
         points = samples.points[rows].float()
         error = torch.softmax(heads.logits(points), 2)
         error.scatter_add_(2, samples.labels[rows, None, None].expand(-1, error.shape[1], 1), -torch.ones_like(error))
         error *= samples.learns[rows, :, None]
-        weights.flatten(1).addmm_(points.T, error.flatten(1))
-        bias += error.sum(0)
+        return points.T @ error.flatten(1), error.sum(0)
+
+    weights, bias = torch.zeros_like(heads.weights), torch.zeros_like(heads.bias)
+    for some_weights, some_bias in computed(of, spans, workers=workers):
+        weights.flatten(1).add_(some_weights)
+        bias += some_bias
     return Heads(weights / counts[None, :, None], bias / counts[:, None])
 
 

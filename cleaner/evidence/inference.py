@@ -24,6 +24,7 @@ from cleaner.errors import CleanerError
 from cleaner.progress import note
 from cleaner.run.cache import cache_folder
 from cleaner.run.files import digest
+from cleaner.threads import network_threads
 
 _CPU_BATCH = 4
 _GPU_BATCH = 256
@@ -70,6 +71,7 @@ class TorchRunner:
         self.shape = (batch, side, side, 3)
         self.device = device
 
+    @network_threads()
     def __call__(self, images: Iterator[np.ndarray], n: int) -> np.ndarray:
         found = [self._run(batch)[:count] for batch, count in _batches(images, self.shape)]
         return np.concatenate(found or [self._run(np.zeros(self.shape, np.uint8))[:0]])

@@ -8,6 +8,7 @@ import numpy as np
 
 from cleaner.evidence.crossfit import Features
 from cleaner.progress import track
+from cleaner.threads import computed, one_thread_each
 
 _BLOCK = 4_096
 _WIDTH = 256
@@ -40,17 +41,23 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
         similarity: in (0, 1].
         neighbours: partners that each row looks for, the nearest; a picture with more of them may miss some pairs.
     """
+    import faiss  # noqa: F401  # Loaded before its threads are held.
+
     middle = mean_of(features, rows)
-    small = _projected(features, rows, middle)
     keys = [np.zeros(0, np.int64)]
     if len(rows) > 1:
-        index = _index(small)
         enough = similarity - _SLACK * (1 - similarity**2) / _WIDTH**0.5
         spans = list(_spans(len(rows)))
-        for start, stop in track(spans, len(spans), "blocks compared"):
-            near, found = index.search(small[start:stop], min(neighbours + 1, len(rows)))
-            query, place = np.nonzero((near >= enough) & (found >= 0))
-            keys.append(_keys(query + start, found[query, place], len(rows)))
+        with one_thread_each() as workers:
+            small = _projected(features, rows, middle)
+            index = _index(small)
+
+            def near(span: tuple[int, int]) -> np.ndarray:
+                likeness, found = index.search(small[slice(*span)], min(neighbours + 1, len(rows)))
+                query, place = np.nonzero((likeness >= enough) & (found >= 0))
+                return _keys(query + span[0], found[query, place], len(rows))
+
+            keys += track(computed(near, spans, workers=workers), len(spans), "blocks compared")
     first, second = np.divmod(np.unique(np.concatenate(keys)), max(1, len(rows)))
     cosine = cosines(features, middle, rows[first], rows[second])
     enough_alike = cosine >= similarity
@@ -70,13 +77,21 @@ def agreement(features: Features, rows: np.ndarray, labels: np.ndarray, asked: n
     found = np.zeros(len(asked), np.float32)
     if len(rows) < 2 or not len(asked):
         return found
-    small = _projected(features, rows, mean_of(features, rows))
-    index, own = _index(small), np.searchsorted(rows, asked)
-    for start, stop in _spans(len(asked)):
-        _, near = index.search(small[own[start:stop]], min(_NEIGHBOURS + 1, len(rows)))
-        other = (near >= 0) & (near != own[start:stop, None])
-        alike = labels[rows[near]] == labels[asked[start:stop]][:, None]
-        found[start:stop] = (alike & other).sum(1) / np.maximum(other.sum(1), 1)
+    import faiss  # noqa: F401  # Loaded before its threads are held.
+
+    own, middle = np.searchsorted(rows, asked), mean_of(features, rows)
+    with one_thread_each() as workers:
+        small = _projected(features, rows, middle)
+        index = _index(small)
+
+        def share(span: tuple[int, int]) -> np.ndarray:
+            some = slice(*span)
+            _, near = index.search(small[own[some]], min(_NEIGHBOURS + 1, len(rows)))
+            other = (near >= 0) & (near != own[some, None])
+            alike = labels[rows[near]] == labels[asked[some]][:, None]
+            return (alike & other).sum(1) / np.maximum(other.sum(1), 1)
+
+        found[:] = np.concatenate(list(computed(share, list(_spans(len(asked))), workers=workers)))
     return found
 
 

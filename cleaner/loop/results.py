@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from cleaner import installed
 from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Line
 from cleaner.loop.runs import ROOTED, Run
@@ -119,7 +120,7 @@ def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str,
     costs = {step.output: run.store.cost(step.output) for steps in parts.values() for step in steps}
     seconds = {output: cost.seconds for output, cost in costs.items()}
     return {
-        "cleaner": version("cleaner"),
+        "cleaner": installed.version(),
         "order": run.origin.digest,
         "seed": run.config.seed,
         "samples": len(manifest),

@@ -9,6 +9,7 @@ import pyarrow as pa
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.run.steps import makes
 from cleaner.tables import array
+from cleaner.threads import one_thread_each
 
 _PASSES = 20
 
@@ -71,12 +72,13 @@ def _clusters(seen: np.ndarray, count: int, seed: int) -> np.ndarray:
     # By itself faiss asks for 39 points a cluster, and leaves out all above 256.
     bounds = {"min_points_per_centroid": 1, "max_points_per_centroid": len(seen)}
     means = faiss.Kmeans(directions.shape[1], count, niter=_PASSES, seed=seed, spherical=True, **bounds)
-    means.train(directions)
-    _, nearest = means.index.search(directions, 1)
-    centers: Any = means.centroids
     place = np.empty(count, np.int64)
     left, here = np.ones(count, bool), 0
-    for number in range(count):
-        place[here], left[here] = number, False
-        here = int(np.argmax(np.where(left, centers @ centers[here], -np.inf)))
+    with one_thread_each():
+        means.train(directions)
+        _, nearest = means.index.search(directions, 1)
+        centers: Any = means.centroids
+        for number in range(count):
+            place[here], left[here] = number, False
+            here = int(np.argmax(np.where(left, centers @ centers[here], -np.inf)))
     return place[nearest[:, 0]]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from threadpoolctl import threadpool_limits
 
 from cleaner.evidence.crossfit import Features, assign_folds
 from cleaner.evidence.features import ShardedFeatures
@@ -21,6 +20,7 @@ from cleaner.run.steps import makes
 from cleaner.stages.calibration import outliers, probabilities
 from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
+from cleaner.threads import one_thread_each
 
 STAGE = "image_noise"
 SEEDS = f"{PERSON}seeds"
@@ -208,10 +208,11 @@ class _Learning:
     def scores(self, folds: int) -> np.ndarray:
         """How like junk each of `rows` looks to a classifier that did not see its fold; float64, no probability, and no
         number where there is no such classifier."""
+        import sklearn.linear_model  # noqa: F401  # Loaded before its threads are held.
+
         middle = mean_of(self.features, self.rows)
         found = np.full(len(self.rows), np.nan)
-        # Small fits on many threads wait for each other most of the time.
-        with threadpool_limits(1):
+        with one_thread_each():
             for number in range(folds):
                 asked = np.flatnonzero(self.fold[self.rows] == number)
                 model = self._model(number, middle)
@@ -253,7 +254,7 @@ def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
     few = max(1, min(_DIRECTIONS, len(known) // 4, known.shape[1] // 4))
     middle = known.mean(0, dtype=np.float64).astype(np.float32)
     far = np.empty(len(rows), np.float32)
-    with threadpool_limits(1), torch.random.fork_rng([]):
+    with one_thread_each(), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         main = torch.svd_lowrank(torch.from_numpy(known - middle), q=few, niter=_POWER_STEPS)[2].numpy()
         for start in range(0, len(rows), _BLOCK):

@@ -18,9 +18,10 @@ from torch import distributed, nn
 
 from cleaner.errors import CleanerError
 from cleaner.evidence.networks import timm
+from cleaner.installed import with_extra
 from cleaner.progress import note, track
 from cleaner.run.files import write_bytes, write_table
-from cleaner.threads import threaded
+from cleaner.threads import network_threads, threaded
 from cleaner.training.balance import epoch_order
 from cleaner.training.batch import Batch, Draws, augmented
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
@@ -137,6 +138,7 @@ class Engine:
         self.steps = max(1, length // (at_once * self.together))
         self.lr = self.settings.lr * at_once * self.together / self.settings.lr_batch
 
+    @network_threads()
     def train(self) -> nn.Module:
         """Go on from the last epoch that is kept to the end; the network as it is then, its moving average where the
         recipe keeps one.
@@ -159,6 +161,7 @@ class Engine:
             write_config(self.folder, self.network, self.classes)
         return trained
 
+    @network_threads()
     def tried_rates(self) -> tuple[np.ndarray, np.ndarray]:
         """Learning rates that grow from step to step, and the loss at each, float64, up to where it explodes
         (Smith 2017, section 3.3). Nothing is kept of the network.
@@ -376,7 +379,7 @@ class Engine:
         try:
             board = importlib.import_module("torch.utils.tensorboard")
         except ImportError:
-            note("TensorBoard is not installed (pip install 'cleaner[train]'); metrics.parquet has the same numbers")
+            note(f"TensorBoard is not installed ({with_extra('train')}); metrics.parquet has the same numbers")
             return None
         return board.SummaryWriter(str(self.folder / BOARD))
 

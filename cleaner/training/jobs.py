@@ -21,6 +21,7 @@ from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, write_atomically, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.tables import Classes
+from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import Engine, Images, World, evenly_weighted
 from cleaner.training.inference import predicted
@@ -280,6 +281,7 @@ def begin(training: Training) -> Engine:
     return training.engine(World.around())
 
 
+@network_threads()
 def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
     """Write what is measured on the test set, and the summary last."""
     folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)

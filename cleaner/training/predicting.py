@@ -21,7 +21,7 @@ from cleaner.evidence.networks import timm
 from cleaner.progress import track
 from cleaner.run.files import write_atomically, write_table
 from cleaner.tables import lists
-from cleaner.threads import threaded
+from cleaner.threads import network_threads, threaded
 from cleaner.training.inference import probabilities
 from cleaner.training.models import Normalised
 
@@ -75,6 +75,7 @@ class Model:
         return probabilities(self.network, torch.from_numpy(pixels).to(self.device), self.side).cpu()
 
 
+@network_threads()
 def predict(model: Model, images: Path, *, max_pixels: int, workers: int) -> pa.Table:
     """PREDICTIONS of all images in a folder and the folders in it, by path.
 

@@ -22,6 +22,7 @@ from torch import distributed
 
 from cleaner.errors import CleanerError
 from cleaner.progress import listening, note, tell
+from cleaner.threads import NETWORK_THREADS
 from cleaner.training.engine import World
 from cleaner.training.jobs import JOB, Job, Training, begin, conclude
 
@@ -49,8 +50,7 @@ def _train_together(folder: Path, processes: int) -> None:
     Raises:
         CleanerError: one of them ended before.
     """
-    threads = max(1, torch.get_num_threads() // processes)
-    environment = os.environ | {_COMMAND: str(os.getpid()), "OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {_COMMAND: str(os.getpid()), "OMP_NUM_THREADS": str(NETWORK_THREADS)}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     with subprocess.Popen(
         [*launcher, "-m", "cleaner.training.processes", str(folder)],

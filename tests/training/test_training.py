@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, here,
     assert "trained before" in here("train", run, *TINY).stderr
     assert weights(first) == kept
     shutil.rmtree(run / "training")
-    cleaner("train", run, *TINY, **cache)
+    cleaner("train", run, *TINY, **cache, OMP_NUM_THREADS="3", OPENBLAS_NUM_THREADS="3")
     assert weights(first) == kept
     here("train", run, *TINY, "--seed", 1)
     other = trainings(run)[-1]

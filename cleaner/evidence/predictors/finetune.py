@@ -18,6 +18,7 @@ from cleaner.evidence.networks import network, normalisation, untrained
 from cleaner.evidence.weights import file_hash
 from cleaner.progress import note, track
 from cleaner.tables import array
+from cleaner.threads import network_threads
 
 _MEGABYTE = 2**20
 _BATCHES_AT_ONCE = 32
@@ -48,7 +49,7 @@ class Finetune:
     A round's scheme is one of `schemes`, in turn.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     folds_together: ClassVar[bool] = False
 
     model: Annotated[str, Field(min_length=1, description="a network as timm calls it")] = "tf_efficientnet_lite0"
@@ -110,6 +111,7 @@ class _Fold:
     task: Task
     fold: int
 
+    @network_threads()
     def evidence(self) -> pa.Table:
         task = self.task
         asked = np.flatnonzero(task.predict & (task.folds == self.fold)).astype(np.int32)

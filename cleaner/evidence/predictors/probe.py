@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cleaner.evidence.crossfit import Task
 from cleaner.evidence.projection import principal
+from cleaner.threads import one_thread_each
 
 Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
@@ -21,7 +22,7 @@ class Probe:
     A round's scheme is how much is learnt from each sample: as much as its label is believed.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     folds_together: ClassVar[bool] = True
 
     dimensions: Annotated[
@@ -61,16 +62,20 @@ class Probe:
 
         learnt = (task.weights > 0) & (task.labels >= 0)
         rows = np.flatnonzero(learnt | (task.predict & np.isin(task.folds, folds)))
-        project = principal(task.features, rows, power=self.power, dimensions=self.dimensions, seed=task.seed)
-        fitting = Fitting(
-            task,
-            folds,
-            rows,
-            project(task.features, rows),
-            project.variances,
-            penalties=self.penalties,
-            passes=self.passes,
-            trial=self.trial,
-            heads_until=self.heads_until,
-        )
-        return fitting.evidence()
+        with one_thread_each() as workers:
+            project = principal(
+                task.features, rows, power=self.power, dimensions=self.dimensions, seed=task.seed, workers=workers
+            )
+            fitting = Fitting(
+                task,
+                folds,
+                rows,
+                project(task.features, rows, workers=workers),
+                project.variances,
+                penalties=self.penalties,
+                passes=self.passes,
+                trial=self.trial,
+                heads_until=self.heads_until,
+                workers=workers,
+            )
+            return fitting.evidence()

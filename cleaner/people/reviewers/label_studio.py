@@ -21,6 +21,7 @@ from pydantic import Field
 
 from cleaner.data.sources import Source
 from cleaner.errors import AnswerError, ConfigError, ServerError
+from cleaner.installed import with_extra
 from cleaner.pages import contact_sheets, pictures
 from cleaner.people.labeling_page import (
     class_key,
@@ -466,7 +467,7 @@ def _server() -> Iterator["Client"]:
         from label_studio_sdk.core.api_error import ApiError
         from pydantic import ValidationError
     except ImportError as error:
-        raise ConfigError("--reviewer label_studio needs: pip install 'cleaner[label-studio]'") from error
+        raise ConfigError(f"--reviewer label_studio needs: {with_extra('label-studio')}") from error
     try:
         yield Client(base_url=address, api_key=key, timeout=_TIMEOUT)
     except httpx.HTTPError as error:

@@ -101,10 +101,14 @@ def test_a_fold_s_own_labels_have_no_part_in_what_is_said_of_it(striped):
         assert one.column(column).equals(two.column(column))
 
 
-def test_the_same_seed_gives_the_same_evidence_cached_or_not_and_leaves_torch_s_generator_alone(striped):
+def test_the_same_seed_gives_the_same_evidence_by_any_threads_cached_or_not_and_leaves_torch_as_it_was(striped):
     before = torch.random.get_rng_state()
     one = TINY.evidence(striped, (1,))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 2)
     assert one.equals(replace(TINY, cache_megabytes=0, workers=1).evidence(striped, (1,)))
+    assert torch.get_num_threads() == threads + 2
+    torch.set_num_threads(threads)
     assert not one.equals(TINY.evidence(replace(striped, seed=1), (1,)))
     assert torch.equal(before, torch.random.get_rng_state())
 
