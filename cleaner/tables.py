@@ -186,6 +186,12 @@ CLASS_ANSWERS = _schema(label=pa.string(), answer=pa.string(), new_label=pa.stri
 `seconds` may follow."""
 
 
+def unusable_classes(manifest: pa.Table) -> list[str]:
+    """The classes, sorted, that have images and none that can be used."""
+    named = set(manifest.column("label").unique().to_pylist()) - {None, ""}
+    return sorted(named - set(Classes.of(manifest).names))
+
+
 def check(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     """Return `table` with `schema`'s columns first, cast to its types.
 

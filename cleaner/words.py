@@ -1,6 +1,8 @@
 """What people read in place of the names of stages, and numbers and spans of time as they read them; and the colours
 that mean the same wherever they look."""
 
+from collections.abc import Sequence
+
 SCORE = (
     "The score is the probability that the given label is right. It weighs what models that never saw the image think"
     " it shows against how often each class is estimated to carry this label: where hardly any image of a class does,"
@@ -28,6 +30,12 @@ TONES = {"kept": "#009e73", "relabelled": "#0072b2", "dropped": "#d55e00", "wait
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 class`, `2,000 classes`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def shown(names: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 5 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def span(seconds: float) -> str:

@@ -36,7 +36,7 @@ from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
 from cleaner.tables import text
 from cleaner.training.kept import Kept, outcome, trainings
-from cleaner.words import SCORE, STAGES, counted, span, wrong_labels
+from cleaner.words import SCORE, STAGES, counted, shown, span, wrong_labels
 
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -56,8 +56,8 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
         say(console, line)
     leakage = summary["leakage"]
     if leakage["pictures"]:
-        shown = "; ".join(" = ".join(paths) for paths in leakage["examples"])
-        say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {shown}")
+        some = "; ".join(" = ".join(paths) for paths in leakage["examples"])
+        say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {some}")
     console.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
     say(console, wrong_labels(summary["label_noise"]))
     say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
@@ -77,8 +77,10 @@ def _unreadable(summary: dict[str, Any]) -> Iterable[str]:
     problems = summary["problems"]
     if problems:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in problems.items())
-        shown = ", ".join(summary["problem_paths"])
-        yield f"{counted(sum(problems.values()), 'unreadable file')}: {reasons}; for example {shown}"
+        some = ", ".join(summary["problem_paths"])
+        yield f"{counted(sum(problems.values()), 'unreadable file')}: {reasons}; for example {some}"
+    if lost := summary.get("unusable_classes"):
+        yield f"{counted(len(lost), 'class', 'classes')} of which no image can be used: {shown(lost)}"
 
 
 def _rounds(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -177,8 +179,8 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
         say(console, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
     if told := [verdict for verdict in verdicts if verdict["counts"]]:
         columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
-        shown = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
-        console.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in shown]))
+        named = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
+        console.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in named]))
     if stands is None:
         say(console, f"the run is not finished; see: cleaner status {folder}")
         return

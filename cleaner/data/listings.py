@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,9 +14,20 @@ import pyarrow.compute as pc
 
 from cleaner.errors import SourceError, nearest
 
-SPLITS = ("train", "val", "valid", "validation", "test")
-"""What splits are called, in lower case."""
+_STEMS = "train|training|trn|val|valid|validation|dev|development|eval|evaluation|test|testing|tst|holdout"
+_BESIDE = "data|dataset|set|split|images?|imgs?|photos?|pictures?|files"
+_SPLIT = re.compile(
+    rf"(?:(?:{_BESIDE})[\W_]*)?(?P<stem>{_STEMS})s?[\W_]*(?:{_BESIDE})?[\W_]*\d{{0,4}}[a-d]?", re.IGNORECASE
+)
 _SHOWN = 3
+
+
+def split_of(name: str) -> str:
+    """The stem of what a split may be called, in lower case: `train` of `Train_data`, `test` of `images-test`, `val` of
+    `val2017`; empty where no split is called so."""
+    found = _SPLIT.fullmatch(name.strip())
+    return found["stem"].lower() if found else ""
+
 
 Place = Callable[[int], str]
 """Says where a person finds a row of a listing: `line 7`."""
@@ -45,8 +57,8 @@ def require_columns(where: Path, found: list[str], wanted: Sequence[str]) -> Non
     refuse(where, "columns of the same name", twice, "rename all but one")
 
 
-def require_classes(where: Path, labels: pa.ChunkedArray) -> None:
-    """Check that there is something to tell apart.
+def require_classes(where: Path, labels: pa.ChunkedArray, hint: str = "") -> None:
+    """Check that there is something to tell apart; the `hint` follows where there is one class.
 
     Raises:
         SourceError: there are no images, or they are of one class.
@@ -55,7 +67,7 @@ def require_classes(where: Path, labels: pa.ChunkedArray) -> None:
     if not names:
         raise SourceError(f"{where}: no images; it needs images of at least two classes")
     if len(names) == 1:
-        raise SourceError(f"{where}: all images are of one class, {names[0]}; it needs at least two classes")
+        raise SourceError(f"{where}: all images are of one class, {names[0]}; it needs at least two classes{hint}")
 
 
 def require_labels(where: Path, labels: pa.ChunkedArray, place: Place) -> None:

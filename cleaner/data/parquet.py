@@ -1,6 +1,7 @@
 """Parquet files that are a data set, or hold one's images."""
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,15 +9,25 @@ import pyarrow.parquet as pq
 
 from cleaner.data.listings import unreadable
 
+SYSTEM_FOLDERS = re.compile(
+    r"@eaDir|@tmp|@Recycle|@Recently-Snapshot|#recycle|#snapshot|\$RECYCLE\.BIN|RECYCLE[RD]|System Volume Information"
+    r"|lost\+found|__MACOSX|Network Trash Folder|Temporary Items|TheVolumeSettingsFolder|found\.\d{3}|__pycache__",
+    re.IGNORECASE,
+)
+"""Folders that file systems, network storage and archivers make, but for the hidden ones, which begin with a dot."""
+
 
 def parquet_files(path: Path) -> list[Path]:
-    """`path` itself if it is a Parquet file; the sorted Parquet files in it if it is a folder without folders."""
+    """`path` itself if it is a Parquet file; the sorted Parquet files in it if it is a folder without folders, or those
+    in its only folder, `data`, as a repository of Hugging Face's has them."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".parquet" else []
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    if any(entry.is_dir() for entry in entries):
-        return []
-    return sorted(entry for entry in entries if entry.suffix.lower() == ".parquet")
+    folders = [entry for entry in entries if entry.is_dir() and not SYSTEM_FOLDERS.fullmatch(entry.name)]
+    found = sorted(entry for entry in entries if entry.suffix.lower() == ".parquet" and entry.is_file())
+    if [folder.name for folder in folders] == ["data"] and not found:
+        return parquet_files(folders[0])
+    return [] if folders else found
 
 
 def bytes_columns(file: Path) -> dict[str, str]:

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from cleaner.errors import InputError
 from cleaner.progress import track
 from cleaner.run.files import abandoned, own, read_table, storage_error, write_table
+from cleaner.words import shown
 
 _RECEIPT = ".cleaner-export"
 _ROWS = pa.schema([("path", pa.string()), ("content", pa.string())])
-_SHOWN = 3
 
 
 class _Seen(NamedTuple):
@@ -148,8 +148,7 @@ def _replaceable(out: Path, *, folder: bool, force: bool) -> dict[str, _Seen] | 
     checked = track(files.items(), len(files), "files of the earlier export checked")
     strange = sorted(name for name, file in checked if _content(file) not in wrote.get(name, ()))
     if strange:
-        more = f" and {len(strange) - _SHOWN:,} more" if len(strange) > _SHOWN else ""
-        what = f"holds what no export wrote: {', '.join(strange[:_SHOWN])}{more}" if folder else "was changed since"
+        what = f"holds what no export wrote: {shown(strange)}" if folder else "was changed since"
         raise InputError(f"{out}: {what}; move that away, or give --out another name")
     return {name: _seen(file) for name, file in files.items()}
 

@@ -34,7 +34,7 @@ from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
 from cleaner.stages import duplicates, small_classes
-from cleaner.tables import EVIDENCE, Action, Classes, array
+from cleaner.tables import EVIDENCE, Action, Classes, array, unusable_classes
 
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
@@ -135,6 +135,7 @@ def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str,
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
         "leakage": _leakage(manifest, run.store.read(line.twins)),
         "problems": dict(problems.most_common()),
+        "unusable_classes": unusable_classes(manifest),
         "problem_paths": array(manifest.filter(pa.array(~usable)).slice(0, 3), "path").tolist(),
         "versions": {
             "data": run.origin.fingerprint,

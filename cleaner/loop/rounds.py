@@ -35,8 +35,8 @@ from cleaner.run.state import Judged, Names
 from cleaner.run.steps import Step, makes, sayable
 from cleaner.stages import duplicates, image_noise, label_noise, small_classes
 from cleaner.stages.references import pictures
-from cleaner.tables import STAMPS, Action, Classes, array
-from cleaner.words import STAGES, counted
+from cleaner.tables import STAMPS, Action, Classes, array, unusable_classes
+from cleaner.words import STAGES, counted, shown
 
 FINER = 4
 STAGES_BEFORE_LABELS = ("scan", "duplicates", "image_noise")
@@ -236,7 +236,9 @@ def _what_was_read(manifest: pa.Table) -> str:
     classes = counted(len(Classes.of(manifest).names), "class", "classes")
     said = f"{counted(len(manifest), 'image')} of {classes}"
     unusable = len(manifest) - manifest.column("problem").null_count
-    return f"{said}, {unusable:,} of them unreadable" if unusable else said
+    lost = unusable_classes(manifest)
+    gone = f"; no image can be used of {shown(lost)}" if lost else ""
+    return f"{said}, {unusable:,} of them unreadable{gone}" if unusable else said
 
 
 @makes("listing", version=1)

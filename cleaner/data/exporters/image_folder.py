@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from cleaner.data.exporters import images_of
-from cleaner.data.listings import SPLITS
+from cleaner.data.listings import split_of
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.progress import track
@@ -60,7 +60,7 @@ class ImageFolder:
 def _splits(table: pa.Table) -> list[str]:
     """Of each sample the folder of its split; empty where the data set has none."""
     column = table.column("split").to_pylist() if "split" in table.column_names else [""]
-    known = all(isinstance(split, str) and split.lower() in SPLITS for split in column)
+    known = all(isinstance(split, str) and bool(split_of(split)) for split in column)
     return column if known and len(column) == len(table) else [""] * len(table)
 
 

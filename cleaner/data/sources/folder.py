@@ -13,16 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from cleaner.data import images
-from cleaner.data.listings import SPLITS, as_labels, fingerprint, look_alikes, refuse, require_classes, unreadable
-from cleaner.data.parquet import parquet_files
+from cleaner.data.listings import as_labels, fingerprint, look_alikes, refuse, require_classes, split_of, unreadable
+from cleaner.data.parquet import SYSTEM_FOLDERS, parquet_files
+from cleaner.errors import SourceError
 from cleaner.tables import STAMPS
 from cleaner.threads import threaded
+from cleaner.words import shown
 
 _BESIDE_IMAGES = re.compile(
-    r"thumbs\.db|desktop\.ini|.*\.(csv|tsv|txt|jsonl?|xml|ya?ml|toml|md|rst|html|log|parquet|py)", re.IGNORECASE
+    r"(eh)?thumbs\.db|desktop\.ini|Icon\r|.*\.(csv|tsv|txt|jsonl?|xml|ya?ml|toml|md|rst|html|log|parquet|py)",
+    re.IGNORECASE,
 )
 _READERS = 4
-_SHOWN = 5
 _LISTING = pa.schema([("path", pa.string()), ("label", pa.string())])
 
 
@@ -35,10 +37,12 @@ class _File(NamedTuple):
 
 
 class _Walked(NamedTuple):
-    """All files that may be images, sorted by path, and the folders that are not looked into, each with the reason."""
+    """All files that may be images, sorted by path; the folders that are not looked into, each with the reason; and
+    those that are."""
 
     files: list[_File]
     left_out: dict[str, str]
+    folders: list[str]
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,12 @@ class Folder:
     """Every file is a sample, and the first folder on its way is its class, as torchvision's ImageFolder has it:
     `apple/shop 3/7.jpg` is an `apple`.
 
-    Folders named train, val, valid, validation or test that hold the same classes are no classes but splits: then the
-    class is the folder within, and the listing has a column `split`. Hidden files and folders are left out, and what
-    often lies beside images: text, tables, thumbnail caches. What else is no image, and an image above the class
-    folders, becomes a sample with a problem. Links are followed wherever they lead (who put one there meant it), save a
-    link to a folder around itself.
+    Folders that are called as splits are (`train`, `Testing`, `val_images`) and hold the same classes are no classes
+    but splits: then the class is the folder within, and the listing has a column `split`. Where all folders are
+    called so, and do not hold the same classes, nobody can tell, and it is refused. Hidden files and folders are left
+    out, those of systems (recycle bins, Synology's thumbnails), and what often lies beside images: text, tables,
+    thumbnail caches. What else is no image, and an image above the class folders, becomes a sample with a problem.
+    Links are followed wherever they lead (who put one there meant it), save a link to a folder around itself.
 
     Attributes:
         root: the folder.
@@ -73,7 +78,8 @@ class Folder:
             found = listing.column("path").to_pylist()
             deep = f" within {folder.class_depth - 1} more" if folder.class_depth > 1 else ""
             refuse(path, "images without a class", found, f"put each into a folder that is named like its class{deep}")
-        require_classes(path, listing.column("label"))
+        require_classes(path, listing.column("label"), folder._one_level_too_high())
+        folder._refuse_unclear_splits()
         return folder
 
     def fingerprint(self) -> str:
@@ -93,12 +99,11 @@ class Folder:
 
     def notes(self) -> list[str]:
         found = [*self._walked.left_out.items(), *self._beside_splits.items()]
-        shown = ", ".join(f"{folder} ({why})" for folder, why in sorted(found)[:_SHOWN])
-        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        said = [f"folders left out: {shown}{more}"] if found else []
+        folders = [f"{folder} ({why})" for folder, why in sorted(found)]
+        said = [f"folders left out: {shown(folders, 5)}"] if found else []
         if self._splits:
             said.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
-        return said + look_alikes(self.listing().column("label"))
+        return said + self._doubts() + look_alikes(self.listing().column("label"))
 
     def file(self, path: str) -> Path:
         return self.root / path
@@ -121,19 +126,70 @@ class Folder:
     def _walked(self) -> _Walked:
         """Walking a large folder takes long, so once."""
         left_out: dict[str, str] = {}
-        files = sorted(_walk(self.root, "", {_identity(self.root.stat())}, left_out))
-        return _Walked(files, left_out)
+        folders: list[str] = []
+        files = sorted(_walk(self.root, "", {_identity(self.root.stat())}, left_out, folders))
+        return _Walked(files, left_out, folders)
 
     @cached_property
     def _splits(self) -> frozenset[str]:
         """The top folders that are splits."""
-        classes: dict[str, set[str]] = {}
-        for file in self._walked.files:
-            top, *within = file.path.split("/")[:-1] or [""]
-            if top.lower() in SPLITS and len(within) >= self.class_depth:
-                classes.setdefault(top, set()).add("/".join(within[: self.class_depth]))
+        classes = {top: within for top, within in self._within.items() if split_of(top) and within}
         splits = frozenset(top for top in classes if _shared(classes, top))
         return splits if len(splits) > 1 else frozenset()
+
+    @cached_property
+    def _within(self) -> dict[str, set[str]]:
+        """Of each top folder that holds files the classes in it, if it is a split."""
+        found: dict[str, set[str]] = {}
+        for file in self._walked.files:
+            top, *within = file.path.split("/")[:-1] or [""]
+            if top:
+                classes = found.setdefault(top, set())
+                if len(within) >= self.class_depth:
+                    classes.add("/".join(within[: self.class_depth]))
+        return found
+
+    def _one_level_too_high(self) -> str:
+        """What to do where there is one class only; empty where nothing is known."""
+        for top, within in self._within.items():
+            if within and not self._splits:
+                inner = shown(sorted(within))
+                deeper = f"--set folder.class_depth={self.class_depth + 1}"
+                return f"; {top} holds the folders {inner}: give {self.root / top}, or {deeper}"
+        return ""
+
+    def _refuse_unclear_splits(self) -> None:
+        """Raise SourceError where all folders are called as splits are, and can't be any."""
+        called = sorted(top for top in self._within if split_of(top))
+        if self._splits or self.class_depth > 1 or len(called) < 2 or len(called) < len(self._within):
+            return
+        what = "hold no class folders" if not any(map(self._within.get, called)) else "do not hold the same classes"
+        raise SourceError(
+            f"{self.root}: the folders {shown(called)} are called as splits are, but {what}; give the one"
+            " that holds class folders, or a table of paths and labels; if these are the classes, rename them"
+        )
+
+    def _doubts(self) -> list[str]:
+        """Lines about folders that may not be what they were taken for."""
+        said = []
+        classes = set() if self._splits or self.class_depth > 1 else set(self._within)
+        if called := sorted(top for top in classes if split_of(top)):
+            said.append(f"taken for classes though they are called as splits are: {shown(called)}")
+        inner = {name for top in classes for name in self._within[top]}
+        common = sorted(name for name in inner if all(name in self._within[top] for top in classes))
+        if common and len(classes) > 1:
+            what = f"{shown(sorted(classes))}: taken for classes, though each holds"
+            inner_ = f"the folders {shown(common)}"
+            said.append(f"{what} {inner_}; if those are the classes, give a table of paths and labels")
+        inside = [
+            folder for folder in self._walked.folders if not self._splits or folder.partition("/")[0] in self._splits
+        ]
+        empty = sorted(
+            {self._label(f"{folder}/") for folder in inside} - {self._label(file.path) for file in self._files} - {""}
+        )
+        if empty:
+            said.append(f"classes without an image, left out: {shown(empty)}")
+        return said
 
     @cached_property
     def _beside_splits(self) -> dict[str, str]:
@@ -150,9 +206,11 @@ def _shared(classes: dict[str, set[str]], top: str) -> bool:
     return 2 * len(classes[top] & others) >= len(classes[top])
 
 
-def _walk(folder: Path, prefix: str, around: set[tuple[int, int]], left_out: dict[str, str]) -> Iterator[_File]:
-    """The files under `folder`; `around` holds the identities of the folder and of those around it, and `left_out`
-    gets the folders that are not looked into."""
+def _walk(
+    folder: Path, prefix: str, around: set[tuple[int, int]], left_out: dict[str, str], looked_into: list[str]
+) -> Iterator[_File]:
+    """The files under `folder`; `around` holds the identities of the folder and of those around it; `left_out` gets the
+    folders that are not looked into, and `looked_into` those that are."""
     try:
         with os.scandir(folder) as entries:
             found = [(entry, _status(entry)) for entry in entries]
@@ -164,10 +222,13 @@ def _walk(folder: Path, prefix: str, around: set[tuple[int, int]], left_out: dic
             identity = _identity(status)
             if entry.name.startswith("."):
                 left_out[path] = "hidden"
+            elif SYSTEM_FOLDERS.fullmatch(entry.name):
+                left_out[path] = "a system's"
             elif identity in around:
                 left_out[path] = "a link to a folder around it"
             else:
-                yield from _walk(Path(entry.path), f"{path}/", around | {identity}, left_out)
+                looked_into.append(path)
+                yield from _walk(Path(entry.path), f"{path}/", around | {identity}, left_out, looked_into)
         elif _is_sample(entry.name, status):
             yield _File(path, *((-1, -1) if status is None else (status.st_size, int(status.st_mtime))))
 

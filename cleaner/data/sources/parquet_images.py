@@ -1,5 +1,6 @@
 """Parquet files that hold the encoded images themselves."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from cleaner.data.listings import (
     repeated_rows,
     require_columns,
     require_labels,
+    split_of,
     unreadable,
 )
 from cleaner.data.parquet import bytes_columns, footer, parquet_files, read_parquet
@@ -41,7 +43,8 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True)
 class ParquetImages:
-    """One Parquet file, or a folder of them taken in the order of their names; each row is a sample.
+    """One Parquet file, or a folder of them taken in the order of their names; each row is a sample. Files that are
+    called as splits are, all of them and at least two ways (`train-00000-of-00002`, `test`), give a column `split`.
 
     The images are in the column of bytes, or of the Hugging Face `struct<bytes, path>`; of several such columns in
     `image`. A sample's path is its `path` column, without one its row number, from 0.
@@ -78,7 +81,7 @@ class ParquetImages:
 
     def listing(self) -> pa.Table:
         try:
-            table = pa.concat_tables([_listing(file, self.label) for file in parquet_files(self.path)])
+            table = pa.concat_tables([self._listing(file) for file in parquet_files(self.path)])
         except pa.ArrowInvalid as error:
             message = f"{self.path}: its Parquet files differ in their columns ({error})"
             raise SourceError(f"{message}; give one file, or files of the same columns") from error
@@ -87,7 +90,20 @@ class ParquetImages:
         return table.add_column(0, "path", pa.array(map(str, range(len(table))), pa.string()))
 
     def notes(self) -> list[str]:
-        return look_alikes(self.listing().column("label"))
+        said = [f"read as splits: {', '.join(sorted(set(self._splits.values())))}"] if self._splits else []
+        return said + look_alikes(self.listing().column("label"))
+
+    @property
+    def _splits(self) -> dict[Path, str]:
+        """Of each file the split that it is; nothing where they are not called so."""
+        names = {file: re.sub(r"-\d+-of-\d+$", "", file.stem) for file in parquet_files(self.path)}
+        return names if all(map(split_of, names.values())) and len(set(names.values())) > 1 else {}
+
+    def _listing(self, file: Path) -> pa.Table:
+        table = _listing(file, self.label)
+        if not self._splits or "split" in table.column_names:
+            return table
+        return table.append_column("split", pa.array([self._splits[file]] * len(table), pa.string()))
 
     def file(self, path: str) -> None:
         return None

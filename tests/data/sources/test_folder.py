@@ -66,14 +66,67 @@ def test_folders_of_splits_are_no_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "paths",
-    [("train/1.jpg", "test/2.jpg"), ("train/red/1.jpg", "test/blue/2.jpg"), ("train/a/1.jpg", "tests/a/2.jpg")],
-    ids=["no classes within", "other classes within", "one split only"],
+    "tops", [("Training", "Testing"), ("train", "dev"), ("train_data", "test_data"), ("images-train", "images-val2017")]
 )
-def test_folders_with_the_names_of_splits_may_be_classes(tmp_path, paths):
-    source = open_source(put(tmp_path, *paths))
-    assert source.listing().column_names == ["path", "label"]
-    assert set(rows(source).values()) == {path.split("/")[0] for path in paths}
+def test_splits_are_known_by_whatever_they_are_called(tmp_path, tops):
+    source = open_source(
+        put(tmp_path, *(f"{top}/{name}/{number}.jpg" for top in tops for number, name in enumerate("ab")))
+    )
+    assert set(source.listing().column("split").to_pylist()) == set(tops)
+    assert set(rows(source).values()) == {"a", "b"}
+    assert f"read as splits, not as classes: {', '.join(sorted(tops))}" in source.notes()
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("train/1.jpg", "test/2.jpg"), ("train/red/1.jpg", "test/blue/2.jpg"), ("Trainset/1.jpg", "Testset/b/2.jpg")],
+    ids=["no classes within", "other classes within", "classes in one"],
+)
+def test_folders_with_the_names_of_splits_that_can_be_none_are_refused(tmp_path, paths):
+    with pytest.raises(SourceError, match=r"are called as splits are, but .*rename them"):
+        open_source(put(tmp_path, *paths))
+
+
+def test_a_class_among_others_may_be_called_as_a_split_is_and_it_is_said(tmp_path):
+    source = open_source(put(tmp_path, "train/1.jpg", "truck/2.jpg", "test/3.jpg"))
+    assert set(rows(source).values()) == {"train", "truck", "test"}
+    assert "taken for classes though they are called as splits are: test, train" in source.notes()
+
+
+@pytest.mark.parametrize("top", ["train", "data"])
+def test_one_level_too_high_is_told_with_what_to_do(tmp_path, top):
+    put(tmp_path, f"{top}/cat/1.jpg", f"{top}/dog/2.jpg")
+    remedy = rf"holds the folders cat, dog: give {tmp_path}/{top}, or --set folder\.class_depth=2"
+    with pytest.raises(SourceError, match=f"all images are of one class, {top}.*{remedy}"):
+        open_source(tmp_path)
+    assert set(rows(open_source(tmp_path / top)).values()) == {"cat", "dog"}
+
+
+def test_folders_of_the_same_names_within_all_classes_are_said(tmp_path):
+    notes = open_source(put(tmp_path, "2019/cat/1.jpg", "2019/dog/2.jpg", "2020/cat/3.jpg", "2020/dog/3.jpg")).notes()
+    assert "2019, 2020: taken for classes, though each holds the folders cat, dog" in notes[0]
+    assert open_source(put(tmp_path / "fine", "apple/shop 3/1.jpg", "pear/shop 4/2.jpg")).notes() == []
+
+
+SYSTEMS = ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found", "@Recycle")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("place", ["", "a/"])
+def test_what_systems_put_beside_images_is_no_class_and_no_image(tmp_path, name, place):
+    put(tmp_path, "a/1.jpg", "b/2.jpg", f"{place}{name}/1.jpg/SYNOPHOTO_THUMB_M.jpg", f"{place}{name}/old/deleted.jpg")
+    source = open_source(tmp_path)
+    assert rows(source) == {"a/1.jpg": "a", "b/2.jpg": "b"}
+    assert source.notes() == [f"folders left out: {place}{name} (a system's)"]
+
+
+def test_classes_without_an_image_are_named(tmp_path):
+    put(tmp_path, "a/1.jpg", "b/2.jpg", "notes/read.txt")
+    (tmp_path / "empty").mkdir()
+    assert open_source(tmp_path).notes() == ["classes without an image, left out: empty, notes"]
+    put(tmp_path / "split", "train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/b/1.jpg")
+    (tmp_path / "split" / "train" / "c").mkdir()
+    assert "classes without an image, left out: c" in open_source(tmp_path / "split").notes()
 
 
 def test_what_is_left_out_and_what_looks_like_one_class_is_told(tmp_path):

@@ -164,3 +164,22 @@ def test_who_reads_on_where_it_stopped_decodes_nothing_twice(tmp_path, monkeypat
     again = source.read(np.arange(10), [])
     assert [next(again), *source.read(np.arange(2), []), *again] == [images[n] for n in (0, 0, 1, *range(1, 10))]
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
+
+
+def test_files_that_are_called_as_splits_are_splits_also_in_a_repository_of_hugging_face_s(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "README.md").write_text("# a data set")
+    for part, name in enumerate(("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")):
+        write(tmp_path / "data" / f"{name}.parquet", image=IMAGES[3 * part : 3 * part + 3], label=labels(3))
+    for place in (tmp_path, tmp_path / "data"):
+        source = open_source(place)
+        assert source.listing().column("split").to_pylist() == ["test"] * 3 + ["train"] * 6
+        assert source.notes() == ["read as splits: test, train"]
+        assert read_all(source) == [*IMAGES[6:9], *IMAGES[:6]]
+
+
+@pytest.mark.parametrize("names", [("train-1", "part-2"), ("train-00000-of-00002", "train-00001-of-00002")])
+def test_files_of_other_names_are_no_splits(tmp_path, names):
+    for name in names:
+        write(tmp_path / f"{name}.parquet", image=IMAGES[:3], label=labels(3))
+    assert "split" not in open_source(tmp_path).listing().column_names
