@@ -19,7 +19,6 @@ from rich.text import Text
 from cleaner import parts
 from cleaner.config import assign
 from cleaner.data.exporters import export as write_export
-from cleaner.data.placing import keep_apart
 from cleaner.data.sources import source_at
 from cleaner.errors import InputError, RunError
 from cleaner.run.finished import (
@@ -242,8 +241,6 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, f
     origin = origin_of(folder)
     _summary(folder)
     standing, manifest = (read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
-    if origin.source.is_dir():
-        keep_apart(out, [origin.source], "the data set")
     source = source_at(origin.form, origin.source, origin.config.sources)
     done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
     say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))

@@ -3,11 +3,13 @@
 An export leaves a receipt: which files it wrote, and what was in them. A folder's lies in it, a file's beside it.
 """
 
-import errno
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,11 +20,14 @@ import pyarrow.parquet as pq
 
 from cleaner.errors import InputError
 from cleaner.progress import track
-from cleaner.run.files import abandoned, own, read_table, storage_error, write_table
+from cleaner.run.files import abandoned, own, storage_error
 from cleaner.words import shown
 
-_RECEIPT = ".cleaner-export"
-_ROWS = pa.schema([("path", pa.string()), ("content", pa.string())])
+RECEIPT = ".cleaner-export"
+_ROWS = pa.schema([("path", pa.binary()), ("content", pa.string())])
+_FOLDER = "a folder"
+_LONGEST_NAME = 180
+"""Bytes; file systems take 255, and the names of what lies beside an export are longer than its own."""
 
 
 class _Seen(NamedTuple):
@@ -32,23 +37,36 @@ class _Seen(NamedTuple):
     inode: int
     size: int
     changed: int
+    status: int
+
+    @classmethod
+    def of(cls, file: Path) -> "_Seen":
+        found = file.lstat()
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def keep_apart(out: Path, folders: Iterable[Path], what: str) -> None:
-    """Raise InputError where `out` is one of `folders`, lies in one of them or holds one: files of the data set, or of
-    a run.
+class _Earlier(NamedTuple):
+    """An earlier export: its files and folders, by their path in it, and what tells that it is still the same."""
+
+    files: dict[str, _Seen]
+    folders: list[str]
+    itself: _Seen
+
+
+def keep_apart(out: Path, places: Iterable[Path], what: str) -> None:
+    """Raise InputError where `out` is one of `places`, holds one or lies in one.
 
     Args:
         out: where something is to be written; it need not be there.
-        folders: existing folders or files.
+        places: files and folders of the data set or of a run.
         what: what they are, for the message: `the data set`.
     """
     place = Path(os.path.realpath(out))
     around = {place, *place.parents}
-    for folder in folders:
-        real = Path(os.path.realpath(folder))
+    for each in places:
+        real = Path(os.path.realpath(each))
         if place == real or place in real.parents or (real in around and real.is_dir()):
-            raise InputError(f"{out}: would lie in, or replace, {what} {folder}; give --out another place")
+            raise InputError(f"{out}: would lie in, or replace, {what} {each}; give --out another place")
 
 
 @contextmanager
@@ -60,177 +78,262 @@ def placed(out: Path, *, folder: bool, force: bool) -> Iterator[Path]:
     killed in between, it is put back by the next export to `out`.
 
     Raises:
-        InputError: something lies at `out` that is not to be replaced; nothing is written then.
+        InputError: something lies at `out` that is not to be replaced, or has changed meanwhile; it stays as it is.
         StorageError: the disk refused a write.
     """
-    out = out.absolute()
-    made = [parent for parent in out.parents if not parent.exists()]
-    partial = _beside(out, "partial")
+    given, made = out, []
     try:
-        _put_back(out)
-        old = _replaceable(out, folder=folder, force=force)
-        partial.mkdir(parents=True)
-        with (partial / _RECEIPT).open("x+b") as receipt:
-            own(receipt)
-            yield partial if folder else partial / out.name
-            if folder:
-                _swap_folder(partial, out, old, receipt)
-            else:
-                _swap_file(partial / out.name, out, old)
+        out = _absolute(out)
+        made = [parent for parent in out.parents if not parent.exists()]
+        partial = _beside(out, "partial")
+        try:
+            _put_back(out)
+            earlier = _earlier(out, given, folder=folder, force=force)
+            partial.mkdir(parents=True)
+            with (partial / RECEIPT).open("x+b") as receipt:
+                own(receipt)
+                yield partial if folder else partial / out.name
+                if folder:
+                    _swap_folder(partial, out, earlier, receipt)
+                else:
+                    _swap_file(partial / out.name, out, earlier)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            _sweep(out)
+            for parent in made:
+                with suppress(OSError):  # It holds the export now.
+                    parent.rmdir()
     except OSError as error:
-        raise storage_error(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        _sweep(out)
-        for parent in made:
-            with suppress(OSError):  # It holds the export now.
-                parent.rmdir()
+        raise storage_error(given, error) from error
+
+
+def _absolute(out: Path) -> Path:
+    """`out` with the links and dots on the way to it resolved, but itself not followed."""
+    if out.name in ("", ".."):
+        out = Path(os.path.realpath(out))
+    if not out.name:
+        raise InputError(f"{out}: can't be replaced; give --out another place")
+    return Path(os.path.realpath(out.parent)) / out.name
+
+
+def _called(out: Path) -> str:
+    """A name for what lies beside `out`."""
+    name = os.fsencode(out.name)
+    return out.name if len(name) <= _LONGEST_NAME else hashlib.blake2b(name, digest_size=16).hexdigest()
 
 
 def _beside(out: Path, what: str) -> Path:
-    return out.with_name(f".{out.name}.{secrets.token_hex(8)}{_RECEIPT}-{what}")
+    return out.with_name(f".{_called(out)}.{secrets.token_hex(8)}{RECEIPT}-{what}")
+
+
+def _receipt_of(out: Path, *, folder: bool) -> Path:
+    return out / RECEIPT if folder else out.with_name(f".{_called(out)}{RECEIPT}")
 
 
 def _left(out: Path, what: str) -> list[Path]:
-    """What killed exports to `out` have left beside it."""
-    start, end = f".{out.name}.", f"{_RECEIPT}-{what}"
+    """What exports to `out` have left beside it."""
+    name = re.compile(rf"\.{re.escape(_called(out))}\.[0-9a-f]{{16}}{re.escape(RECEIPT)}-{what}")
     try:
-        beside = [place for place in out.parent.iterdir() if place.name.startswith(start) and place.name.endswith(end)]
+        return [place for place in out.parent.iterdir() if name.fullmatch(place.name)]
     except OSError:
         return []
-    return [place for place in beside if abandoned(place / _RECEIPT)]
 
 
 def _put_back(out: Path) -> None:
     """Where an export was killed between taking the earlier one away and putting the new one there: the earlier one."""
-    for old in _left(out, "old")[:1]:
-        if not os.path.lexists(out):
+    for old in _left(out, "old"):
+        if not os.path.lexists(out) and abandoned(old / RECEIPT, seconds=0):
             old.replace(out)
 
 
 def _sweep(out: Path) -> None:
+    """Remove what killed exports to `out` have left."""
     for partial in _left(out, "partial"):
-        shutil.rmtree(partial, ignore_errors=True)
+        if abandoned(partial / RECEIPT) or (not (partial / RECEIPT).exists() and abandoned(partial)):
+            shutil.rmtree(partial, ignore_errors=True)
     for old in _left(out, "old") if os.path.lexists(out) else []:
-        wrote = _read_receipt(old / _RECEIPT) or {}
-        with suppress(OSError):
-            same = [name for name in _walked(old) if _content(old / name) in wrote.get(name, ())]
-            _remove_export(old, {name: _seen(old / name) for name in same})
+        if not (old / RECEIPT).exists():
+            _remove_folders(old, _walked(old)[1])
+        elif abandoned(old / RECEIPT, seconds=0):
+            with suppress(OSError, InputError):
+                wrote = _read_receipt(old / RECEIPT) or {}
+                names, folders = _walked(old)
+                seen = {name: _Seen.of(old / name) for name in names}
+                same = {name: seen[name] for name in names if _content(old / name) in wrote.get(name, ())}
+                _remove_export(old, same, folders)
 
 
-def _receipt_of(out: Path, *, folder: bool) -> Path:
-    return out / _RECEIPT if folder else out.with_name(f".{out.name}{_RECEIPT}")
-
-
-def _replaceable(out: Path, *, folder: bool, force: bool) -> dict[str, _Seen] | None:
-    """The files of the earlier export at `out`; None where nothing lies there, or an empty folder.
+def _earlier(out: Path, given: Path, *, folder: bool, force: bool) -> _Earlier | None:
+    """The earlier export at `out`; None where nothing lies there, or an empty folder.
 
     Raises:
         InputError: what lies there is not to be replaced.
     """
+    receipt = _receipt_of(out, folder=folder)
+    kind = "folder" if folder else "file"
+    if not os.path.lexists(out) and not folder and os.path.lexists(receipt) and _read_receipt(receipt) is None:
+        raise InputError(f"{receipt}: is there already, and no export left it; give --out another name, or remove it")
     if not os.path.lexists(out):
         return None
     if folder and not out.is_symlink() and out.is_dir() and not any(out.iterdir()):
         return None
     if not folder and out.is_dir():
-        raise InputError(f"{out}: is a folder; --out wants the name of a file for this format")
-    kind = "folder" if folder else "file"
-    wrote = None
-    if not out.is_symlink() and out.is_dir() == folder:
-        wrote = _read_receipt(_receipt_of(out, folder=folder))
+        raise InputError(f"{given}: is a folder; --out wants the name of a file for this format")
+    wrote = _read_receipt(receipt) if not out.is_symlink() and out.is_dir() == folder else None
     if wrote is None:
         raise InputError(
-            f"{out}: is there already, and is no {kind} that cleaner exported; give --out another name, or remove it"
+            f"{given}: is there already, and is no {kind} that cleaner exported; give --out another name, or remove it"
         )
     if not force:
-        raise InputError(f"{out}: is there already; give --out another name, or --force to replace it")
-    files = {name: out / name for name in _walked(out)} if folder else {out.name: out}
-    checked = track(files.items(), len(files), "files of the earlier export checked")
-    strange = sorted(name for name, file in checked if _content(file) not in wrote.get(name, ()))
+        raise InputError(f"{given}: is there already; give --out another name, or --force to replace it")
+    if folder and Path(os.path.realpath(Path.cwd())).is_relative_to(out):
+        raise InputError(f"{given}: is where you are; go to another folder and give the same command again")
+    itself = _Seen.of(receipt if folder else out)
+    names, folders = _walked(out) if folder else ([out.name], [])
+    files, strange = {}, [name for name in folders if _FOLDER not in wrote.get(name, ())]
+    for name in track(names, len(names), "files of the earlier export checked"):
+        file = out / name if folder else out
+        files[name] = _Seen.of(file)  # Before its content is read, so that what is written after that is noticed.
+        if name not in wrote or _content(file) not in wrote[name]:
+            strange.append(name)
     if strange:
-        what = f"holds what no export wrote: {shown(strange)}" if folder else "was changed since"
-        raise InputError(f"{out}: {what}; move that away, or give --out another name")
-    return {name: _seen(file) for name, file in files.items()}
+        what = f"holds what no export wrote: {shown(sorted(strange))}" if folder else "was changed since"
+        raise InputError(f"{given}: {what}; move that away, or give --out another name")
+    return _Earlier(files, folders, itself)
 
 
 def _read_receipt(file: Path) -> dict[str, set[str]] | None:
     """Of each file that an export wrote what it may hold; None where there is no receipt."""
     try:
-        rows = read_table(file)
-        wrote: dict[str, set[str]] = {}
-        for name, content in zip(*(rows.column(column).to_pylist() for column in _ROWS.names), strict=True):
-            wrote.setdefault(name, set()).add(content)
-        return wrote
+        with file.open("rb") as opened:  # Arrow itself takes no name that is no UTF-8.
+            rows = pq.ParquetFile(opened).read().select(_ROWS.names).cast(_ROWS)
     except (OSError, KeyError, pa.ArrowException):
         return None
+    wrote: dict[str, set[str]] = {}
+    for name, content in zip(*(rows.column(column).to_pylist() for column in _ROWS.names), strict=True):
+        wrote.setdefault(os.fsdecode(name), set()).add(content)
+    return wrote
 
 
 def _rows(contents: Iterable[tuple[str, str]]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(_ROWS.names, row, strict=True)) for row in contents], _ROWS)
+    return pa.Table.from_pylist([{"path": os.fsencode(name), "content": content} for name, content in contents], _ROWS)
 
 
-def _walked(folder: Path) -> list[str]:
-    """The paths of all files in a folder, links among them, but of its receipt."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        found += [os.path.relpath(Path(place) / name, folder) for name in [*files, *links]]
-    return [name for name in found if name != _RECEIPT]
+def _walked(folder: Path) -> tuple[list[str], list[str]]:
+    """The paths of all files in a folder but its receipt, links among them; and of all folders, the deepest first."""
+    names: list[str] = []
+    folders: list[str] = []
+    for place, within, files in os.walk(folder, topdown=False):
+        for name in [*files, *within]:
+            path = os.path.relpath(Path(place) / name, folder)
+            (folders if name in within and not (Path(place) / name).is_symlink() else names).append(path)
+    return [name for name in names if name != RECEIPT], folders
 
 
 def _content(file: Path) -> str:
-    """What tells a file's content: its hash, or where a link leads."""
+    """What tells a file's content: its hash, or where a link leads; of what is neither file nor link nothing."""
     if file.is_symlink():
         return f"-> {os.fsencode(file.readlink()).hex()}"
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return ""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _seen(file: Path) -> _Seen:
-    status = file.lstat()
-    return _Seen(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Within it no other export puts anything in its place in `folder`, where the file system has locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
-def _swap_file(new: Path, out: Path, old: dict[str, _Seen] | None) -> None:
+def _check_same(out: Path, itself: Path, earlier: _Earlier | None) -> None:
+    """Raise InputError where something has come to lie at `out`, or another export has, while this one was written."""
+    there = _Seen.of(itself) if os.path.lexists(itself) else None
+    if there != (earlier.itself if earlier else None) or (earlier is None and out.is_dir() and any(out.iterdir())):
+        raise InputError(f"{out}: has changed while the export was written, and stays as it is; give it again")
+
+
+def _swap_file(new: Path, out: Path, earlier: _Earlier | None) -> None:
     """Let `new` become `out`. The receipt comes before, and names both: an export wrote whichever lies there after a
     kill."""
-    contents = [_content(new)] + ([_content(out)] if old is not None else [])
-    if old is None and os.path.lexists(out):
-        raise InputError(f"{out}: something has come to lie there meanwhile; give --out another name")
-    write_table(_receipt_of(out, folder=False), _rows((out.name, content) for content in contents))
-    new.replace(out)
-
-
-def _swap_folder(new: Path, out: Path, old: dict[str, _Seen] | None, receipt: IO[bytes]) -> None:
-    """Write the receipt of the folder `new`, and let that become `out`."""
-    pq.write_table(_rows((name, _content(new / name)) for name in _walked(new)), receipt)
-    receipt.flush()
-    os.fsync(receipt.fileno())
-    if old is None:
-        new.replace(out)
-        return
-    aside = _beside(out, "old")
-    with _receipt_of(out, folder=True).open("r+b") as held:
-        own(held)
-        out.replace(aside)
+    content, receipt = _content(new), _receipt_of(out, folder=False)
+    written = new.with_name(RECEIPT + "-of-file")
+    with _one_at_a_time(out.parent):
+        _check_same(out, out, earlier)
+        known = {content} | ((_read_receipt(receipt) or {}).get(out.name, set()) if earlier else set())
+        with written.open("xb") as file:
+            pq.write_table(_rows((out.name, each) for each in sorted(known)), file)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(receipt)
         try:
             new.replace(out)
-        except OSError:
-            aside.replace(out)
+        except BaseException:
+            if earlier is None:
+                receipt.unlink(missing_ok=True)
             raise
-    _remove_export(aside, old)
 
 
-def _remove_export(aside: Path, files: dict[str, _Seen]) -> None:
-    """Remove the files of an export that have stayed as they were; what has come to lie among them stays."""
+def _swap_folder(new: Path, out: Path, earlier: _Earlier | None, receipt: IO[bytes]) -> None:
+    """Write the receipt of the folder `new`, and let that become `out`."""
+    names, folders = _walked(new)
+    wrote = [(name, _content(new / name)) for name in names] + [(name, _FOLDER) for name in folders]
+    pq.write_table(_rows(wrote), receipt)
+    receipt.flush()
+    os.fsync(receipt.fileno())
+    with _one_at_a_time(out.parent):
+        _check_same(out, out / RECEIPT, earlier)
+        if earlier is None:
+            new.replace(out)
+            return
+        aside = _beside(out, "old")
+        with _opened(out / RECEIPT) as held:
+            own(held)
+            try:
+                out.replace(aside)
+                new.replace(out)
+            except BaseException:
+                if not os.path.lexists(out) and aside.exists():
+                    aside.replace(out)
+                raise
+            _remove_export(aside, earlier.files, earlier.folders)
+
+
+def _opened(receipt: Path) -> IO[bytes]:
+    try:
+        return receipt.open("r+b")
+    except PermissionError:
+        return receipt.open("rb")
+
+
+def _remove_export(aside: Path, files: dict[str, _Seen], folders: list[str]) -> None:
+    """Remove the files of an export that have stayed as they were.
+
+    Raises:
+        InputError: something was changed or has come to lie among them; it is kept, and the message says where.
+    """
     for name, seen in files.items():
-        with suppress(FileNotFoundError):
-            if _seen(aside / name) == seen:
-                (aside / name).unlink()
-    if not _walked(aside):
-        (aside / _RECEIPT).unlink(missing_ok=True)
-    for place, _, _ in os.walk(aside, topdown=False):
         with suppress(OSError):
-            Path(place).rmdir()
-    if aside.exists():
-        raise OSError(errno.ENOTEMPTY, f"it stands, but what was changed in the earlier one meanwhile lies at {aside}")
+            if _Seen.of(aside / name) == seen:
+                (aside / name).unlink()
+    if _walked(aside)[0]:
+        visible = aside.with_name(aside.name.removeprefix(".").replace(f"{RECEIPT}-old", "-earlier"))
+        (aside / RECEIPT).unlink(missing_ok=True)
+        aside.replace(visible)
+        raise InputError(f"the export stands; what was changed in the earlier one meanwhile lies at {visible}")
+    _remove_folders(aside, folders)
+
+
+def _remove_folders(aside: Path, folders: list[str]) -> None:
+    """Remove what is left of an export: folders without files, then the receipt."""
+    with suppress(OSError):
+        for name in folders:
+            (aside / name).rmdir()
+        (aside / RECEIPT).unlink(missing_ok=True)
+        aside.rmdir()

@@ -56,20 +56,23 @@ def own(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def abandoned(file: Path) -> bool:
-    """Whether the one who wrote `file`, a file that was `own`ed, lives no more."""
+def abandoned(file: Path, *, seconds: float = _YOUNG) -> bool:
+    """Whether the one who wrote `file`, which was `own`ed, lives no more, and that was more than so many seconds ago;
+    of a folder, which nobody owns, the second alone."""
     try:
-        with file.open("r+b") as opened:
-            age = time.time() - os.fstat(opened.fileno()).st_mtime
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            except OSError:
-                return age > _OLD
-            return age > _YOUNG
+        handle = os.open(file, os.O_RDWR if os.access(file, os.W_OK) and not file.is_dir() else os.O_RDONLY)
     except OSError:
         return False
+    try:
+        age = time.time() - os.fstat(handle).st_mtime
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return age > seconds
+    except BlockingIOError:
+        return False
+    except OSError:
+        return age > _OLD
+    finally:
+        os.close(handle)
 
 
 def sweep(files: Iterable[Path]) -> None:

@@ -63,7 +63,7 @@ def export(
         StorageError: the disk refused a write.
     """
     keep_apart(out, [run] if run else [], "the run")
-    keep_apart(out, _originals(manifest, source), "the data set")
+    keep_apart(out, [*source.places(), *_originals(manifest, source)], "the data set")
     table = clean(standing, manifest)
     words = []
     if not exporter.folder:
@@ -75,16 +75,24 @@ def export(
 
 
 def _originals(manifest: pa.Table, source: Source) -> set[Path]:
-    """The folders in which images lie, and those to which links to images lead."""
-    folders = set()
+    """The folders in which images lie, and those through which links to images lead."""
+    folders: set[Path] = set()
     for path in manifest.column("path").to_pylist():
         file = source.file(path)
         if file is None:
             return set()
         folders.add(file.parent)
-        if file.is_symlink():
-            folders.add(Path(os.path.realpath(file)).parent)
+        folders.update(link.parent for link in _links(file))
     return folders
+
+
+def _links(file: Path) -> Iterator[Path]:
+    """The files to which a link leads, one after the other."""
+    seen: set[Path] = set()
+    while file.is_symlink() and file not in seen:
+        seen.add(file)
+        file = file.parent / file.readlink()
+        yield file
 
 
 def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from cleaner.data.exporters import images_of
 from cleaner.data.listings import split_of
+from cleaner.data.placing import RECEIPT
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.progress import track
@@ -69,7 +70,7 @@ class _Names:
 
     def __init__(self, folder: Path, labels: list[str], splits: list[str]) -> None:
         self._root = folder
-        self._taken: dict[str, int] = {CLASSES.casefold(): 1}
+        self._taken: dict[str, int] = {CLASSES.casefold(): 1, RECEIPT.casefold(): 1}
         self._classes = {label: self._free(_safe(label)) for label in labels}
         for split in splits:
             for name in self._classes.values():

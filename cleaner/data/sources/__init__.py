@@ -60,6 +60,10 @@ class Source(Protocol):
         can't be read gives its OSError in its place."""
         ...
 
+    def places(self) -> list[Path]:
+        """The files and folders that are the data set, beside the images themselves: nothing may be written there."""
+        ...
+
     def file(self, path: str) -> Path | None:
         """The file that is the image of the sample with this `path`; None where images lie inside a table."""
         ...

@@ -89,6 +89,9 @@ class DataManifest:
             said.append(f"{self.says.name} has {checks.classes:,} classes, here are {classes:,}")
         return said + look_alikes(listing.column("label"))
 
+    def places(self) -> list[Path]:
+        return [self.path, *self._inner.places()]
+
     def file(self, path: str) -> Path | None:
         return self._inner.file(path)
 

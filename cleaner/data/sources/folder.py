@@ -105,6 +105,9 @@ class Folder:
             said.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
         return said + self._doubts() + look_alikes(self.listing().column("label"))
 
+    def places(self) -> list[Path]:
+        return [self.root]
+
     def file(self, path: str) -> Path:
         return self.root / path
 

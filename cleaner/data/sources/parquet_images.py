@@ -105,6 +105,9 @@ class ParquetImages:
             return table
         return table.append_column("split", pa.array([self._splits[file]] * len(table), pa.string()))
 
+    def places(self) -> list[Path]:
+        return [self.path]
+
     def file(self, path: str) -> None:
         return None
 

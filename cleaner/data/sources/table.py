@@ -112,6 +112,9 @@ class Table:
     def notes(self) -> list[str]:
         return look_alikes(self.listing().column("label"))
 
+    def places(self) -> list[Path]:
+        return [self.path]
+
     def file(self, path: str) -> Path:
         return self._from / path
 
