@@ -2,6 +2,7 @@
 that mean the same wherever they look."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 SCORE = (
     "The score is the probability that the given label is right. It weighs what models that never saw the image think"
@@ -38,6 +39,11 @@ def shown(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+def percent(share: float) -> str:
+    """A share in hundredths, to two digits: `0.12`, `9.5`, `100`."""
+    return f"{Decimal(f'{100 * share:.2g}'):f}"
+
+
 def span(seconds: float) -> str:
     """`4.2 s`, `2 min 05 s`, `3 h 07 min`."""
     if seconds < 100:
@@ -50,7 +56,7 @@ def span(seconds: float) -> str:
 def wrong_labels(noise: dict[str, float]) -> str:
     """`between 7 and 12 % of the labels were wrong, 9 % as estimated; 50 answers of people would tell: ...`, of the row
     that `label_noise.noise` gives."""
-    low, high, estimate = (f"{100 * noise[name]:.2g}" for name in ("low", "high", "noise"))
+    low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
     said = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
     answers = int(noise["answers"])
     if answers >= TELLING:

@@ -5,9 +5,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer import Argument, Option
@@ -377,22 +380,17 @@ def serve(file: ScheduleFile) -> None:
     cleaner serve cleaner.toml
     ```
     """
-    from rich.console import Console
-
+    from flows.console import console, say
     from flows.embedded import connect
     from flows.schedule import check, read_schedule
 
-    console = Console(stderr=True)
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
+    told = partial(say, console(stderr=True))
     schedule = read_schedule(file)
     check(file, schedule)
-    connect(say, schedules=True)
+    connect(told, schedules=True)
     from flows.serving import serve_schedule
 
-    serve_schedule(file, schedule, say)
+    serve_schedule(file, schedule, told)
 
 
 @app.command()
@@ -445,31 +443,34 @@ def doctor() -> None:
 
 
 def _carry_out(order: "Order", runner: Runner) -> None:
-    from rich.console import Console
-
+    from flows.console import console, say
     from flows.progress_bar import display_on
 
-    console = Console(stderr=True)
+    terminal = console(stderr=True)
     run = order.open()
     if runner is Runner.LOCAL:
         from flows.runner import run_here
 
-        run_here(run, display_on(console))
+        run_here(run, display_on(terminal))
         return
     from flows.embedded import connect
 
     with run.store.locked():
         """Refused now rather than when a server has been started for it."""
-    connect(lambda line: console.print(line, highlight=False, soft_wrap=True))
+    connect(partial(say, terminal))
     from flows.clean import run_on_prefect
 
-    run_on_prefect(order, run, display_on(console))
+    run_on_prefect(order, run, display_on(terminal))
 
 
 def main() -> None:
     """Run the command line; every end is an exit status, and at most one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may hold bytes that are no text, and a terminal may have letters for ASCII only.
+        cast(TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     try:
+        _require_text(sys.argv[1:])
         status = app(prog_name="cleaner", standalone_mode=False)
     except typer.TyperException as error:
         _end(2, f"{error.format_message().replace('Value error, ', '')} (see cleaner --help)")
@@ -489,6 +490,15 @@ def main() -> None:
             _end(128 + _ended_by[0], "ended by SIGTERM; the same command goes on where it was")
         _end(status, "interrupted; the same command goes on where it was")
     sys.exit(status)
+
+
+def _require_text(words: Sequence[str]) -> None:
+    """Raise InputError where a word is no UTF-8: tables hold text, and so could not name it."""
+    for word in (*words, str(Path.cwd())):
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{word}: byte {error.start} of it is no UTF-8; rename that file or folder") from error
 
 
 _ended_by: list[int] = []

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from cleaner.config import Config, ImageNoise
 from cleaner.demo import SEEDS, measure, write_demo
+from flows.console import console, say
 from flows.runner import Order
 
 SEED = 0
@@ -26,14 +26,14 @@ def show_findings(folder: Path) -> None:
     for kind, (found, planted, wrong) in measure(folder, folder / "run").items():
         recall, precision = _percent(found, planted), _percent(found, found + wrong)
         table.add_row(kind, str(planted), str(found), recall, str(wrong), precision)
-    console = Console()
+    out = console()
     marked = f"{SEEDS} junk images and {SEEDS} others were marked beforehand, as people would"
-    console.print(f"{marked}: {folder / 'seeds.csv'}\n", soft_wrap=True)
-    console.print(table)
-    console.print(f"\nthe clean data set  {folder / 'run' / 'clean.csv'}", soft_wrap=True)
-    console.print(f"every verdict       {folder / 'run' / 'verdicts.parquet'}", soft_wrap=True)
-    console.print(f"open the report     xdg-open {folder / 'run' / 'report.html'}", soft_wrap=True)
-    console.print(f"look around         cleaner ui {folder / 'run'}", soft_wrap=True)
+    say(out, f"{marked}: {folder / 'seeds.csv'}\n")
+    out.print(table)
+    say(out, f"\nthe clean data set  {folder / 'run' / 'clean.csv'}")
+    say(out, f"every verdict       {folder / 'run' / 'verdicts.parquet'}")
+    say(out, f"open the report     xdg-open {folder / 'run' / 'report.html'}")
+    say(out, f"look around         cleaner ui {folder / 'run'}")
 
 
 def _percent(part: int, whole: int) -> str:

@@ -7,11 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
-
 from cleaner.installed import to_install
+from flows.console import console, say
 from flows.embedded import home
-from flows.shown import say
 
 _REQUIRED = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pyarrow", "pillow", "prefect")
 _FASTER = {
@@ -49,12 +47,12 @@ def examine() -> list[Finding]:
 
 def show(findings: list[Finding]) -> None:
     """The findings on stdout; below each what to do, in a line that can be copied."""
-    console, width = Console(), max(len(finding.what) for finding in findings)
+    out, width = console(), max(len(finding.what) for finding in findings)
     for finding in findings:
         mark = "!" if not finding.fine else "-" if finding.remedy else "✓"
-        say(console, f"{mark}  {finding.what:{width}}  {finding.found}")
+        say(out, f"{mark}  {finding.what:{width}}  {finding.found}")
         if finding.remedy:
-            say(console, f"   {' ' * width}  {finding.remedy}")
+            say(out, f"   {' ' * width}  {finding.remedy}")
 
 
 def _cores() -> int:

@@ -17,7 +17,7 @@ from prefect.states import Completed
 from cleaner.errors import ConfigError, RunError, ServerError
 from cleaner.run.files import write_json
 from cleaner.run.finished import read_summary
-from cleaner.words import wrong_labels
+from cleaner.words import percent, wrong_labels
 from flows.attempts import WAITS, attempt
 from flows.schedule import About, Notice
 
@@ -106,7 +106,7 @@ def _tell_news(
 def _finished(name: str, summary: dict[str, Any], before: dict[str, Any], noisy: bool) -> list[tuple[About, str, str]]:
     noise = wrong_labels(summary["label_noise"])
     counts = ", ".join(_with_difference(summary[count], before.get(count), what) for count, what in _COUNTS.items())
-    was = f" (last time {100 * before['noise']:.2g} %)" if "noise" in before else ""
+    was = f" (last time {percent(before['noise'])} %)" if "noise" in before else ""
     news: list[tuple[About, str, str]] = [("finished", f"{name}: cleaned", f"{counts}; {noise}{was}")]
     if noisy:
         news.append(("noise", f"{name}: more labels are wrong than they may be", f"{noise}{was}"))

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from cleaner.words import span
+from flows.console import say
 
 
 class Display(Protocol):
@@ -95,7 +96,7 @@ class Bar:
     _progress: Progress | None = None
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, line)
 
     def begins(self, words: str, done: float) -> None:
         part, said = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[said]}"))
@@ -129,4 +130,4 @@ def display_on(console: Console) -> Lines | Bar:
     """A bar where `console` is a terminal, else plain lines on it."""
     if console.is_terminal:
         return Bar(console)
-    return Lines(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    return Lines(lambda line: say(console, line))

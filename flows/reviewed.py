@@ -1,14 +1,11 @@
 """What the command line says of reviews, and going on with the run when people have answered."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from cleaner.errors import RunError
 from cleaner.loop.asking import Ask, hear
@@ -17,8 +14,9 @@ from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
 from cleaner.run.state import read_state
 from cleaner.words import counted, span
+from flows.console import console, say, say_json
 from flows.runner import Order
-from flows.shown import say, table
+from flows.shown import table
 
 _SHOWN = 10
 _LATE = timedelta(minutes=10)
@@ -84,7 +82,7 @@ def _shortly_before_the_newest(run: Run) -> datetime | None:
 
 def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
     """Batches, people, and where they disagree."""
-    console, words = Console(), run.store.answers.words()
+    out, words = console(), run.store.answers.words()
     busy, agreed, pairs, fleiss = people(words), agreements(words), disputed(words), agreement_of_all(words)
     if as_json:
         everything: dict[str, Any] = {
@@ -94,29 +92,29 @@ def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
             "agreement_of_all": fleiss,
             "disputed": [{"classes": list(classes), "images": count} for classes, count in pairs],
         }
-        say(console, json.dumps(everything, indent=2, ensure_ascii=False))
+        say_json(everything)
         return
     if not standing:
-        say(console, f"{run.store.folder}: nobody has been asked anything yet")
+        say(out, f"{run.store.folder}: nobody has been asked anything yet")
         return
     rows = [(b.name, b.asks, f"{b.asked:,}", f"{b.answered:,}", _waits(b)) for b in standing]
-    console.print(table(("batch", "about", "asked", "answered", ""), rows))
+    out.print(table(("batch", "about", "asked", "answered", ""), rows))
     if busy:
         shown = [(p.by, f"{p.answers:,}", _pace(p.seconds), _accuracy(p)) for p in busy]
-        console.print(table(("who", "answers", "pace", "of known images right"), shown))
+        out.print(table(("who", "answers", "pace", "of known images right"), shown))
     for batch in standing:
         for line in _told(batch):
-            say(console, line)
+            say(out, line)
     for two in agreed:
         kappa = "" if two.kappa is None else f", kappa {two.kappa:.2f}"
-        say(console, f"{' and '.join(two.people)} agree on {two.alike:,} of {counted(two.images, 'image')}{kappa}")
+        say(out, f"{' and '.join(two.people)} agree on {two.alike:,} of {counted(two.images, 'image')}{kappa}")
     if fleiss is not None:
-        say(console, f"all together: kappa {fleiss:.2f} (Fleiss)")
+        say(out, f"all together: kappa {fleiss:.2f} (Fleiss)")
     for classes, count in pairs[:_SHOWN]:
-        say(console, f"taken for {' and for '.join(classes)}: {counted(count, 'image')}")
+        say(out, f"taken for {' and for '.join(classes)}: {counted(count, 'image')}")
     for batch in standing:
         if batch.missing and run.reviewer is not None:
-            say(console, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
+            say(out, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
 
 
 def _waits(batch: Asked) -> str:

@@ -3,7 +3,6 @@
 Looking takes no lock, writes nothing, and needs neither the data set nor what computes features.
 """
 
-import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 from operator import itemgetter
@@ -12,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +34,7 @@ from cleaner.run.store import Store
 from cleaner.tables import text
 from cleaner.training.kept import Kept, outcome, trainings
 from cleaner.words import SCORE, STAGES, counted, shown, span, wrong_labels
+from flows.console import console, say, say_json
 
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -46,22 +45,22 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
     Raises:
         RunError: its summary is missing or damaged.
     """
-    console, summary = Console(), _summary(folder)
+    out, summary = console(), _summary(folder)
     took = "" if seconds is None else f" in {span(seconds)}"
     counts = ", ".join(f"{summary[name]:,} {name}" for name in ("kept", "relabelled", "dropped"))
     samples = f"{counted(summary['samples'], 'sample')} of {counted(summary['classes'], 'class', 'classes')}"
-    say(console, f"{samples}: {counts}{took}")
+    say(out, f"{samples}: {counts}{took}")
     for line in _unreadable(summary):
-        say(console, line)
+        say(out, line)
     leakage = summary["leakage"]
     if leakage["pictures"]:
         some = "; ".join(" = ".join(paths) for paths in leakage["examples"])
-        say(console, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {some}")
-    console.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
-    say(console, wrong_labels(summary["label_noise"]))
-    say(console, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
-    say(console, f"every sample: {folder / VERDICTS_FILE}")
-    say(console, f"next: look at the report, {folder / REPORT}, or around: cleaner ui {folder}")
+        say(out, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {some}")
+    out.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
+    say(out, wrong_labels(summary["label_noise"]))
+    say(out, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
+    say(out, f"every sample: {folder / VERDICTS_FILE}")
+    say(out, f"next: look at the report, {folder / REPORT}, or around: cleaner ui {folder}")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -107,17 +106,17 @@ def show_status(folder: Path, *, as_json: bool) -> None:
         raise RunError(problem)
     if as_json:
         said = {**_state(state), "summary": summary, "trainings": [_training(each) for each in trained]}
-        say(Console(), json.dumps(said, indent=2))
+        say_json(said)
         return
-    console = Console()
-    say(console, f"{folder}: {_where(state, 'clean')}")
+    out = console()
+    say(out, f"{folder}: {_where(state, 'clean')}")
     if state is not None and state.doing is not Doing.FINISHED:
         for line in state.told:
-            say(console, f"  done: {line}")
+            say(out, f"  done: {line}")
     elif summary is not None:
         show_summary(folder)
     for each in trained:
-        say(console, f"{each.folder}: {outcome(each.summary) if each.summary else _where(each.state, 'train')}")
+        say(out, f"{each.folder}: {outcome(each.summary) if each.summary else _where(each.state, 'train')}")
 
 
 def _state(state: State | None) -> dict[str, Any]:
@@ -167,26 +166,26 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
     if as_json:
         everything = {"sample": said, "said": words, "verdicts": verdicts, "stands": stands}
-        say(Console(), json.dumps(everything, indent=2, default=str, ensure_ascii=False))
+        say_json(everything)
         return
-    console = Console()
-    say(console, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
+    out = console()
+    say(out, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
     if said["problem"]:
-        say(console, f"can't be used: {said['problem']}")
+        say(out, f"can't be used: {said['problem']}")
     for word in words:
         label = f" {word['new_label']}" if word["new_label"] else ""
-        say(console, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
+        say(out, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
     if told := [verdict for verdict in verdicts if verdict["counts"]]:
         columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
         named = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
-        console.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in named]))
+        out.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in named]))
     if stands is None:
-        say(console, f"the run is not finished; see: cleaner status {folder}")
+        say(out, f"the run is not finished; see: cleaner status {folder}")
         return
     if any(verdict["stage"] in ("coarse", "fine") for verdict in told):
-        say(console, SCORE)
+        say(out, SCORE)
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
-    say(console, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
+    say(out, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
 
 
 def _verdicts(folder: Path, sample_id: str, summary: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -243,7 +242,7 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, f
     standing, manifest = (read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
     source = source_at(origin.form, origin.source, origin.config.sources)
     done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
-    say(Console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
+    say(console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
 
 
 def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
@@ -259,8 +258,3 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def say(console: Console, line: str) -> None:
-    """Text of the data set is never markup, and a path is never broken."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

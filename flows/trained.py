@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import typer
 import vl_convert
-from rich.console import Console
 
 from cleaner import parts
 from cleaner.charts.learning_rates import losses as drawn
@@ -29,6 +28,7 @@ from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
 from cleaner.words import counted
+from flows.console import console
 from flows.progress_bar import Display, display_on
 from flows.runner import leaving
 
@@ -54,7 +54,7 @@ def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
     trainings = [Training(job) for job in jobs]
     for training in trainings:
         training.check()
-    display = display_on(Console(stderr=True))
+    display = display_on(console(stderr=True))
     shares = [(number / len(trainings), (number + 1) / len(trainings)) for number in range(len(trainings))]
     return [
         (training, _performed(training, display, *share)) for training, share in zip(trainings, shares, strict=True)
@@ -133,7 +133,7 @@ def find_rates(asked: Asked, version: str, seed: int) -> None:
     Raises:
         CleanerError: the run or the recipe can't be read.
     """
-    display = display_on(Console(stderr=True))
+    display = display_on(console(stderr=True))
     for job in asked.jobs(version, seed):
         training = Training(job)
         training.check()
@@ -168,7 +168,7 @@ def predict_here(model: Path, folder: Path, out: Path, root: Path | None = None)
     described = parts.find("sources", "data_manifest")
     if described.accepts(folder):
         folder = described(folder, root).unlabelled
-    with _shown(display_on(Console(stderr=True)), f"judging the images in {folder}"):
+    with _shown(display_on(console(stderr=True)), f"judging the images in {folder}"):
         table = predict(Model.of(model), folder, max_pixels=Scan().max_pixels, workers=cores())
     listed, whole = write_predictions(table, out)
     unread = len(table) - table.column("problem").null_count

@@ -15,16 +15,17 @@ from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.belief import Beliefs, believe, flag_below, level
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
-from cleaner.words import counted
+from cleaner.words import counted, percent
 
 COARSE = "coarse"
 LEAST_GAIN = 0.002
 """By how much a round must raise the mean log likelihood of a given label, so as not to be refused."""
 LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
+_VOUCHED = 5
 
 
-@makes("verdicts on label noise", version=3)
+@makes("verdicts on label noise", version=4)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
@@ -71,6 +72,7 @@ def verdicts(
     else:
         negative = _disbelieved(beliefs, outranked, stage)
     becomes = negative & (beliefs.other_prob >= relabel) & (_raw(evidence, beliefs.other) >= relabel / 2)
+    becomes &= _vouched(standing, rows[~negative], classes)[beliefs.other]
     answers = int((told >= 0).sum())
     judged = _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"), answers)
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
@@ -176,6 +178,16 @@ def _raw(evidence: pa.Table, classes: np.ndarray) -> np.ndarray:
     return np.where(matrix(evidence, "top_classes") == classes[:, None], matrix(evidence, "top_probs"), 0).max(1)
 
 
+def _vouched(standing: pa.Table, positives: np.ndarray, classes: Classes) -> np.ndarray:
+    """bool: of each class whether five images vouch for it: the rows `positives` with the label that they were given,
+    and what people decided. Of fewer a model knows too little to give their label to others."""
+    stands = _decided(standing) & (array(standing, "action") != Action.DROP)
+    stands[positives] = True
+    labels = pc.coalesce(standing.column("new_label"), standing.column("label")).filter(pa.array(stands))
+    found = classes.encode(labels)
+    return np.bincount(found[found >= 0], minlength=len(classes.names)) >= _VOUCHED
+
+
 def _disbelieved(beliefs: Beliefs, outranked: np.ndarray, stage: str) -> np.ndarray:
     if stage == COARSE:
         return outranked & (beliefs.right < 0.5)
@@ -273,7 +285,7 @@ def _reasons(
     place = np.where(rank == 0, min(1, top.shape[1] - 1), 0)[:, None]
     rival = np.take_along_axis(top, place, 1)[:, 0]
     columns = [rank, prob, rival, np.take_along_axis(probs, place, 1)[:, 0]]
-    columns += [100 * confusion.of(rival, given), 100 * confusion.of(given, given)]
+    columns += [confusion.of(rival, given), confusion.of(given, given)]
     names, count, reasons = classes.names, len(classes.names), []
     sharpened = f"; sharpened by {counted(answers, 'answer')}" if answers else ""
     for label, rank_, own, other, p, mistaken, right in zip(
@@ -281,8 +293,8 @@ def _reasons(
     ):
         reason = f"{label} ranks {_ordinal(rank_ + 1)} of {count} (p {own:.2f})"
         if rank_ > 0:
-            reason += f"; {names[other]} ranks 1st (p {p:.2f}); about {mistaken:.2g} % of {names[other]}"
-            reason += f" and {right:.2g} % of {label} carry this label"
+            reason += f"; {names[other]} ranks 1st (p {p:.2f}); about {percent(mistaken)} % of {names[other]}"
+            reason += f" and {percent(right)} % of {label} carry this label"
         elif count > 1:
             reason += f"; {names[other]} ranks 2nd (p {p:.2f})"
         reasons.append(reason + sharpened)

@@ -124,6 +124,17 @@ def test_a_label_is_replaced_only_by_a_class_that_is_probable_enough():
     assert all(name is None for name in named[~becomes])
 
 
+@pytest.mark.parametrize("vouching", [4, 5])
+def test_no_label_is_given_that_too_few_images_vouch_for(vouching):
+    true, given, probs = noisy_world(n=600, share=0.2, certainty=9.0)
+    given = np.where(given == 2, 0, given)
+    given[np.flatnonzero(true == 2)[:vouching]] = 2
+    found = judge(given, probs, relabel=0.5, policy="accv", k=1)
+    assert (array(found, "action")[given == 2] == "keep").sum() == vouching
+    assert (NAMES[2] in array(found, "new_label")) == (vouching == 5)
+    assert (array(found, "action")[(true == 2) & (given != 2)] != "keep").any()
+
+
 def test_the_recipe_flags_what_is_not_among_the_top_k_and_never_loses_a_positive():
     _, given, probs = noisy_world()
     first = judge(given, probs, policy="accv")

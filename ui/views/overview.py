@@ -14,7 +14,7 @@ from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
 from cleaner.training.kept import trainings
-from cleaner.words import SCORE, STAGES, counted, wrong_labels
+from cleaner.words import SCORE, STAGES, counted, percent, wrong_labels
 from ui.access import Look, look_at
 from ui.elements.links import go
 from ui.elements.plain import plain
@@ -96,7 +96,7 @@ def _noise(look: Look, gone: list[tuple[str, str, int]], images: int) -> None:
 
 
 def _interval(noise: dict[str, float]) -> str:
-    low, high, estimate = (f"{100 * noise[name]:.2g}" for name in ("low", "high", "noise"))
+    low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
     return f"{low} to {high} %, most likely {estimate} %"
 
 

@@ -1,0 +1,26 @@
+"""What is written on a terminal: text of the data set is never markup, and a path is never broken or altered."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read; `:100:` stays what it is, and is no picture."""
+    return Console(stderr=stderr, emoji=False, markup=False, highlight=False)
+
+
+def say(where: Console, line: str) -> None:
+    where.print(line, soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """For programs: no console sees it. What stdout's encoding has no letters for is escaped."""
+    plain = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    try:
+        plain.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        plain = json.dumps(value, indent=2, default=str)
+    sys.stdout.write(plain + "\n")
