@@ -1,10 +1,13 @@
 """What is written on a terminal: text of the data set is never markup, and a path is never broken or altered."""
 
 import json
+import re
 import sys
 from typing import Any
 
 from rich.console import Console
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -13,7 +16,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(where: Console, line: str) -> None:
-    where.print(line, soft_wrap=True)
+    where.print(plain(line), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """`text` with characters that command a terminal shown as what they are."""
+    return _COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def say_json(value: Any) -> None:

@@ -34,7 +34,7 @@ from cleaner.run.store import Store
 from cleaner.tables import text
 from cleaner.training.kept import Kept, outcome, trainings
 from cleaner.words import SCORE, STAGES, counted, shown, span, wrong_labels
-from flows.console import console, say, say_json
+from flows.console import console, plain, say, say_json
 
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -250,7 +250,7 @@ def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     return table
 
 

@@ -16,7 +16,7 @@ from cleaner import installed
 from cleaner.data.exporters import clean, from_folder
 from cleaner.loop.rounds import Line
 from cleaner.loop.runs import ROOTED, Run
-from cleaner.run.files import write_atomically, write_json, write_table
+from cleaner.run.files import write_atomically, write_bytes, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
     CLEAN_PARQUET,
@@ -33,6 +33,7 @@ from cleaner.run.ledger import PEOPLE
 from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
+from cleaner.spreadsheets import as_csv
 from cleaner.stages import duplicates, small_classes
 from cleaner.tables import EVIDENCE, Action, Classes, array, unusable_classes
 
@@ -109,7 +110,7 @@ def _write_issues(file: Path, standing: pa.Table) -> None:
     names = {"path": "path", "label": "given_label", "new_label": "suggested_label"}
     names |= {name: name for name in ("action", "score", "reason")}
     table = pa.table({shown: issues.column(name) for name, shown in names.items()})
-    write_atomically(file, lambda out: pa_csv.write_csv(table, out))
+    write_bytes(file, as_csv(table))
 
 
 def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str, Any]:

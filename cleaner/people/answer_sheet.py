@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cleaner.errors import AnswerError, nearest
+from cleaner.spreadsheets import guarded, unguarded
 
-_RISKY = ("=", "+", "-", "@", "\t", "\r", "'")
 _MOST_COMPLAINTS = 5
 _SEPARATORS = ",;\t"
 
@@ -34,16 +34,6 @@ class Line:
 
 class Complaint(Exception):
     """One cell that can't be understood, in words for the person who filled it."""
-
-
-def guarded(cell: str) -> str:
-    """`cell` as it is safe in a spreadsheet."""
-    return "'" + cell if cell.startswith(_RISKY) else cell
-
-
-def unguarded(cell: str) -> str:
-    """The inverse of `guarded`; a cell that a person typed without the apostrophe stays as it is."""
-    return cell[1:] if cell.startswith("'") else cell
 
 
 def sheet_text(columns: tuple[str, ...], rows: list[dict[str, str]]) -> str:

@@ -4,6 +4,7 @@ Names of classes are shown as text and travel as keys, hashes of them, so that t
 in them, and mean the same when there are other classes by then.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -12,6 +13,8 @@ from xml.etree import ElementTree
 from cleaner.run.files import digest
 from cleaner.tables import Answer, ClassAnswer
 
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 (section 2.2) can't hold, escaped or not."""
 ANSWER, CLASS, IMAGE = "answer", "class", "image"
 _GUESS = "guess_"
 _NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw=="
@@ -265,6 +268,6 @@ def _references(of: str) -> ElementTree.Element:
 
 
 def _tag(kind: str, /, *children: ElementTree.Element, **attributes: str) -> ElementTree.Element:
-    element = ElementTree.Element(kind, attributes)
+    element = ElementTree.Element(kind, {name: _NO_XML.sub("\ufffd", value) for name, value in attributes.items()})
     element.extend(children)
     return element

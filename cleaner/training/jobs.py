@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -18,8 +17,9 @@ from cleaner.data.sources import Source, open_source, source_at
 from cleaner.errors import InputError
 from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
-from cleaner.run.files import digest, write_atomically, write_json, write_table
+from cleaner.run.files import digest, write_bytes, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
+from cleaner.spreadsheets import as_csv
 from cleaner.tables import Classes
 from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
@@ -321,7 +321,7 @@ def _write_classes(
 ) -> None:
     accuracy = pa.array(np.divide(right, images, where=images > 0, out=np.full(len(images), np.nan)), from_pandas=True)
     columns = {"class": classes, "learnt_from": learnt, "tested_on": images, "right": right, "accuracy": accuracy}
-    write_atomically(folder / CLASSES, lambda file: pa_csv.write_csv(pa.table(columns), file))
+    write_bytes(folder / CLASSES, as_csv(pa.table(columns)))
 
 
 @lru_cache(maxsize=2)

@@ -184,7 +184,7 @@ def test_a_disk_that_is_away_for_a_moment_is_tried_again(photos, tmp_path, envir
 
 
 def children(parent, module):
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     return [int(pid) for pid in re.findall(rf"^\s*(\d+)\s+{parent}\s.*{module}", listed, re.MULTILINE)]
 
 

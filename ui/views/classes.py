@@ -3,9 +3,11 @@
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from cleaner.charts.classes import PICK, long_tail, matrix
+from cleaner.spreadsheets import as_csv
 from cleaner.stages.confusion import Confusion
 from ui.access import Look
 from ui.elements.grid import grid
@@ -44,7 +46,13 @@ def _table(look: Look, samples: Samples, table: pd.DataFrame) -> None:
         table = table[table["class"].str.contains(has, case=False, regex=False)]
     columns = dict.fromkeys(("wrong, estimated", "models agree"), _SHARE)
     picked = _choosable(table, columns, 420)
-    st.download_button("As CSV", table.to_csv(index=False), "classes.csv", "text/csv", icon=":material/download:")
+    st.download_button(
+        "As CSV",
+        as_csv(pa.Table.from_pandas(table, preserve_index=False)),
+        "classes.csv",
+        "text/csv",
+        icon=":material/download:",
+    )
     if picked is not None:
         _images(look, samples, label=table["class"].iloc[picked], guess=None)
     else:
@@ -68,7 +76,13 @@ def _confusion(look: Look, samples: Samples) -> None:
         st.subheader("Most often")
         top = found.top(_TOP)
         picked = _choosable(top, {"of the given": _SHARE}, 520)
-        st.download_button("As CSV", top.to_csv(index=False), "pairs.csv", "text/csv", icon=":material/download:")
+        st.download_button(
+            "As CSV",
+            as_csv(pa.Table.from_pandas(top, preserve_index=False)),
+            "pairs.csv",
+            "text/csv",
+            icon=":material/download:",
+        )
     if picked is not None:
         pair = top.iloc[picked]
         _images(look, samples, label=pair["given"], guess=pair["looks like"])

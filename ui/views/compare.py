@@ -1,10 +1,10 @@
 """What changed: between two states of a run, or two runs over the same images."""
 
 import pandas as pd
-import pyarrow as pa
 import streamlit as st
 
 from cleaner.errors import RunError
+from cleaner.spreadsheets import as_csv
 from cleaner.words import ACTIONS, counted
 from ui.access import Look, look_at, runs
 from ui.elements.grid import grid
@@ -79,9 +79,8 @@ def _flips(look: Look, samples: Samples, was: str, table: pd.DataFrame) -> None:
     if clicked is not None:
         go("gallery", {"image": str(clicked)})
 
-    def lines() -> str:
+    def lines() -> bytes:
         rows = flips(samples, was, pair, start=0, count=_CSV)
-        found: pa.Table = samples.listed(Filter(rows=tuple(rows)), DOUBTFUL_FIRST, most=_CSV)
-        return found.to_pandas().to_csv(index=False)
+        return as_csv(samples.listed(Filter(rows=tuple(rows)), DOUBTFUL_FIRST, most=_CSV))
 
     st.download_button("As CSV", lines, "changed.csv", "text/csv", icon=":material/download:")

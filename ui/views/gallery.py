@@ -1,10 +1,8 @@
 """Images by any filter, and one of them whole."""
 
-import io
-
-import pyarrow.csv as pa_csv
 import streamlit as st
 
+from cleaner.spreadsheets import as_csv
 from cleaner.words import counted
 from ui.access import Look
 from ui.elements.filters import choose
@@ -45,9 +43,7 @@ def show(look: Look) -> None:
 
 def _offer_csv(place: st.delta_generator.DeltaGenerator, samples: Samples, wanted: Filter, order: str) -> None:
     def lines() -> bytes:
-        out = io.BytesIO()
-        pa_csv.write_csv(samples.listed(wanted, order, most=_CSV), out)
-        return out.getvalue()
+        return as_csv(samples.listed(wanted, order, most=_CSV))
 
     help_ = f"Path, label, score and what was decided; {_CSV:,} lines at most."
     place.download_button("As CSV", lines, "images.csv", "text/csv", icon=":material/download:", help=help_)

@@ -6,6 +6,7 @@ import sys
 import pandas as pd
 import streamlit as st
 
+from cleaner.spreadsheets import as_csv
 from cleaner.words import ACTIONS
 from ui.access import Look
 from ui.charts.map import BY, chart
@@ -56,7 +57,7 @@ def _chosen(look: Look, samples: Samples, rows: tuple[int, ...]) -> None:
     clicked = grid(look, shown, key="map grid")
     st.download_button(
         "As CSV",
-        lambda: samples.listed(Filter(rows=rows), DOUBTFUL_FIRST, most=len(rows)).to_pandas().to_csv(index=False),
+        lambda: as_csv(samples.listed(Filter(rows=rows), DOUBTFUL_FIRST, most=len(rows))),
         "chosen.csv",
         "text/csv",
         icon=":material/download:",

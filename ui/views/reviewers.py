@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from cleaner.loop.reviews import Asked, batches_of
 from cleaner.loop.runs import reopen
 from cleaner.people.agreement import agreement_of_all, agreements, disputed, people
+from cleaner.spreadsheets import as_csv
 from ui.access import Look
 from ui.charts.reviewers import ASKED, RANDOM, yields
 
@@ -98,4 +100,6 @@ def _agreement(words: list[dict[str, Any]]) -> None:
 def _table(rows: list[dict[str, Any]], name: str, columns: dict[str, Any] | None = None) -> None:
     table = pd.DataFrame(rows)
     st.dataframe(table, hide_index=True, column_config=columns, height="content")
-    st.download_button("As CSV", table.to_csv(index=False), f"{name}.csv", "text/csv", key=name, type="tertiary")
+    st.download_button(
+        "As CSV", as_csv(pa.Table.from_pylist(rows)), f"{name}.csv", "text/csv", key=name, type="tertiary"
+    )

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
-from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, unguarded, word
+from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, word
 from cleaner.people.questions import CLASS_COUNTS, above, is_paged, questions, references, typed
 from cleaner.run.files import digest, write_text
+from cleaner.spreadsheets import unguarded
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, Classes, check
 from cleaner.words import counted
 

@@ -17,7 +17,7 @@ from label_studio import EMAIL, PASSWORD, TOKEN, Server, part, running
 
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
-from cleaner.people.labeling_page import class_key, samples_page
+from cleaner.people.labeling_page import class_key, classes_page, samples_page
 from cleaner.people.reviewers.label_studio import LabelStudio
 from cleaner.stages.small_classes import small_classes
 
@@ -284,6 +284,13 @@ def _under(demo: Path, root: Path) -> Path:
         for file in sorted((demo / "images" / folder).iterdir())[:5]:
             (root / "photos" / folder / file.name).write_bytes(file.read_bytes())
     return root / "photos"
+
+
+def test_no_name_of_a_class_makes_a_page_that_is_no_xml():
+    names = ["a\x01b", "c\x0bd", "\ufffe", "\ud800", "plain\ttab", "\x7f"]
+    for page in (samples_page(names), classes_page(names)):
+        choices = ElementTree.fromstring(page).findall(".//Taxonomy/Choice")
+        assert len({choice.get("alias") for choice in choices}) == len(names)
 
 
 def test_a_page_of_five_thousand_classes_is_one_that_the_server_takes(server):

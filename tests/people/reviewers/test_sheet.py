@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.errors import AnswerError
-from cleaner.people.answer_sheet import guarded, read_sheet, sheet_text, unguarded
+from cleaner.people.answer_sheet import read_sheet, sheet_text
 from cleaner.people.reviewers.sheet import Sheet
+from cleaner.spreadsheets import guarded, unguarded
 from cleaner.stages.small_classes import small_classes
 
 SHARES = {"share": 0.5, "random_share": 0.1, "doubtful_share": 0.1, "max_samples": 100}
