@@ -66,9 +66,10 @@ MANIFEST = _schema(
 )
 """One row a sample as it was read; a source's other columns follow. `problem` is null where the image is usable."""
 
-STAMPS = _schema(path=pa.string(), size=pa.int64(), changed=pa.int64())
-"""A row a file: its length in bytes, and when it was changed, in whole seconds. A file of which both are what they were
-is taken for the same."""
+STAMPS = _schema(path=pa.string(), size=pa.int64(), changed=pa.int64(), touched=pa.int64(), inode=pa.int64())
+"""A row a file: its length in bytes, when its content and when anything of it was changed, in nanoseconds, and which
+file it is. One of which all are what they were is taken for the same; a file put in its place by an archive has another
+`touched`, even where it has the length and the time of the one before."""
 
 EVIDENCE = _schema(
     row=pa.int32(),

@@ -113,6 +113,13 @@ def clean(
     workers: Annotated[
         int | None, Option(min=1, max=1024, help="Threads that decode images; one a core unless given.")
     ] = None,
+    verify: Annotated[
+        bool,
+        Option(
+            "--verify",
+            help="Read again what was read, and see that nothing has changed: where the file system keeps no times.",
+        ),
+    ] = False,
     only_estimate: Annotated[
         bool,
         Option(
@@ -153,7 +160,7 @@ def clean(
 
         typer.echo("\n".join(said(estimate(order.open()))))
         return
-    _carry_out(order, runner)
+    _carry_out(order, runner, verify=verify)
     show_summary(run, time.monotonic() - started)
 
 
@@ -442,12 +449,16 @@ def doctor() -> None:
     raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
 
 
-def _carry_out(order: "Order", runner: Runner) -> None:
+def _carry_out(order: "Order", runner: Runner, *, verify: bool = False) -> None:
     from flows.console import console, say
     from flows.progress_bar import display_on
 
     terminal = console(stderr=True)
     run = order.open()
+    if verify:
+        from flows.runner import verify_here
+
+        run = verify_here(run, display_on(terminal))
     if runner is Runner.LOCAL:
         from flows.runner import run_here
 

@@ -12,7 +12,7 @@ from cleaner.loop.asking import ask_people
 from cleaner.loop.outline import Begins, Ends
 from cleaner.loop.results import conclude, concluded
 from cleaner.loop.rounds import Line, done, plan
-from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember
+from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember, verified
 from cleaner.progress import listening
 from cleaner.run.finished import damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal
@@ -41,6 +41,16 @@ class Order:
         return open_run(
             self.source, self.folder, self.config, reviewer=self.reviewer, truth=self.truth, workers=self.workers
         )
+
+
+def verify_here(run: Run, display: Display) -> Run:
+    """`verified`, as people see it."""
+    display.begins("reading all images again", 0.0)
+    try:
+        with listening(lambda what, count, total: display.progressed(what, count, total, count / max(total, 1))):
+            return verified(run)
+    finally:
+        display.close()
 
 
 def carry_out(

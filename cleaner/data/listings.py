@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.errors import SourceError, nearest
+from cleaner.tables import STAMPS
 
 _STEMS = "train|training|trn|val|valid|validation|dev|development|eval|evaluation|test|testing|tst|holdout"
 _BESIDE = "data|dataset|set|split|images?|imgs?|photos?|pictures?|files"
@@ -20,6 +22,7 @@ _SPLIT = re.compile(
     rf"(?:(?:{_BESIDE})[\W_]*)?(?P<stem>{_STEMS})s?[\W_]*(?:{_BESIDE})?[\W_]*\d{{0,4}}[a-d]?", re.IGNORECASE
 )
 _SHOWN = 3
+_INODES = 2**63 - 1
 
 
 def split_of(name: str) -> str:
@@ -144,6 +147,37 @@ def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
 def _named(numbers: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
     known = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(names)))
     return pc.take(pa.chunked_array([pa.array(names, pa.string())]), pc.if_else(known, numbers, None))
+
+
+class Stamp(NamedTuple):
+    """What STAMPS says of a file besides its path; -1 where it can't be looked at."""
+
+    size: int
+    changed: int
+    touched: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result | None) -> "Stamp":
+        if status is None:
+            return cls(-1, -1, -1, -1)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODES)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """What stays when the file is moved or copied with its time: its length, and the whole second."""
+        return self.size, self.changed // 10**9
+
+
+def stamped(paths: Sequence[str], stamps: Iterable[Stamp]) -> pa.Table:
+    """STAMPS."""
+    columns = list(zip(*stamps, strict=True)) or [()] * len(Stamp._fields)
+    return pa.table([paths, *map(list, columns)], STAMPS)
+
+
+def facts_of(stamps: Iterable[Stamp], *, moved: bool) -> bytes:
+    """For a fingerprint: of `moved` files only what stays."""
+    return np.array([stamp.kept if moved else stamp for stamp in stamps], np.int64).tobytes()
 
 
 def fingerprint(listing: pa.Table, *more: bytes) -> str:

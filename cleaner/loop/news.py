@@ -48,7 +48,7 @@ def new_images(store: Store, origin: Origin, state: State | None) -> Images | No
     if source.fingerprint() == origin.fingerprint:
         return None
     now, name = source.stamps(), state.names.stamps if state else ""
-    if now is None or not name or not store.has(name):
+    if now is None or not name or not store.has(name) or store.read(name).column_names != now.column_names:
         return Images("it is another than it was", arriving=_written_lately(origin.source, source))
     return _compared(store.read(name), now)
 
@@ -56,7 +56,7 @@ def new_images(store: Store, origin: Origin, state: State | None) -> Images | No
 def _written_lately(place: Path, source: Source) -> bool:
     stamps = source.stamps()
     newest = pc.max(stamps.column("changed")).as_py() if stamps is not None else place.stat().st_mtime
-    return time.time() - (newest or 0) < _ARRIVING
+    return time.time() - (newest or 0) / (1 if stamps is None else 10**9) < _ARRIVING
 
 
 def _compared(was: pa.Table, now: pa.Table) -> Images:
@@ -73,7 +73,7 @@ def _compared(was: pa.Table, now: pa.Table) -> Images:
     counts = {"new": len(now) - len(kept), "gone": len(was) - len(kept), "changed": changed}
     words = ", ".join(f"{counted(count, 'file')} {what}" for what, count in counts.items() if count)
     newest = pc.max(touched.column("changed")).as_py() or 0
-    return Images(words or "labels or columns are others", arriving=time.time() - newest < _ARRIVING)
+    return Images(words or "labels or columns are others", arriving=time.time() - newest / 10**9 < _ARRIVING)
 
 
 def new_answers(store: Store, state: State | None, standing: list[Asked]) -> str:

@@ -201,11 +201,11 @@ def _one(step: Step) -> Generator[Item, None, str]:
 
 def _scan(run: Run, line: Line) -> Generator[Item, None, None]:
     yield line.begins("reading", "reading the images")
-    identity = {"fingerprint": run.origin.fingerprint}
+    identity = {"fingerprint": run.origin.fingerprint, "verified": run.origin.verified}
     line.listing = yield from _one(Step("listing", list_source, (), {}, {"source": run.source}, identity))
     line.stamps = yield from _one(Step("stamps", stamp, (), {}, {"source": run.source}, identity))
     settings = {"max_pixels": run.config.scan.max_pixels, "formats": FORMATS}
-    line.read_by = digest(vars(scan)["version"], settings)
+    line.read_by = digest(vars(scan)["version"], settings, run.origin.verified)
     before = run.before if run.before is not None and run.before.names.read_by == line.read_by else None
     surroundings = {"source": run.source, "workers": run.workers, "before": before}
     count, shards = run.store.rows(line.listing), []
@@ -247,7 +247,7 @@ def list_source(*, source: Source) -> pa.Table:
     return source.listing()
 
 
-@makes("stamps", version=1)
+@makes("stamps", version=2)
 def stamp(*, source: Source) -> pa.Table:
     """The source's STAMPS; of one that has none an empty table."""
     found = source.stamps()

@@ -7,18 +7,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from cleaner import parts
 from cleaner.config import Config
+from cleaner.data.images import content_hash
 from cleaner.data.sources import Source, form_of, open_source
 from cleaner.errors import ConfigError, RunError, nearest
 from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
+from cleaner.progress import track
 from cleaner.run import answers
 from cleaner.run.before import Before
+from cleaner.run.files import digest
 from cleaner.run.origin import Origin, origin_of, read_origin, write_origin
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
+from cleaner.words import counted, shown
 
 NO_REVIEWER = "none"
 ROOTED = ("table", "data_manifest")
@@ -88,6 +96,8 @@ def open_run(
         source=source.resolve(),
         form=form_of(opened),
         fingerprint=opened.fingerprint(),
+        moved=opened.fingerprint(moved=True),
+        verified=before.verified if before else "",
         reviewer=reviewer,
         truth=truth.resolve() if truth else None,
         config=Config.model_validate(_with_absolute_paths(config.model_dump())),
@@ -101,6 +111,31 @@ def open_run(
     _check_seeds_are_samples(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
     return replace(run, notes=(*opened.notes(), *filter(None, [said])), before=_before(folder))
+
+
+def verified(run: Run) -> Run:
+    """The run, once all images that it has read are read again. Where the content of one has changed and nothing else
+    tells so, it is a run of other data, which reads all anew.
+
+    Raises:
+        SourceError: the data set can't be read any more.
+    """
+    if run.before is None:
+        return run
+    was, paths = run.before.manifest(), run.source.listing().column("path")
+    place = pc.index_in(paths, value_set=was.column("path").combine_chunks())
+    rows = np.flatnonzero(place.is_valid().to_numpy()).astype(np.int64)
+    hashes = was.column("content_hash").take(place.drop_null()).to_pylist()
+    wanted = paths.take(pa.array(rows)).to_pylist()
+    images = track(run.source.read(rows, wanted), len(rows), "images read again")
+    now = (content_hash(image) if isinstance(image, bytes) else None for image in images)
+    found = [(path, new) for path, new, old in zip(wanted, now, hashes, strict=True) if old not in (None, new)]
+    if not found:
+        return replace(run, notes=(*run.notes, f"all {len(rows):,} images are what they were when they were read"))
+    names = shown([path for path, _ in found])
+    said = f"{counted(len(found), 'image')} changed unnoticed: {names}; all are read anew"
+    origin = run.origin.model_copy(update={"verified": digest(run.origin.verified, found)})
+    return replace(run, origin=origin, notes=(*run.notes, said))
 
 
 def _before(folder: Path) -> Before | None:
@@ -180,7 +215,9 @@ def _check_same_reviewer(folder: Path, reviewer: str) -> None:
 
 def _check_same_data(folder: Path, before: Origin | None, now: Origin) -> None:
     """What has grown or changed where it lay is read as far as it is new; what lies elsewhere must be the same."""
-    if before is not None and before.fingerprint != now.fingerprint and before.source != now.source:
+    if before is None or before.source == now.source:
+        return
+    if (before.moved or before.fingerprint) != (now.moved if before.moved else now.fingerprint):
         raise RunError(f"{folder}: it is a run of {before.source}, not of {now.source}; give --run a new directory")
 
 

@@ -35,9 +35,11 @@ class Before:
         return [Store(self.folder).read(name) for name in self.names.features]
 
     def unchanged(self, stamps: pa.Table) -> np.ndarray:
-        """int64: of each file of STAMPS its row in the manifest of before where it has the size and time that it had
+        """int64: of each file of STAMPS its row in the manifest of before where all that they say of it is as it was
         then, else -1."""
         old = Store(self.folder).read(self.names.stamps)
+        if not set(STAMPS.names) <= set(old.column_names):  # An older version wrote down less.
+            return np.full(len(stamps), -1, np.int64)
         place = pc.index_in(stamps.column("path"), value_set=old.column("path").combine_chunks())
         rows = pc.fill_null(place, -1).to_numpy().astype(np.int64)
         known = rows >= 0

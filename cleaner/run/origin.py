@@ -20,6 +20,9 @@ class Origin(BaseModel):
         source: where the data set lies, absolute.
         form: the part of data/sources that reads it.
         fingerprint: of its listing.
+        moved: of what of the listing stays when the data set is moved; empty where an older version wrote this.
+        verified: tells what was found when contents were read again and were others than stamps let one think; empty
+            before that.
         reviewer: who is asked; `none`: nobody.
         truth: for the oracle.
         config: with absolute paths.
@@ -30,6 +33,8 @@ class Origin(BaseModel):
     source: Path
     form: str
     fingerprint: str
+    moved: str = ""
+    verified: str = ""
     reviewer: str
     truth: Path | None
     config: Config

@@ -36,9 +36,9 @@ class Source(Protocol):
         """
         ...
 
-    def fingerprint(self) -> str:
-        """12 hex digits that change when the listing does (paths, labels, and the files' sizes and times), and not when
-        the data set moves."""
+    def fingerprint(self, *, moved: bool = False) -> str:
+        """12 hex digits that change when the listing does: paths, labels, and what STAMPS say of the files; of a data
+        set that may have `moved` only their lengths and whole seconds."""
         ...
 
     def listing(self) -> pa.Table:

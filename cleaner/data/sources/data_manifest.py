@@ -69,8 +69,8 @@ class DataManifest:
             raise SourceError(f"{self.path}: names no unlabelled images; give a folder of images")
         return self._around / self.says.unlabelled.at
 
-    def fingerprint(self) -> str:
-        return fingerprint(self.listing(), self._inner.fingerprint().encode())
+    def fingerprint(self, *, moved: bool = False) -> str:
+        return fingerprint(self.listing(), self._inner.fingerprint(moved=moved).encode())
 
     def stamps(self) -> pa.Table | None:
         stamps = self._inner.stamps()

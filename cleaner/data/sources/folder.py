@@ -13,10 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 from cleaner.data import images
-from cleaner.data.listings import as_labels, fingerprint, look_alikes, refuse, require_classes, split_of, unreadable
+from cleaner.data.listings import (
+    Stamp,
+    as_labels,
+    facts_of,
+    fingerprint,
+    look_alikes,
+    refuse,
+    require_classes,
+    split_of,
+    stamped,
+    unreadable,
+)
 from cleaner.data.parquet import SYSTEM_FOLDERS, parquet_files
 from cleaner.errors import SourceError
-from cleaner.tables import STAMPS
 from cleaner.threads import threaded
 from cleaner.words import shown
 
@@ -29,11 +39,8 @@ _LISTING = pa.schema([("path", pa.string()), ("label", pa.string())])
 
 
 class _File(NamedTuple):
-    """`size` in bytes and `changed` in whole seconds; -1 where it can't be looked at."""
-
     path: str
-    size: int
-    changed: int
+    stamp: Stamp
 
 
 class _Walked(NamedTuple):
@@ -82,12 +89,11 @@ class Folder:
         folder._refuse_unclear_splits()
         return folder
 
-    def fingerprint(self) -> str:
-        facts = np.array([(file.size, file.changed) for file in self._files], np.int64)
-        return fingerprint(self.listing(), facts.tobytes())
+    def fingerprint(self, *, moved: bool = False) -> str:
+        return fingerprint(self.listing(), facts_of((file.stamp for file in self._files), moved=moved))
 
     def stamps(self) -> pa.Table:
-        return pa.table([list(column) for column in zip(*self._files, strict=True)], STAMPS)
+        return stamped([file.path for file in self._files], [file.stamp for file in self._files])
 
     def listing(self) -> pa.Table:
         paths = [file.path for file in self._files]
@@ -233,7 +239,7 @@ def _walk(
                 looked_into.append(path)
                 yield from _walk(Path(entry.path), f"{path}/", around | {identity}, left_out, looked_into)
         elif _is_sample(entry.name, status):
-            yield _File(path, *((-1, -1) if status is None else (status.st_size, int(status.st_mtime))))
+            yield _File(path, Stamp.of(status))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

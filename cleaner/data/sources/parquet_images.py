@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cleaner.data.listings import (
+    Stamp,
     as_labels,
     as_text,
     blank_rows,
+    facts_of,
     fingerprint,
     look_alikes,
     refuse,
@@ -31,11 +33,11 @@ _BATCH = 32
 
 
 class _Group(NamedTuple):
-    """A row group, which of the data set's rows are in it, and the size and time of its file: another file under the
-    same name has other groups."""
+    """A row group, which of the data set's rows are in it, and the stamp of its file: another file under the same name
+    has other groups."""
 
     file: Path
-    facts: tuple[int, int]
+    facts: Stamp
     number: int
     start: int
     stop: int
@@ -74,10 +76,10 @@ class ParquetImages:
         require_labels(path, listing.column("label"), _place)
         return source
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, moved: bool = False) -> str:
         files = parquet_files(self.path)
-        times = np.array([(file.stat().st_size, int(file.stat().st_mtime)) for file in files], np.int64)
-        return fingerprint(self.listing(), times.tobytes(), *map(footer, files))
+        facts = facts_of((Stamp.of(file.stat()) for file in files), moved=moved)
+        return fingerprint(self.listing(), facts, *map(footer, files))
 
     def listing(self) -> pa.Table:
         try:
@@ -181,7 +183,7 @@ def _groups(files: list[Path]) -> Iterator[_Group]:
         metadata, status = pq.read_metadata(file), file.stat()
         for number in range(metadata.num_row_groups):
             stop = start + metadata.row_group(number).num_rows
-            yield _Group(file, (status.st_size, status.st_mtime_ns), number, start, stop)
+            yield _Group(file, Stamp.of(status), number, start, stop)
             start = stop
 
 

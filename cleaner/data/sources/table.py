@@ -14,20 +14,22 @@ import pyarrow as pa
 
 from cleaner.data import images
 from cleaner.data.listings import (
+    Stamp,
     as_labels,
     as_text,
     blank_rows,
+    facts_of,
     fingerprint,
     look_alikes,
     refuse,
     repeated_rows,
     require_columns,
     require_labels,
+    stamped,
     unreadable,
 )
 from cleaner.data.parquet import bytes_columns, footer, read_parquet
 from cleaner.errors import SourceError
-from cleaner.tables import STAMPS, array
 from cleaner.threads import threaded
 
 _COLUMNS = ("path", "label")
@@ -94,17 +96,15 @@ class Table:
     def _is_parquet(self) -> bool:
         return self.path.suffix.lower() == ".parquet"
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, moved: bool = False) -> str:
         own = footer(self.path) if self._is_parquet else self.path.read_bytes()
-        stamps = self.stamps()
-        facts = np.stack([array(stamps, name) for name in ("size", "changed")], axis=1)
-        return fingerprint(self.listing(), own, facts.tobytes())
+        return fingerprint(self.listing(), own, facts_of(self._stamps(), moved=moved))
 
     def stamps(self) -> pa.Table:
-        paths = self.listing().column("path").to_pylist()
-        stats = [self.file(path).stat() for path in paths]
-        sizes, times = [status.st_size for status in stats], [int(status.st_mtime) for status in stats]
-        return pa.table([paths, sizes, times], STAMPS)
+        return stamped(self.listing().column("path").to_pylist(), self._stamps())
+
+    def _stamps(self) -> list[Stamp]:
+        return [Stamp.of(self.file(path).stat()) for path in self.listing().column("path").to_pylist()]
 
     def listing(self) -> pa.Table:
         return self._listing(self._content())

@@ -146,7 +146,7 @@ def test_rows_are_chosen_and_the_source_travels_to_other_processes(tmp_path):
     assert source.listing().column("split").to_pylist() == ["a", "a"]
     there = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own
     assert images(there) == [picture(0), picture(2)]
-    assert there.fingerprint() == source.fingerprint()
+    assert there.fingerprint(moved=True) == source.fingerprint(moved=True)
     before = source.fingerprint()
     write(tmp_path, "all.csv", "path,label,fold", "1.jpg,y,a", "2.jpg,y,b", "3.jpg,x,a")
     assert open_source(tmp_path / "mine.toml").fingerprint() != before
