@@ -31,12 +31,23 @@ class Folder(Section):
 
 
 class Table(Section):
-    """How a CSV or Parquet of paths is read."""
+    """How a table of paths, or of images, is read."""
 
     root: Path | None = Field(
         default=None,
         description="the folder under which all images must lie, by whatever paths; none: the file's own. Of a data"
         " manifest: where its data lies",
+    )
+
+    path_column: str = Field(
+        default="path",
+        min_length=1,
+        description="the column of paths; where the first line holds no names, its number from 1",
+    )
+    label_column: str = Field(default="label", min_length=1, description="the column of labels, likewise")
+    skip_missing: bool = Field(
+        default=False,
+        description="rows of missing files, without a label, and repeated ones are left out and told, not refused",
     )
 
 
@@ -226,8 +237,10 @@ class Config(Section):
     @property
     def sources(self) -> dict[str, dict[str, Any]]:
         """Each source's settings, by its name."""
-        table = self.table.model_dump()
-        return {"folder": self.folder.model_dump(), "table": table, "data_manifest": table}
+        root, label = {"root": self.table.root}, self.table.label_column
+        table = {"named": (self.table.path_column, label), "skip_missing": self.table.skip_missing}
+        folder = self.folder.model_dump()
+        return {"folder": folder, "table": root | table, "parquet_images": {"label": label}, "data_manifest": root}
 
     def changed(self) -> list[str]:
         """The settings that are not the recipe's, each as `--set` takes it."""
@@ -243,9 +256,16 @@ def _assignments(settings: dict[str, Any], before: str = "") -> Iterator[str]:
 
 
 def read_config(
-    file: Path | None, assignments: list[str], *, seed: int | None = None, root: Path | None = None
+    file: Path | None,
+    assignments: list[str],
+    *,
+    seed: int | None = None,
+    root: Path | None = None,
+    columns: str | None = None,
+    skip_missing: bool = False,
 ) -> Config:
-    """The defaults, overlaid by the TOML `file`, then by assignments `a.b=value`, then by `seed` and a table's `root`.
+    """The defaults, overlaid by the TOML `file`, then by assignments `a.b=value`, then by `seed` and of a table `root`,
+    `columns` (`path=filename,label=class`) and `skip_missing`.
 
     Raises:
         ConfigError: with every wrong key and value in one message.
@@ -255,13 +275,24 @@ def read_config(
         assign(settings, assignment)
     if seed is not None:
         settings["seed"] = seed
-    if root is not None:
-        assign(settings, f"table.root={root}")
+    table: dict[str, Any] = _columns(columns) if columns is not None else {}
+    table |= {"root": root} if root is not None else {}
+    table |= {"skip_missing": True} if skip_missing else {}
+    if table:
+        settings["table"] = {**settings.get("table", {}), **table}
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
         where = f"{file}: " if file else ""
         raise ConfigError(where + "; ".join(complaints(Config, error))) from error
+
+
+def _columns(said: str) -> dict[str, Any]:
+    """`path=filename,label=class` as settings."""
+    named = dict(part.partition("=")[::2] for part in said.split(","))
+    if not named.keys() <= {"path", "label"} or not all(named.values()):
+        raise ConfigError(f"--columns {said}: wants path=NAME,label=NAME, or one of the two")
+    return {f"{key}_column": name for key, name in named.items()}
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -91,7 +91,11 @@ def demo(
 @app.command()
 def clean(
     source: Annotated[
-        Path, Argument(metavar="SOURCE", help="A folder of class folders, a CSV or Parquet file, or a data manifest.")
+        Path,
+        Argument(
+            metavar="SOURCE",
+            help="A folder of class folders, a table (CSV, TSV, JSON lines, Parquet), or a data manifest.",
+        ),
     ],
     run: Annotated[Path, Option(metavar="DIR", help="The run's directory; a run that is there goes on.")],
     root: Annotated[
@@ -102,6 +106,20 @@ def clean(
             " of a data manifest lies.",
         ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        Option(
+            metavar="path=NAME,label=NAME",
+            help="What a table calls its columns; their numbers, where its first line holds no names.",
+        ),
+    ] = None,
+    skip_missing: Annotated[
+        bool,
+        Option(
+            "--skip-missing",
+            help="Leave out, and tell, a table's rows of missing files, without a label, and repeated ones.",
+        ),
+    ] = False,
     config: Annotated[Path | None, Option(metavar="FILE", help="A TOML file of settings.")] = None,
     assignments: Assignments = None,
     seed: Annotated[int | None, Option(help="The seed of all randomness.")] = None,
@@ -129,8 +147,9 @@ def clean(
 ) -> None:
     """Clean a data set. The same command goes on after a crash, a kill or finished reviews.
 
-    A CSV or Parquet file has the columns path,label, the paths relative to the file's folder; or a Parquet file has the
-    images' bytes and labels. A data manifest is a TOML file that describes a data set as its publisher ships it.
+    A table (CSV, TSV, JSON lines, each also as .gz, or Parquet) has the columns path,label, the paths relative to its
+    folder; or a Parquet file has the images' bytes and labels. A data manifest is a TOML file that describes a data set
+    as its publisher ships it.
 
     Wrong labels are looked for twice. *Coarse* takes out only labels that are far off, not even among the few classes
     that models find most probable; *fine* then weighs each label anew, also those taken out, by models that learnt from
@@ -139,6 +158,7 @@ def clean(
     ```
     cleaner clean photos --run runs/photos
     cleaner clean photos.csv --run runs/photos --reviewer sheet
+    cleaner clean photos.tsv --run runs/photos --columns path=filename,label=class --skip-missing
     cleaner clean photos.parquet --run runs/photos --set fine.k=2 --seed 7
     cleaner clean data_manifests/grocery.toml --root GroceryStoreDataset/dataset --run runs/grocery
     cleaner clean photos --run runs/photos --runner local
@@ -152,7 +172,7 @@ def clean(
     from flows.shown import show_summary
 
     started = time.monotonic()
-    settings = read_config(config, assignments or [], seed=seed, root=root)
+    settings = read_config(config, assignments or [], seed=seed, root=root, columns=columns, skip_missing=skip_missing)
     order = Order(source, run, settings, reviewer, truth, workers)
     if only_estimate:
         from cleaner.loop.estimate import estimate

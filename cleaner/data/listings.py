@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from cleaner.errors import SourceError, nearest
 from cleaner.tables import STAMPS
+from cleaner.words import shown
 
 _STEMS = "train|training|trn|val|valid|validation|dev|development|eval|evaluation|test|testing|tst|holdout"
 _BESIDE = "data|dataset|set|split|images?|imgs?|photos?|pictures?|files"
@@ -47,15 +48,17 @@ def refuse(where: Path, what: str, places: Sequence[str], remedy: str) -> None:
         raise SourceError(f"{where}: {what}: {', '.join(places[:_SHOWN])}{count}; {remedy}")
 
 
-def require_columns(where: Path, found: list[str], wanted: Sequence[str]) -> None:
-    """Check that a table has the `wanted` columns, and none twice.
+def require_columns(where: Path, found: list[str], wanted: Sequence[str], hint: str = "") -> None:
+    """Check that a table has the `wanted` columns, and none twice; the `hint` follows where one is missing.
 
     Raises:
         SourceError: it has not.
     """
-    missing = [f"no column {name}{nearest(name, found)}" for name in wanted if name not in found]
+    # A blank before or after a name would not be seen.
+    names = [name if name == name.strip() else repr(name) for name in found]
+    missing = [f"no column {name}{nearest(name, names)}" for name in wanted if name not in found]
     if missing:
-        raise SourceError(f"{where}: {'; '.join(missing)}; it needs the columns {', '.join(wanted)}")
+        raise SourceError(f"{where}: {'; '.join(missing)}; it needs the columns {', '.join(wanted)}{hint}")
     twice = sorted({name for name in found if found.count(name) > 1})
     refuse(where, "columns of the same name", twice, "rename all but one")
 
@@ -117,6 +120,19 @@ def as_text(where: Path, table: pa.Table, column: str) -> pa.ChunkedArray:
 def as_labels(labels: pa.ChunkedArray | pa.Array) -> Any:
     """Class names as they are compared: without white space around them, and in Unicode's composed form (NFC)."""
     return pc.utf8_normalize(pc.utf8_trim_whitespace(labels), form="NFC")
+
+
+def doubtful_labels(labels: pa.ChunkedArray) -> list[str]:
+    """Lines about class names that look like a mistake."""
+    names = sorted(name for name in labels.unique().to_pylist() if name)
+    lists = [name for name in names if _is_list(name, set(names))]
+    said = [f"labels that look like lists, each taken for one class: {shown(lists)}"] if lists else []
+    return said + look_alikes(labels)
+
+
+def _is_list(name: str, names: set[str]) -> bool:
+    parts = [part.strip() for part in name.split(",")]
+    return bool(re.search(r"\S[|;]\s*\S", name) or name.startswith("[")) or (len(parts) > 1 and set(parts) <= names)
 
 
 def look_alikes(labels: pa.ChunkedArray) -> list[str]:

@@ -92,6 +92,11 @@ def open_run(
     if config.table.root is not None and form_of(opened) not in ROOTED:
         what = "is for a table of paths or a data manifest"
         raise ConfigError(f"--root {config.table.root}: {what}, which {source} is not; leave it out")
+    table = config.table
+    if (table.skip_missing or table.path_column != "path") and form_of(opened) != "table":
+        raise ConfigError(f"--columns path=... and --skip-missing are for a table of paths, which {source} is not")
+    if table.label_column != "label" and form_of(opened) not in ("table", "parquet_images"):
+        raise ConfigError(f"--columns is for a table, which {source} is not; leave it out")
     origin = Origin(
         source=source.resolve(),
         form=form_of(opened),

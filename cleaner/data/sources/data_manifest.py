@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from cleaner import parts
 from cleaner.data.descriptions import Description, Names, Part, read_description
-from cleaner.data.listings import fingerprint, look_alikes, refuse, require_classes, require_columns
+from cleaner.data.listings import doubtful_labels, fingerprint, refuse, require_classes, require_columns
 from cleaner.data.parquet import bytes_columns, parquet_files
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
@@ -87,7 +87,7 @@ class DataManifest:
             said.append(f"{self.says.name} has {wanted:,} images to {self.part}, here are {len(listing):,}")
         if checks.classes is not None and checks.classes != classes:
             said.append(f"{self.says.name} has {checks.classes:,} classes, here are {classes:,}")
-        return said + look_alikes(listing.column("label"))
+        return said + doubtful_labels(listing.column("label"))
 
     def places(self) -> list[Path]:
         return [self.path, *self._inner.places()]

@@ -16,9 +16,9 @@ from cleaner.data import images
 from cleaner.data.listings import (
     Stamp,
     as_labels,
+    doubtful_labels,
     facts_of,
     fingerprint,
-    look_alikes,
     refuse,
     require_classes,
     split_of,
@@ -109,7 +109,7 @@ class Folder:
         said = [f"folders left out: {shown(folders, 5)}"] if found else []
         if self._splits:
             said.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
-        return said + self._doubts() + look_alikes(self.listing().column("label"))
+        return said + self._doubts() + doubtful_labels(self.listing().column("label"))
 
     def places(self) -> list[Path]:
         return [self.root]

@@ -16,9 +16,9 @@ from cleaner.data.listings import (
     as_labels,
     as_text,
     blank_rows,
+    doubtful_labels,
     facts_of,
     fingerprint,
-    look_alikes,
     refuse,
     repeated_rows,
     require_columns,
@@ -93,7 +93,7 @@ class ParquetImages:
 
     def notes(self) -> list[str]:
         said = [f"read as splits: {', '.join(sorted(set(self._splits.values())))}"] if self._splits else []
-        return said + look_alikes(self.listing().column("label"))
+        return said + doubtful_labels(self.listing().column("label"))
 
     @property
     def _splits(self) -> dict[Path, str]:

@@ -1,4 +1,7 @@
+import gzip
+import json
 import pickle
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -117,7 +120,11 @@ BAD_CSV = {
     "no path": ("paths,label\n1.jpg,a\n", r"no column path \(did you mean paths\?\); it needs the columns path, label"),
     "no columns known": ("x,y\n1.jpg,a\n", r"no column path \(known: x, y\); no column label \(known: x, y\)"),
     "a column twice": ("path,label,label\n1.jpg,a,b\n", "columns of the same name: label"),
-    "semicolons": ("path;label\n1.jpg;a\n", "not separated by commas"),
+    "a name with a blank": ("path, label\n1.jpg,a\n", r"no column label \(did you mean ' label'\?\)"),
+    "other names": (
+        "id,filename,class\n5,1.jpg,a\n",
+        r"no column path .*; give --columns path=filename,label=class$",
+    ),
     "empty": ("", "empty; it needs a line with the column names"),
     "header only": ("path,label\n", "no images"),
     "ragged": ("path,label\n1.jpg,a\n3.jpg,b,c\n", r"other than 2 values: line 3 \(3\); quote values"),
@@ -184,7 +191,9 @@ def test_a_file_that_is_no_parquet_says_so(root):
 
 @pytest.mark.parametrize("name", ["none", "1.jpg", "none.csv"])
 def test_what_no_source_takes_is_told_what_they_take(root, name):
-    with pytest.raises(SourceError, match=r"a folder of class folders.*a CSV or Parquet with the columns path"):
+    with pytest.raises(
+        SourceError, match=r"a folder of class folders.*a CSV, TSV, JSON lines or Parquet with the columns path"
+    ):
         open_source(root / name)
 
 
@@ -200,3 +209,120 @@ def test_the_fingerprint_changes_with_a_label_and_stays_when_the_data_set_moves(
 def test_a_table_pickles(root):
     source = open_source(csv_of(root, "path,label\n1.jpg,a\n3.jpg,b\n"))
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
+
+
+def text_of(root, name, content):
+    (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return root / name
+
+
+LABELLED = {"path": PATHS, "label": ["a", "b", "b"]}
+LINES = list(zip(*LABELLED.values(), strict=True))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("l.csv", ","), ("l.csv", ";"), ("l.csv", "\t"), ("l.csv", "|"), ("l.tsv", "\t"), ("l.TSV", ";")],
+)
+def test_what_parts_the_columns_is_found_out(root, name, separator, packed):
+    content = "\n".join(separator.join(line) for line in [("path", "label"), *LINES]).encode()
+    file = text_of(root, f"{name}.gz" if packed else name, gzip.compress(content) if packed else content)
+    source = open_source(file)
+    assert source.listing().to_pydict() == LABELLED
+    assert source.fingerprint() == open_source(file).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["l.jsonl", "l.ndjson", "l.jsonl.gz"])
+def test_json_lines_are_a_table(root, name):
+    lines = [{"path": path, "label": label, "n": number} for number, (path, label) in enumerate(LINES)]
+    content = "\n\n".join(json.dumps(line | ({"more": [1, "é"]} if line["n"] else {})) for line in lines).encode()
+    source = open_source(text_of(root, name, gzip.compress(content) if name.endswith("gz") else content))
+    more = [None, '[1, "é"]', '[1, "é"]']
+    assert source.listing().to_pydict() == LABELLED | {"n": ["0", "1", "2"], "more": more}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("l.jsonl", '{"path": "1.jpg", "label": "a"}\nno', "line 2: no JSON"),
+        ("l.jsonl", "[1]", "line 1: no JSON object"),
+        ("l.jsonl", "\n", "empty; it needs a line an image"),
+        ("l.jsonl", '{"file": "1.jpg", "class": "a"}', "give --columns path=file,label=class"),
+        ("l.csv.gz", b"no gzip", "can't be read"),
+        ("l.csv.gz", gzip.compress(b"path,label")[:-9], "can't be read"),
+    ],
+)
+def test_a_table_of_text_that_is_none_says_where(root, name, content, complaint):
+    with pytest.raises(SourceError, match=complaint):
+        open_source(text_of(root, name, content))
+
+
+def test_columns_may_be_called_otherwise(root):
+    file = csv_of(root, "n,filename,class\n1,1.jpg,a\n2,3.jpg,b\n")
+    source = open_source(file, {"table": {"named": ("filename", "class")}})
+    assert source.listing().to_pydict() == {"path": ["1.jpg", "3.jpg"], "label": ["a", "b"], "n": ["1", "2"]}
+
+
+def test_a_table_without_a_line_of_names_is_found_out_and_told(root):
+    source = open_source(csv_of(root, "Bluebell,1.jpg\nIris,sub dir/2.jpg\nIris,3.jpg\n"))
+    assert source.listing().to_pydict() == {"path": PATHS, "label": ["Bluebell", "Iris", "Iris"]}
+    (note,) = source.notes()
+    assert "holds no names but an image: column 2 was read as the path, column 1 as the label" in note
+    three = csv_of(root, "7,Bluebell,1.jpg\n8,Iris,3.jpg\n")
+    with pytest.raises(SourceError, match="by their numbers, --columns path=1,label=2"):
+        open_source(three)
+    listing = open_source(three, {"table": {"named": ("3", "2")}}).listing()
+    assert listing.to_pydict() == {"path": ["1.jpg", "3.jpg"], "label": ["Bluebell", "Iris"], "column_1": ["7", "8"]}
+
+
+def test_paths_of_other_systems_lead_to_the_files(root):
+    (root / unicodedata.normalize("NFD", "käse")).mkdir()
+    (root / unicodedata.normalize("NFD", "käse") / unicodedata.normalize("NFC", "é.jpg")).write_bytes(b"NFD/NFC")
+    paths = ["sub dir\\2.jpg", unicodedata.normalize("NFC", "käse/é.jpg"), ".\\1.jpg"]
+    source = open_source(
+        csv_of(root, "path,label\n" + "\n".join(f"{path},{label}" for path, label in zip(paths, "abb")))
+    )
+    assert list(source.read(np.arange(3), paths)) == [b"data/sub dir/2.jpg", b"NFD/NFC", b"data/1.jpg"]
+    with pytest.raises(SourceError, match="outside"):
+        open_source(csv_of(root, "path,label\n1.jpg,a\n..\\outside.jpg,b\n"))
+    with pytest.raises(SourceError, match="the same path again"):
+        open_source(csv_of(root, "path,label\n1.jpg,a\nsub dir\\2.jpg,b\nsub dir/2.jpg,b\n"))
+
+
+def test_a_file_whose_name_holds_a_backslash_is_that_file(root):
+    (root / "sub dir\\2.jpg").write_bytes(b"itself")
+    source = open_source(csv_of(root, "path,label\nsub dir\\2.jpg,a\n1.jpg,b\n"))
+    assert next(source.read(np.array([0]), ["sub dir\\2.jpg"])) == b"itself"
+
+
+def test_cells_may_be_long_and_columns_nameless(root):
+    source = open_source(csv_of(root, f",,path,label,text\n0,7,1.jpg,a,{'x' * 200_000}\n1,8,3.jpg,b,\n"))
+    assert source.listing().column_names == ["path", "label", "column_1", "column_2", "text"]
+    assert len(source.listing().column("text")[0].as_py()) == 200_000
+
+
+SKIPPING = {"table": {"skip_missing": True}}
+
+
+def test_rows_of_nothing_are_left_out_where_that_is_said_and_told(root):
+    text = "path,label\n1.jpg,a\nnone.jpg,a\n3.jpg,\n,b\n1.jpg,a\nsub dir/2.jpg,b\n./sub dir/2.jpg,b\n"
+    source = open_source(csv_of(root, text), SKIPPING)
+    assert source.listing().to_pydict() == {"path": ["1.jpg", "sub dir/2.jpg"], "label": ["a", "b"]}
+    assert source.notes() == [
+        "left out: 1 missing file (line 3), 2 rows without path or label (line 4, line 5), 2 repeated rows (line 6, line 8)"
+    ]
+    with pytest.raises(SourceError, match=r"empty path: line 5; .*--skip-missing"):
+        open_source(csv_of(root, text))
+
+
+def test_one_image_under_two_labels_is_never_skipped(root):
+    with pytest.raises(SourceError, match=r"the same path again: line 4 \(1.jpg\); leave one label"):
+        open_source(csv_of(root, "path,label\n1.jpg,a\n3.jpg,b\n1.jpg,b\n"), SKIPPING)
+
+
+def test_labels_that_look_like_lists_are_told(root):
+    source = open_source(csv_of(root, 'path,label\n1.jpg,Iris|Extra\nsub dir/2.jpg,"Iris, Rose"\n3.jpg,Rose\n'))
+    assert source.notes() == ["labels that look like lists, each taken for one class: Iris|Extra"]
+    source = open_source(csv_of(root, 'path,label\n1.jpg,Iris\nsub dir/2.jpg,"Iris,Rose"\n3.jpg,Rose\n'))
+    assert source.notes() == ["labels that look like lists, each taken for one class: Iris,Rose"]
