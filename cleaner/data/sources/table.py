@@ -171,13 +171,10 @@ class Table:
             self._require_columns([cell or "" for cell in content.rows[0]])
         path, label = self.named if self.named != _COLUMNS else self._numbered(numbers, of_files)
         require_columns(self.path, numbers, (path, label))
-        note = (
-            f"the first line of {self.path.name} holds no names but an image: column {path} was read as the path, and"
-        )
+        note = f"the first line of {self.path.name} holds no names but an image: column {path} was read as the path,"
+        note += f" column {label} as the label"
         named = [{path: "path", label: "label"}.get(number, f"column_{number}") for number in numbers]
-        return _Read(
-            table_of(content, named), *_COLUMNS, "line", content.lines, [f"{note} column {label} as the label"]
-        )
+        return _Read(table_of(content, named), *_COLUMNS, "line", content.lines, [note])
 
     def _numbered(self, numbers: list[str], of_files: list[str]) -> tuple[str, str]:
         """The columns of paths and labels of a table without names."""

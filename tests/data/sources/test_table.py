@@ -191,9 +191,7 @@ def test_a_file_that_is_no_parquet_says_so(root):
 
 @pytest.mark.parametrize("name", ["none", "1.jpg", "none.csv"])
 def test_what_no_source_takes_is_told_what_they_take(root, name):
-    with pytest.raises(
-        SourceError, match=r"a folder of class folders.*a CSV, TSV, JSON lines or Parquet with the columns path"
-    ):
+    with pytest.raises(SourceError, match=r"a folder of class folders.*a CSV, TSV, JSON lines or Parquet with"):
         open_source(root / name)
 
 
@@ -281,7 +279,7 @@ def test_paths_of_other_systems_lead_to_the_files(root):
     (root / unicodedata.normalize("NFD", "käse") / unicodedata.normalize("NFC", "é.jpg")).write_bytes(b"NFD/NFC")
     paths = ["sub dir\\2.jpg", unicodedata.normalize("NFC", "käse/é.jpg"), ".\\1.jpg"]
     source = open_source(
-        csv_of(root, "path,label\n" + "\n".join(f"{path},{label}" for path, label in zip(paths, "abb")))
+        csv_of(root, "path,label\n" + "\n".join(f"{path},{label}" for path, label in zip(paths, "abb", strict=True)))
     )
     assert list(source.read(np.arange(3), paths)) == [b"data/sub dir/2.jpg", b"NFD/NFC", b"data/1.jpg"]
     with pytest.raises(SourceError, match="outside"):
@@ -309,9 +307,11 @@ def test_rows_of_nothing_are_left_out_where_that_is_said_and_told(root):
     text = "path,label\n1.jpg,a\nnone.jpg,a\n3.jpg,\n,b\n1.jpg,a\nsub dir/2.jpg,b\n./sub dir/2.jpg,b\n"
     source = open_source(csv_of(root, text), SKIPPING)
     assert source.listing().to_pydict() == {"path": ["1.jpg", "sub dir/2.jpg"], "label": ["a", "b"]}
-    assert source.notes() == [
-        "left out: 1 missing file (line 3), 2 rows without path or label (line 4, line 5), 2 repeated rows (line 6, line 8)"
-    ]
+    (note,) = source.notes()
+    assert note == (
+        "left out: 1 missing file (line 3), 2 rows without path or label (line 4, line 5),"
+        " 2 repeated rows (line 6, line 8)"
+    )
     with pytest.raises(SourceError, match=r"empty path: line 5; .*--skip-missing"):
         open_source(csv_of(root, text))
 
