@@ -12,8 +12,9 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -54,12 +55,18 @@ _ELSEWHERE = (
     (rb"....ftypavi[fs]", "AVIF: install Pillow 11.3 or newer to read it"),
     (rb"\s*<(\?xml|!--|!DOCTYPE svg|svg)[^\0]*<svg|\s*<svg", "SVG: a drawing; convert it to PNG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL: convert it to JPEG or PNG"),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file: fetch it with git lfs pull"),
+    (rb"(\.\./)*(\.git)?/annex/objects/", "a git-annex pointer, not the file: fetch it with git annex get"),
 )
 _HEAD = 4096
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SAMPLES_PER_PIXEL = 277
+_TAGS = 1000
+_BANDS = 4
 _REDUCING_GAP = 3.0
 _MAX_BYTES = 2**29
 _STRIPE = 2**20
@@ -175,14 +182,17 @@ def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Im
     if not data:
         raise ImageProblem("empty file")
     try:
-        with Image.open(BytesIO(data), formats=list(formats)) as image:
+        with Image.open(BytesIO(_without_damaged_notes(data)), formats=list(formats)) as image:
             yield image
     except ImageProblem:
         raise
     except UnidentifiedImageError as error:
         raise ImageProblem(_unknown(data)) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))) from error
+        most = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
+        if most < max_pixels:
+            raise ImageProblem(f"more than {most:,} pixels, the most that is ever read; make it smaller") from error
+        raise _too_large(max_pixels) from error
     except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
         raise ImageProblem(_reason(error)) from error
 
@@ -190,7 +200,42 @@ def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Im
 def _unknown(data: bytes) -> str:
     if data.startswith(_SIGNATURES):
         return "damaged: its header can't be read"
+    if (bands := _bands_of_tiff(data)) > _BANDS:
+        return f"TIFF of {bands} bands: convert it to RGB"
     return next((remedy for form, remedy in _ELSEWHERE if re.match(form, data[:_HEAD], re.DOTALL)), "no image")
+
+
+def _bands_of_tiff(data: bytes) -> int:
+    """SamplesPerPixel (tag 277) of the first page; 0 of what is no TIFF, or where it can't be read."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return 0
+    with suppress(struct.error):
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for entry in range(min(count, _TAGS)):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * entry)
+            if tag == _SAMPLES_PER_PIXEL:
+                return int(value)
+    return 0
+
+
+def _without_damaged_notes(data: bytes) -> bytes:
+    """A PNG without those ancillary chunks, which hold no pixels, whose checksum is wrong: as libpng reads it."""
+    if not data.startswith(_PNG):
+        return data
+    kept, start, place = [], 0, len(_PNG)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        end, kind = place + 12 + length, data[place + 4 : place + 8]
+        is_ancillary = bool(kind[0] & 0x20)
+        if is_ancillary and end <= len(data):
+            (checksum,) = struct.unpack_from(">I", data, end - 4)
+            if zlib.crc32(data[place + 4 : end - 4]) != checksum:
+                kept.append(data[start:place])
+                start = end
+        place = end
+    return b"".join([*kept, data[start:]]) if kept else data
 
 
 def _reason(error: Exception) -> str:
@@ -200,7 +245,7 @@ def _reason(error: Exception) -> str:
 
 
 def _too_large(max_pixels: int) -> ImageProblem:
-    return ImageProblem(f"more than {max_pixels} pixels")
+    return ImageProblem(f"more than {max_pixels:,} pixels: the setting scan.max_pixels, if it is meant")
 
 
 class _Budget:
@@ -275,13 +320,14 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _grey_to_rgb(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     """From a stripe of a deep grey image to its pixels, by the black and the white of the whole image.
 
-    Whole numbers that fit 16 bits are 16-bit values, and fractions in [0, 1] or [0, 255] run from black to white there;
-    any other range has no agreed black and white, and is stretched from its smallest to its largest value.
+    Whole numbers are values of as many bits as hold the largest, of 8, 12 and 16: cameras and scanners write 12 bits
+    into files of 16. Fractions in [0, 1] or [0, 255] run from black to white there. Any other range has no agreed black
+    and white, and is stretched from its smallest to its largest value.
     """
     deep = np.asarray(image)
     sound = deep if deep.dtype.kind in "iu" else np.nan_to_num(deep, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(sound.min()), float(sound.max())
-    whites = (65_535,) if deep.dtype.kind in "iu" else (1, 255)
+    whites = (255, 4_095, 65_535) if deep.dtype.kind in "iu" else (1, 255)
     white = next((white for white in whites if low >= 0 and high <= white), None)
     black, width = (0.0, white) if white is not None else (low, (high - low) or 1)
     clear = image.info.get("transparency")

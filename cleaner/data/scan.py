@@ -26,7 +26,7 @@ _FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
 _UNLABELLED = OSError("it lies above the class folders, so it has no label")
 
 
-@makes("manifest part", version=1)
+@makes("manifest part", version=2)
 def scan(
     listing: pa.Table,
     *,

@@ -1,7 +1,9 @@
 import hashlib
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -181,13 +183,20 @@ def test_what_is_no_image_says_so(data, problem):
 def test_an_image_above_the_limit_is_refused_by_its_header():
     data = encoded(PHOTO, "PNG")[:60]  # No pixels are there to decode.
     found = facts(data, max_pixels=1000)
-    assert (found.problem, found.width, found.height) == ("more than 1000 pixels", 640, 427)
+    assert (found.problem, found.width, found.height) == (
+        "more than 1,000 pixels: the setting scan.max_pixels, if it is meant",
+        640,
+        427,
+    )
 
 
 def test_an_image_above_pillows_own_limit_is_refused():
     header = bytearray(encoded(PHOTO, "BMP")[:60])
     header[18:26] = (60_000).to_bytes(4, "little") * 2
-    assert facts(bytes(header), max_pixels=10**12).problem == "more than 178956970 pixels"
+    assert (
+        facts(bytes(header), max_pixels=10**12).problem
+        == "more than 178,956,970 pixels, the most that is ever read; make it smaller"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # pytest puts the filters back that cleaner.data.images adds.
@@ -300,3 +309,53 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     command = [sys.executable, "-c", program, str(tmp_path / "huge.png")]
     peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert peak < 1.5 * 2**30, "six at once took ten times the pixels each"
+
+
+@pytest.mark.parametrize(
+    ("most", "white"), [(255, 255), (256, 4_095), (4_095, 4_095), (4_096, 65_535), (65_535, 65_535)]
+)
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_twelve_bits_in_a_file_of_sixteen_are_no_night(form, most, white):
+    values = np.linspace(0, most, 256).astype(np.uint16).reshape(16, 16)
+    found = decode(encoded(Image.fromarray(values), form), max_pixels=10**6)
+    assert np.array_equal(found[:, :, 0], np.rint(values * (255 / white)).astype(np.uint8))
+
+
+def png_with(kind, content, *, damaged):
+    data = encoded(PHOTO.resize((24, 16)), "PNG")
+    checksum = zlib.crc32(kind + content) ^ damaged
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"tRNS", b"eXIf"])
+def test_a_wrong_checksum_of_a_note_in_a_png_is_no_damage(kind):
+    whole = decode(encoded(PHOTO.resize((24, 16)), "PNG"), max_pixels=10**6)
+    assert np.array_equal(decode(png_with(kind, b"key\0anything", damaged=1), max_pixels=10**6), whole)
+
+
+def test_a_wrong_checksum_of_pixels_is_damage():
+    data = bytearray(encoded(PHOTO.resize((24, 16)), "PNG"))
+    data[data.index(b"IDAT") + 8] ^= 1
+    assert "damaged" in (facts(bytes(data), max_pixels=10**6).problem or "")
+    cut = png_with(b"tEXt", b"x" * 50, damaged=1)[:60]
+    assert facts(cut, max_pixels=10**6).problem
+
+
+def tiff_of(bands):
+    """A TIFF's header and tags, little-endian and big-endian, without pixels."""
+    for mark, order in ((b"II*\0", "<"), (b"MM\0*", ">")):
+        tags = [(256, 3, 1, 8), (257, 3, 1, 8), (277, 3, 1, bands)]
+        packed = b"".join(struct.pack(f"{order}HHIHH", tag, kind, count, value, 0) for tag, kind, count, value in tags)
+        yield mark + struct.pack(f"{order}IH", 8, len(tags)) + packed + bytes(4)
+
+
+def test_what_is_no_image_here_is_named_as_what_it_is():
+    for data in tiff_of(5):
+        assert facts(data, max_pixels=10**6).problem == "TIFF of 5 bands: convert it to RGB"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    assert facts(pointer, max_pixels=10**6).problem == "a Git LFS pointer, not the file: fetch it with git lfs pull"
+    annexed = b"/annex/objects/SHA256E-s5--00.jpg\n"
+    assert "git annex get" in facts(annexed, max_pixels=10**6).problem
+    for data in (b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*" + bytes(4), b"II*\0\x08\0\0\0\xff\xff"):
+        assert facts(data, max_pixels=10**6).problem
