@@ -75,8 +75,11 @@ class WaitsForPeople(CleanerError):
 def nearest(wrong: str, known: list[str]) -> str:
     """` (did you mean X?)`, or ` (known: ...)` when nothing known is near `wrong`; of many known names the first."""
     close = get_close_matches(wrong, known, n=1)
-    if close:
-        return f" (did you mean {close[0]}?)"
+    return f" (did you mean {close[0]}?)" if close else known_names(wrong, known)
+
+
+def known_names(_wrong: str, known: list[str]) -> str:
+    """` (known: ...)`, of many the first."""
     more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
     return f" (known: {', '.join(sorted(known)[:_NAMED])}{more})"
 

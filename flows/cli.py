@@ -525,7 +525,11 @@ def main() -> None:
 
 def _require_text(words: Sequence[str]) -> None:
     """Raise InputError where a word is no UTF-8: tables hold text, and so could not name it."""
-    for word in (*words, str(Path.cwd())):
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError as error:
+        raise InputError("the folder you are in is there no more; go to another one") from error
+    for word in (*words, here):
         try:
             word.encode()
         except UnicodeEncodeError as error:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.errors import SourceError, nearest
+from cleaner.errors import SourceError, known_names, nearest
 from cleaner.tables import STAMPS
 from cleaner.words import shown
 
@@ -56,7 +56,9 @@ def require_columns(where: Path, found: list[str], wanted: Sequence[str], hint: 
     """
     # A blank before or after a name would not be seen.
     names = [name if name == name.strip() else repr(name) for name in found]
-    missing = [f"no column {name}{nearest(name, names)}" for name in wanted if name not in found]
+    # Where none is there the first line may hold no names at all, and what resembles one is none.
+    close = nearest if set(wanted) & set(map(str.strip, found)) else known_names
+    missing = [f"no column {name}{close(name, names)}" for name in wanted if name not in found]
     if missing:
         raise SourceError(f"{where}: {'; '.join(missing)}; it needs the columns {', '.join(wanted)}{hint}")
     twice = sorted({name for name in found if found.count(name) > 1})

@@ -65,6 +65,12 @@ def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path, words):
     assert here.returncode == 2 and b"no UTF-8; rename" in here.stderr
 
 
+def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path):
+    script = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; {CLEANER} status run"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "is there no more" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("share", "said"),
     [(1, "100"), (0.9951, "100"), (0.9949, "99"), (0.094, "9.4"), (0, "0"), (0.00001, "0.001"), (1e-9, "0.0000001")],

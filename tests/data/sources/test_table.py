@@ -120,6 +120,10 @@ BAD_CSV = {
     "no path": ("paths,label\n1.jpg,a\n", r"no column path \(did you mean paths\?\); it needs the columns path, label"),
     "no columns known": ("x,y\n1.jpg,a\n", r"no column path \(known: x, y\); no column label \(known: x, y\)"),
     "a column twice": ("path,label,label\n1.jpg,a,b\n", "columns of the same name: label"),
+    "no names at all": (
+        "1.JPG,Bluebell\n2.JPG,Iris\n",
+        r"no column label \(known: 1.JPG, Bluebell\).*--columns path=NAME",
+    ),
     "a name with a blank": ("path, label\n1.jpg,a\n", r"no column label \(did you mean ' label'\?\)"),
     "other names": (
         "id,filename,class\n5,1.jpg,a\n",
