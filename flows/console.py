@@ -7,12 +7,16 @@ from typing import Any
 
 from rich.console import Console
 
+_WIDE = 10_000
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def console(*, stderr: bool = False) -> Console:
     """Where people read; `:100:` stays what it is, and is no picture."""
-    return Console(stderr=stderr, emoji=False, markup=False, highlight=False)
+    stream = sys.stderr if stderr else sys.stdout
+    # To a file or another program no line is folded, however wide this terminal is.
+    width = None if stream.isatty() else _WIDE
+    return Console(stderr=stderr, width=width, emoji=False, markup=False, highlight=False)
 
 
 def say(where: Console, line: str) -> None:

@@ -1,9 +1,15 @@
 """The command, run as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from unittest.mock import patch
+
+from flows.cli import main
 
 CLEANER = str(Path(sys.executable).with_name("cleaner"))
 
@@ -18,9 +24,30 @@ def cleaner(*words: object, status: int | None = 0, **environment: str) -> subpr
     return done
 
 
+def here(*words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """The command in this process, where torch is loaded already: the same as `cleaner`, and seconds faster."""
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    ended: int | str | None = None
+    with (
+        patch.object(signal, "signal"),
+        patch.object(sys, "argv", [CLEANER, *map(str, words)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            ended = end.code
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    done = subprocess.CompletedProcess([CLEANER, *map(str, words)], int(ended or 0), *said)
+    if status is not None:
+        assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
 def clean_locally(source: Path, run: Path, *words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-    """`cleaner clean` without Prefect."""
-    return cleaner("clean", source, "--run", run, "--runner", "local", *words, status=status)
+    """`cleaner clean` without Prefect, in this process."""
+    return here("clean", source, "--run", run, "--runner", "local", *words, status=status)
 
 
 _STOPPING = """

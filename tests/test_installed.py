@@ -60,7 +60,8 @@ def environment(tmp_path_factory):
     place = tmp_path_factory.mktemp("wheel")
     bin_ = Path(sys.executable).parent
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    kept |= {"PATH": f"{bin_}:{kept['PATH']}", "UV_CONSTRAINT": str(ROOT / "constraints.txt")}
+    kept |= {"PATH": f"{bin_}:{kept['PATH']}", "UV_CONSTRAINT": "constraints.txt"}
+    (place / "constraints.txt").write_bytes((ROOT / "constraints.txt").read_bytes())
     if "PIP_FIND_LINKS" in kept:
         kept.setdefault("UV_FIND_LINKS", kept["PIP_FIND_LINKS"])
 

@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from command import stopped_before
 from PIL import Image
 
-from cleaner import parts
+from cleaner import installed, parts
 from cleaner.run.store import Store
 
 COMMAND = [sys.executable, "-m", "flows.cli"]
@@ -96,7 +95,7 @@ def test_a_look_at_a_run_imports_neither_prefect_nor_what_embeds_images(finished
 
 
 def test_the_version_is_told():
-    assert cleaner("--version").stdout == f"cleaner {version('cleaner')}\n"
+    assert cleaner("--version").stdout == f"cleaner {installed.version()}\n"
 
 
 def test_the_shell_can_complete_commands():

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cleaner.evidence.networks import timm
+from cleaner.run.files import read_table
 from cleaner.training.versions import Cleaned
 from flows.cli import main
 
@@ -161,7 +162,8 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(run, here,
 
 def epochs(folder):
     file = folder / "metrics.parquet"
-    return pq.read_table(file).column("epoch").to_pylist() if file.exists() else []
+    # Opened once: between two looks another file may have come to lie there.
+    return read_table(file).column("epoch").to_pylist() if file.exists() else []
 
 
 _STOPPING = """
