@@ -5,7 +5,10 @@ not do, since it has neither schedules nor automations.
 """
 
 import asyncio
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,7 +44,7 @@ def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -
         lock.acquire(blocking=False)
     except Timeout as error:
         raise RunLocked(f"{file}: another command serves it; end that first") from error
-    with lock:
+    with lock, _temporary_folder():
         # What is due is due also while nobody serves; it is done once when somebody does again.
         runner = Runner(name="cleaner", pause_on_shutdown=False, limit=None, heartbeat_seconds=HEARTBEAT)
         with get_client(sync_client=True) as client:
@@ -54,6 +57,21 @@ def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -
                     client.create_flow_run_from_deployment(key)
         say(f"serving {', '.join(schedule.data)}; Ctrl-C ends it")
         asyncio.run(runner.start())
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[None]:
+    """Within it temporary files, also those of the processes that flow runs are, go to a folder of our own: Prefect's
+    runners take one that is called alike for all users of a machine, and fail where another has made it."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="cleaner-") as folder:
+        os.environ["TMPDIR"], tempfile.tempdir = folder, None
+        try:
+            yield
+        finally:
+            del os.environ["TMPDIR"]
+            os.environ |= {"TMPDIR": before} if before else {}
+            tempfile.tempdir = None
 
 
 def _take_up_dead(client: SyncPrefectClient, known: list[UUID]) -> None:

@@ -76,6 +76,9 @@ class Served:
         self.began = time.monotonic()
 
     def start(self) -> None:
+        # As where another user of the machine has made what Prefect's runners take for theirs.
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        (self.folder / "tmp" / "runner_storage").write_text("another's")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.process = subprocess.Popen(
             [CLEANER, "serve", "cleaner.toml"],
@@ -86,6 +89,7 @@ class Served:
                 "PREFECT_HOME": str(self.folder / "home"),
                 "XDG_CACHE_HOME": str(self.folder / "cache"),
                 "TEST_TEAM": self.team.address,
+                "TMPDIR": str(self.folder / "tmp"),
             },
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
