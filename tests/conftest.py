@@ -7,6 +7,8 @@ from pathlib import Path
 # Before anything that computes is imported. Two tests run at once, and each starts commands: threads that wait for
 # threads would take most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Networks take four threads all the same: those that wait leave the cores to others.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 # However wide the terminal is at which the tests are started.
 os.environ["COLUMNS"] = "80"
 

@@ -57,7 +57,8 @@ def require_columns(where: Path, found: list[str], wanted: Sequence[str], hint: 
     # A blank before or after a name would not be seen.
     names = [name if name == name.strip() else repr(name) for name in found]
     # Where none is there the first line may hold no names at all, and what resembles one is none.
-    close = nearest if set(wanted) & set(map(str.strip, found)) else known_names
+    some = len(wanted) == 1 or set(wanted) & set(map(str.strip, found))
+    close = nearest if some else known_names
     missing = [f"no column {name}{close(name, names)}" for name in wanted if name not in found]
     if missing:
         raise SourceError(f"{where}: {'; '.join(missing)}; it needs the columns {', '.join(wanted)}{hint}")
