@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from unittest.mock import patch
@@ -24,13 +24,17 @@ def cleaner(*words: object, status: int | None = 0, **environment: str) -> subpr
     return done
 
 
-def here(*words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+def here(
+    *words: object, status: int | None = 0, cwd: Path | str = ".", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The command in this process, where torch is loaded already: the same as `cleaner`, and seconds faster."""
     out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
     ended: int | str | None = None
     with (
         patch.object(signal, "signal"),
         patch.object(sys, "argv", [CLEANER, *map(str, words)]),
+        patch.dict(os.environ, environment),
+        chdir(cwd),
         redirect_stdout(out),
         redirect_stderr(err),
     ):

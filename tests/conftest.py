@@ -1,6 +1,8 @@
 """A small data set on disk, scanned, with what models and stages might have said of it."""
 
+import csv
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,9 +127,19 @@ def _twins(*pairs: tuple[int, int]) -> pa.Table:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Path:
-    """The demo's folder: images/, truth.csv, seeds.csv."""
+    """The demo's folder: images/, truth.csv, seeds.csv; of its images about a third."""
     folder = tmp_path_factory.mktemp("demo")
     write_demo(folder, seed=0)
+    with (folder / "seeds.csv").open() as file:
+        seeds = {row["path"] for row in csv.DictReader(file)}
+    for path in sorted((folder / "images").rglob("*.*")):
+        # A copy stays where its original does.
+        number = re.search(r"\d+", path.name)
+        if number and int(number[0]) % 3 and str(path.relative_to(folder / "images")) not in seeds:
+            path.unlink()
+    rows = (folder / "truth.csv").read_text().splitlines()
+    there = [row for row in rows[1:] if (folder / "images" / row.partition(",")[0]).exists()]
+    (folder / "truth.csv").write_text("\n".join([rows[0], *there, ""]))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: every command is a process of its own."""
+"""The command line as a user meets it; in this process, but where it is the process that is looked at."""
 
 import json
 import os
@@ -9,19 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import stopped_before
+from command import CLEANER, here, stopped_before
 from PIL import Image
 
 from cleaner import installed, parts
 from cleaner.run.store import Store
 
-COMMAND = [sys.executable, "-m", "flows.cli"]
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
 SUBCOMMANDS = ("demo", "clean", "status", "why", "export", "doctor")
 
 
-def cleaner(*words, cwd=None):
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False)
+def cleaner(*words, cwd="."):
+    return here(*words, status=None, cwd=cwd)
 
 
 def complaint(result) -> str:
@@ -100,8 +99,7 @@ def test_the_version_is_told():
 
 def test_the_shell_can_complete_commands():
     asked = {"_CLEANER_COMPLETE": "complete_bash", "COMP_WORDS": "cleaner st", "COMP_CWORD": "1"}
-    command = str(Path(sys.executable).with_name("cleaner"))
-    done = subprocess.run([command], capture_output=True, text=True, env={**os.environ, **asked}, check=False)
+    done = subprocess.run([CLEANER], capture_output=True, text=True, env={**os.environ, **asked}, check=False)
     assert "status" in done.stdout
 
 

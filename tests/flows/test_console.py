@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from command import CLEANER, clean_locally, cleaner
+from command import CLEANER, clean_locally, here
 from PIL import Image
 
 from cleaner.words import percent
@@ -30,8 +30,8 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_told_as_they_are(data, name):
     path = f"{name}/3:100:.png"
-    assert f"{path} (" in cleaner("why", data / "run", path).stdout
-    said = json.loads(cleaner("why", data / "run", path, "--json").stdout)["sample"]
+    assert f"{path} (" in here("why", data / "run", path).stdout
+    said = json.loads(here("why", data / "run", path, "--json").stdout)["sample"]
     assert (data / "photos" / said["path"]).is_file() and said["label"] == name
 
 
@@ -59,10 +59,10 @@ def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path, words):
     done = subprocess.run([CLEANER.encode(), *command], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1 and rb"caf\udce9: byte 3 of it is no UTF-8" in done.stderr
-    here = subprocess.run(
+    within = subprocess.run(
         [CLEANER, "status", "run"], cwd=os.fsencode(tmp_path) + b"/" + name, capture_output=True, check=False
     )
-    assert here.returncode == 2 and b"no UTF-8; rename" in here.stderr
+    assert within.returncode == 2 and b"no UTF-8; rename" in within.stderr
 
 
 def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path):

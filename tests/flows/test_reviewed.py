@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import CLEANER, clean_locally, cleaner
+from command import CLEANER, clean_locally, here
 from sheets import answer
 
 pytestmark = pytest.mark.slow
@@ -31,26 +31,26 @@ def waiting(demo, tmp_path) -> Path:
 
 
 def test_it_fetches_and_says_who_answered_how_much(waiting):
-    said = json.loads(cleaner("review", waiting, "--json").stdout)
+    said = json.loads(here("review", waiting, "--json").stdout)
     (batch,) = said["batches"]
     assert (batch["name"], batch["answered"], batch["missing"]) == ("image_noise-1", 0, batch["asked"])
     answer(waiting / "reviews" / "image_noise-1.csv", 3)
-    said = json.loads(cleaner("review", waiting, "--json").stdout)
+    said = json.loads(here("review", waiting, "--json").stdout)
     assert said["batches"][0]["answered"] == 3
     assert said["people"] == [{"by": "ana", "answers": 3, "seconds": None, "known": 0, "right": 0}]
-    told = cleaner("review", waiting).stdout
+    told = here("review", waiting).stdout
     assert "junk images" in told and "ana" in told and "1 missing" in told and "image_noise-1.html" in told
 
 
 def test_a_batch_that_is_closed_is_waited_for_no_more_and_its_answers_count(waiting):
     answer(waiting / "reviews" / "image_noise-1.csv", 3)
-    closed = cleaner("review", waiting, "--close", "--runner", "local", status=3).stderr
+    closed = here("review", waiting, "--close", "--runner", "local", status=3).stderr
     assert "closed: image_noise-1" in closed and "wrong labels, coarse" in closed
-    said = {batch["name"]: batch for batch in json.loads(cleaner("review", waiting, "--json").stdout)["batches"]}
+    said = {batch["name"]: batch for batch in json.loads(here("review", waiting, "--json").stdout)["batches"]}
     assert said["image_noise-1"]["closed"] and said["image_noise-1"]["answered"] == 3
     assert said["coarse-1"]["missing"] > 0
     for _ in range(3):
-        done = cleaner("review", waiting, "--close", "--runner", "local", status=None)
+        done = here("review", waiting, "--close", "--runner", "local", status=None)
         if done.returncode == 0:
             break
     assert done.returncode == 0 and "to train on" in done.stdout
@@ -68,5 +68,5 @@ def test_watching_goes_on_when_all_is_answered_till_the_run_is_finished(waiting)
 
 
 def test_a_folder_that_is_no_run_and_contrary_wishes_are_refused(waiting, tmp_path):
-    assert "no run lies here" in cleaner("review", tmp_path, status=2).stderr
-    assert "give one of them" in cleaner("review", waiting, "--watch", "--close", status=2).stderr
+    assert "no run lies here" in here("review", tmp_path, status=2).stderr
+    assert "give one of them" in here("review", waiting, "--watch", "--close", status=2).stderr

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command import clean_locally, cleaner, stopped_before
+from command import clean_locally, here, stopped_before
 from PIL import Image
 
 from cleaner.data.scan import scan
@@ -131,7 +131,7 @@ def test_a_table_grows_too(demo, tmp_path):
 def test_another_folder_is_no_grown_one(grown):
     shutil.copytree(grown / "images", grown / "other")
     (next((grown / "other" / "one").glob("*.png"))).unlink()
-    done = cleaner("clean", grown / "other", "--run", grown / "run", "--runner", "local", status=2)
+    done = here("clean", grown / "other", "--run", grown / "run", "--runner", "local", status=2)
     assert "it is a run of" in done.stderr
 
 
@@ -156,7 +156,7 @@ def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones
 
 
 def test_what_it_will_take_is_told_before_and_nothing_is_written(demo, tmp_path):
-    told = cleaner("clean", demo / "images", "--run", tmp_path / "run", "--estimate").stdout.splitlines()
+    told = here("clean", demo / "images", "--run", tmp_path / "run", "--estimate").stdout.splitlines()
     count = sum(file.is_file() for file in (demo / "images").rglob("*"))
     assert told[0] == f"{count:,} images of 10 classes"
     assert "by 300 images on this machine" in told[1]
@@ -164,7 +164,7 @@ def test_what_it_will_take_is_told_before_and_nothing_is_written(demo, tmp_path)
 
 
 def test_of_what_has_grown_only_what_is_new_is_to_be_read(grown):
-    told = cleaner("clean", grown / "images", "--run", grown / "run", "--estimate").stdout.splitlines()
+    told = here("clean", grown / "images", "--run", grown / "run", "--estimate").stdout.splitlines()
     assert told[0].endswith(f", {2 * HELD_BACK} of them yet to be read")
     assert (grown / "run" / "summary.json").exists()
 
@@ -179,7 +179,7 @@ def test_a_handful_of_images_can_be_estimated_unless_none_can_be_used(tmp_path, 
                 Image.new("RGB", (20, 20), (100 * number, 9, 9)).save(file)
             else:
                 file.write_bytes(b"no image")
-    told = cleaner("clean", tmp_path / "images", "--run", tmp_path / "run", "--estimate", status=status)
+    told = here("clean", tmp_path / "images", "--run", tmp_path / "run", "--estimate", status=status)
     if image:
         assert told.stdout.startswith("4 images of 2 classes\n")
     else:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from command import CLEANER, clean_locally, cleaner, stopped_before
+from command import CLEANER, clean_locally, here, stopped_before
 
 from cleaner.demo import measure
 from cleaner.tables import CLEAN, MANIFEST, STANDING
@@ -54,7 +54,8 @@ def test_most_of_the_planted_noise_is_found_and_little_else_flagged(demo, finish
     found, planted, wrong = measure(demo, finished)["wrong labels and junk"]
     assert found / planted > 0.9
     assert found / (found + wrong) > 0.9
-    assert measure(demo, finished)["exact duplicates"] == (12, 12, 0)
+    found, planted, wrong = measure(demo, finished)["exact duplicates"]
+    assert (found, wrong) == (planted, 0) and planted > 2
     assert measure(demo, finished)["unreadable files"] == (2, 2, 0)
 
 
@@ -132,13 +133,13 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(demo, finished, t
     run, chance = tmp_path / "run", random.Random(1)
     words = ["clean", demo / "images", "--run", run, "--runner", "local"]
     words += ["--set", f"image_noise.seeds={demo / 'seeds.csv'}"]
-    for _ in range(10):
+    for _ in range(6):
         process = subprocess.Popen([CLEANER, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(2, 7))
+        time.sleep(chance.uniform(2, 5))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert not (run / "verdicts.parquet").exists() or verdicts(run) == verdicts(finished)
-    cleaner(*words)
+    here(*words)
     assert verdicts(run) == verdicts(finished)
 
 
@@ -154,15 +155,15 @@ def test_a_kill_while_a_step_writes_leaves_nothing_half(demo, tmp_path):
 
 def test_why_tells_the_story_of_a_sample(finished):
     dropped = next(row for row in pq.read_table(finished / "verdicts.parquet").to_pylist() if row["stage"] == "fine")
-    by_path = cleaner("why", finished, dropped["path"], COLUMNS="200").stdout
+    by_path = here("why", finished, dropped["path"], COLUMNS="200").stdout
     assert "fine" in by_path
     assert dropped["label"] in by_path
-    assert cleaner("why", finished, dropped["sample_id"], COLUMNS="200").stdout == by_path
-    assert "did you mean" in cleaner("why", finished, f"x/{Path(dropped['path']).name}", status=2).stderr
+    assert here("why", finished, dropped["sample_id"], COLUMNS="200").stdout == by_path
+    assert "did you mean" in here("why", finished, f"x/{Path(dropped['path']).name}", status=2).stderr
 
 
 def test_status_says_that_a_run_is_done(finished):
-    assert "kept" in cleaner("status", finished).stdout
+    assert "kept" in here("status", finished).stdout
 
 
 def test_an_oracle_answers_and_the_loop_goes_on(demo, tmp_path):
@@ -190,7 +191,7 @@ def test_a_run_waits_for_people_and_goes_on_with_their_answers(demo, tmp_path):
             break
         assert done.returncode == 3
         assert "answers are missing" in done.stderr
-        assert "waits for people" in cleaner("status", run).stdout
+        assert "waits for people" in here("status", run).stdout
         fill_sheets(run / "reviews", truth)
     assert done.returncode == 0
     people = [row for row in pq.read_table(run / "verdicts.parquet").to_pylist() if row["by"] == "person:ana"]
@@ -223,7 +224,7 @@ def doubted(run: Path) -> int:
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_what_is_exported_can_be_cleaned_again_and_is_clean(demo, finished, tmp_path, form):
     out = tmp_path / f"clean.{form}"
-    command = cleaner("export", finished, "--format", form, "--out", out).stdout.partition("cleaner clean ")[2]
+    command = here("export", finished, "--format", form, "--out", out).stdout.partition("cleaner clean ")[2]
     words = command.strip(" )\n").split()
     assert words[:2] == [str(out), "--root"]
     clean_locally(out, tmp_path / "run", "--root", words[2])
@@ -250,7 +251,7 @@ def test_a_parquet_of_images_comes_back_as_one_and_is_clean(demo, tmp_path):
     labels = [row["path"].split("/")[0] for row in rows]
     pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "set.parquet")
     clean_locally(tmp_path / "set.parquet", tmp_path / "run")
-    cleaner("export", tmp_path / "run", "--format", "parquet", "--out", tmp_path / "clean.parquet")
+    here("export", tmp_path / "run", "--format", "parquet", "--out", tmp_path / "clean.parquet")
     clean_locally(tmp_path / "clean.parquet", tmp_path / "again")
     assert doubted(tmp_path / "again") <= 40 < doubted(tmp_path / "run")
 
@@ -267,7 +268,7 @@ def test_issues_are_listed_for_people_the_worst_first(finished):
 
 def test_a_picture_in_two_splits_is_leakage(demo, tmp_path):
     for path in (demo / "images").glob("[zo]*/*"):
-        split = "val" if path.stem.endswith("1") else "train"
+        split = "val" if path.stem.endswith(("1", "2", "3")) else "train"
         (tmp_path / "set" / split / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "set" / split / path.parent.name)
     shutil.copy(next((tmp_path / "set/train/zero").iterdir()), tmp_path / "set/val/zero/copy.png")
@@ -294,7 +295,7 @@ def test_answers_hold_after_a_changed_setting_and_without_a_reviewer(demo, tmp_p
     assert people == {path for path, by in decided(run) if by.startswith("person:")}
     refused = clean_locally(demo / "images", run, "--reviewer", "sheet", status=2).stderr
     assert "was put before people by --reviewer oracle" in refused
-    told = cleaner("why", run, min(people), COLUMNS="200").stdout
+    told = here("why", run, min(people), COLUMNS="200").stdout
     assert "oracle said" in told and "says oracle" in told
 
 
@@ -327,7 +328,7 @@ def test_an_image_that_was_replaced_since_the_scan_is_never_mixed_in(demo, tmp_p
     _, said = process.communicate()
     assert process.returncode == 2
     assert "it has changed since it was scanned" in said.splitlines()[-1]
-    assert "to train on" in cleaner(*words).stdout
+    assert "to train on" in here(*words).stdout
 
 
 def test_a_command_that_was_killed_where_it_began_can_be_given_again(demo, finished, tmp_path):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 pytest.importorskip("streamlit")
-from command import clean_locally, cleaner, stopped_before
+from command import clean_locally, here, stopped_before
 from streamlit_pages import page
 
 from cleaner.evidence.map import drawn
@@ -40,7 +40,7 @@ def test_the_overview_has_the_numbers_of_the_summary(finished):
 def test_the_overview_shows_what_models_learnt_and_which_are_not_done(run, tmp_path):
     assert "What models learn from it" not in [header.value for header in page("overview", run).subheader]
     words = ("--recipe", "small", "--preset", "smoke")
-    cleaner("train", run, *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    here("train", run, *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     (folder,) = (run / "training").iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     shown = page("overview", run)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 pytest.importorskip("streamlit")
-from command import clean_locally, cleaner
+from command import clean_locally, here
 from streamlit_pages import page
 
 from cleaner.errors import AnswerError
@@ -114,7 +114,7 @@ def test_the_run_goes_on_with_what_was_answered(run, demo):
     desk = seats(run)
     for person in ("ann", "bob"):
         all_of(desk, person)
-    assert [batch["missing"] for batch in json.loads(cleaner("review", run, "--json").stdout)["batches"]] == [0, 0]
+    assert [batch["missing"] for batch in json.loads(here("review", run, "--json").stdout)["batches"]] == [0, 0]
     few = [word for setting in FEW for word in ("--set", setting)]
     clean_locally(demo / "images", run, *SETTINGS, *few, "--set", "review.batches=1", status=3)
     assert look_at(run).store.batches.names() == ["image_noise-1", "coarse-1", "fine-1"]

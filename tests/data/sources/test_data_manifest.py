@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import cleaner
+from command import here
 from PIL import Image
 
 from cleaner.data.sources import open_source
@@ -181,7 +181,7 @@ def test_a_label_without_a_name_is_refused(tmp_path):
 def test_the_command_cleans_what_one_describes(demo, tmp_path):
     run = tmp_path / "run"
     words = ("--root", demo, "--run", run, "--runner", "local", "--set", "features.backbone=pixels")
-    cleaner("clean", SHIPPED / "digits.toml", *words)
+    here("clean", SHIPPED / "digits.toml", *words)
     kept = (run / "clean.csv").read_text().splitlines()
     assert "sample_id,path,label" in kept[0].replace('"', "")
     path = Path(kept[1].split(",")[1].strip('"'))

@@ -10,7 +10,7 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import clean_locally, cleaner
+from command import clean_locally, here
 from conftest import NASTY, pages_of
 from faults import before
 from label_studio import EMAIL, PASSWORD, TOKEN, Server, part, running
@@ -387,10 +387,10 @@ def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server
     assert len(items) == 6
     for place, item in enumerate(items):
         server.annotate(server.tasks(project)[item], "junk" if place else "right", completed_by=people[" " in item])
-    assert "1 missing" in cleaner("review", run).stdout
+    assert "1 missing" in here("review", run).stdout
     (third,) = set(server.tasks(project)) - set(items)
     server.annotate(server.tasks(project)[third], "right")
-    said = json.loads(cleaner("review", run, "--json").stdout)
+    said = json.loads(here("review", run, "--json").stdout)
     (batch,) = said["batches"]
     assert (batch["asked"], batch["answered"], batch["missing"]) == (7, 7, 0)
     assert {two["people"][0] for two in said["agreement"]} >= {BO}
@@ -417,7 +417,7 @@ def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(
         if done.returncode == 0:
             break
         assert done.returncode == 3 and f"{server.url}/projects/" in done.stderr, done.stderr
-        assert "Label Studio" in cleaner("status", run).stdout
+        assert "Label Studio" in here("status", run).stdout
         project = int(done.stderr.rpartition("/projects/")[2].partition("/")[0])
         answer_truly(server, project, truth)
     assert done.returncode == 0
@@ -426,7 +426,7 @@ def test_a_run_waits_with_the_projects_address_and_goes_on_when_all_is_answered(
     server.client.projects.delete(id=project)
     again = clean_locally(demo / "images", run, *words)
     assert "those of before hold" in again.stderr and "no such project any more" in again.stderr
-    assert "those of before hold" in cleaner("review", run).stderr
+    assert "those of before hold" in here("review", run).stderr
     for file in run.rglob("*"):
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
 
