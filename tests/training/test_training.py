@@ -261,7 +261,9 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_pat
 
 
 def test_a_loss_that_is_no_number_ends_it_with_advice(run, here):
-    ended = here("train", run, *TINY, "--set", "optimisation.lr=1e4", "--set", "loss.smoothing=0", status=1)
+    ended = here(
+        "train", run, *TINY, "--set", "optimisation.lr=1e2", "--set", "optimisation.phases=[{epochs=20}]", status=1
+    )
     assert "the loss is no number any more; a lower optimisation.lr" in ended.stderr
 
 
