@@ -16,6 +16,7 @@
 A message says what is wrong, where, and what to do, in one line for the person who made the mistake.
 """
 
+import re
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -84,7 +85,22 @@ def known_names(_wrong: str, known: list[str]) -> str:
     return f" (known: {', '.join(sorted(known)[:_NAMED])}{more})"
 
 
+_IN_WORDS = (
+    ("^Input should", "should"),
+    ("^(Dictionary|List|Tuple|Set) should", "should"),
+    (" after validation, not 0$", ""),
+    ("a valid (dictionary|list|tuple)", r"a \1"),
+    ("dictionary( or instance of .*)?", "table"),
+    ("^Input is not a valid path.*", "should be a path"),
+)
+"""Of pydantic's words, and the words of whoever writes a TOML file."""
+
+
 def complaint(problem: Any) -> str:
     """What pydantic says of one wrong value, one of `ValidationError.errors()`: `= 0: should be greater than 0`."""
     said = problem["msg"].removeprefix("Value error, ")
-    return f"= {problem['input']!r}: {said[:1].lower()}{said[1:]}".replace(": input should", ": should")
+    for theirs, ours in _IN_WORDS:
+        said = re.sub(theirs, ours, said)
+    # A whole table is no value that anybody looks for.
+    value = "" if isinstance(problem["input"], (dict, list, tuple)) else f"= {problem['input']!r}"
+    return f"{value}: {said[:1].lower()}{said[1:]}"

@@ -104,6 +104,10 @@ until_it_answers() { # NAME ADDRESS
 
 export DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY=false
 export PREFECT_HOME="$dir/prefect" PREFECT_API_URL="http://127.0.0.1:$prefect_port/api"
+# Whoever can speak to a Prefect server can run commands by it.
+[ -s login ] || (umask 077 && printf 'cleaner:%s\n' "$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" >login)
+PREFECT_API_AUTH_STRING=$(cat login)
+export PREFECT_API_AUTH_STRING
 
 if [ ! -f "$database/data/PG_VERSION" ]; then
   rm -rf "$database/data"
@@ -114,9 +118,12 @@ pg pg_ctl start -w -D "$database/data" -l "$database/log" \
   die "PostgreSQL does not start; see $database/log"
 
 PREFECT_API_DATABASE_CONNECTION_URL="postgresql+asyncpg://prefect@127.0.0.1:$postgres_port/postgres" \
+  PREFECT_SERVER_API_AUTH_STRING="$PREFECT_API_AUTH_STRING" \
+  PREFECT_SERVER_CORS_ALLOWED_ORIGINS="http://127.0.0.1:$prefect_port,http://localhost:$prefect_port" \
   start prefect "${bin}prefect" server start --host 127.0.0.1 --port "$prefect_port"
 until_it_answers prefect "http://127.0.0.1:$prefect_port/api/ready"
 echo "Prefect's page: http://127.0.0.1:$prefect_port"
+echo "it lets in who gives it what stands in $dir/login"
 
 if [ -n "$label_studio" ]; then
   export LABEL_STUDIO_URL="http://127.0.0.1:$label_studio_port"
@@ -128,7 +135,7 @@ if [ -n "$label_studio" ]; then
   echo "Label Studio: $LABEL_STUDIO_URL"
 fi
 
-"${bin}cleaner" deploy "$file"
+start watch "${bin}cleaner" deploy "$file" --watch
 
 gpus=$(nvidia-smi --query-gpu=uuid --format=csv,noheader 2>/dev/null || true)
 if [ -n "$gpus" ]; then

@@ -27,7 +27,8 @@ from cleaner.run.finished import read_summary
 from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
 from flows.artifacts import Shown, key_of, show_summary, show_waiting
-from flows.attempts import AT_WORK, WAITS, attempt, is_passing
+from flows.attempts import AT_WORK, LEFT, WAITS, attempt, is_passing
+from flows.console import console, say
 from flows.devices import a_device
 from flows.limits import Limits, hold_to, said
 from flows.progress_bar import Display, Lines
@@ -36,6 +37,13 @@ from flows.runner import Order, carry_out
 FLOW_RUN = "flow_run"
 """The file in a run's directory that says which flow run worked on it last."""
 _AGAIN_AFTER = (10.0, 60.0, 300.0)
+_ENDS = {
+    "Completed": "cleaned",
+    WAITS: "waits for people",
+    AT_WORK: "somebody else cleans it",
+    LEFT: "this cleaning has nothing to do",
+}
+"""What is said of a cleaning that has ended in a state of this name."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,18 @@ def clean(
         limits: what it may take; where any is set, it is estimated first.
     """
     order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
-    return attempt(lambda: _carry_out_by_itself(order, dashboard, limits), _AGAIN_AFTER)
+    name = runtime.deployment.name
+    if name is not None:
+        _say_where_it_is_served(f"{name}: a cleaning begins")
+    state = attempt(lambda: _carry_out_by_itself(order, dashboard, limits), _AGAIN_AFTER)
+    if name is not None:
+        _say_where_it_is_served(f"{name}: {_ENDS.get(str(state.name), 'the cleaning failed')}: {state.message}")
+    return state
+
+
+def _say_where_it_is_served(line: str) -> None:
+    """On the terminal, or in the journal, of `cleaner serve` or of the worker, whose child this process is."""
+    say(console(stderr=True), line)
 
 
 def _carry_out_by_itself(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:

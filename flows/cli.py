@@ -409,12 +409,11 @@ def serve(file: ScheduleFile) -> None:
     """
     from flows.console import console, say
     from flows.embedded import connect
-    from flows.schedule import check, read_schedule
+    from flows.schedule import read_schedule
 
     told = partial(say, console(stderr=True))
     schedule = read_schedule(file)
-    check(file, schedule)
-    connect(told, schedules=True)
+    connect(told, schedules=True, port=schedule.port)
     from flows.serving import serve_schedule
 
     serve_schedule(file, schedule, told)
@@ -427,34 +426,41 @@ def deploy(
     write: Annotated[
         Path | None, Option("--yaml", metavar="OUT", help="Write a prefect.yaml instead; nothing is registered.")
     ] = None,
+    watch: Annotated[
+        bool, Option("--watch", help="Then look for new images and answers in the data sets that lie on this machine.")
+    ] = False,
 ) -> None:
     """Register the same on the Prefect server that PREFECT_API_URL names, for workers on any number of machines.
 
-    Paths in FILE are those on the workers' machines; what does not lie on this one is not looked at.
+    Paths in FILE are those on the workers' machines; what does not lie on this one is not looked at. With `--watch`, on
+    a machine where they lie, it then looks for new images and answers, until Ctrl-C.
 
     ```
-    cleaner deploy cleaner.toml
+    cleaner deploy cleaner.toml --watch
     prefect worker start --pool cleaner
     ```
     """
+    if watch and write is not None:
+        raise InputError("--watch registers, and --yaml does not; give one of them")
     from flows.embedded import connect
-    from flows.schedule import check, read_schedule
+    from flows.schedule import read_schedule
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    schedule = read_schedule(file)
-    check(file, schedule, elsewhere=say)
+    schedule = read_schedule(file, elsewhere=say)
     if write is None:
         if not os.environ.get("PREFECT_API_URL"):
             raise InputError(
                 "PREFECT_API_URL is not set; set it to the address of a Prefect server, or `cleaner serve`"
             )
         connect(say)
-    from flows.deploying import deploy_schedule, write_yaml
+    from flows.deploying import deploy_schedule, watch_here, write_yaml
 
     if write is None:
         deploy_schedule(schedule, pool, say)
+        if watch:
+            watch_here(schedule, say)
     else:
         write_yaml(file, schedule, pool, write)
 

@@ -11,9 +11,11 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
+from cleaner.errors import InputError
 from cleaner.run.files import write_text
 from flows.deployments import HEARTBEAT, deployments, register_automations
 from flows.schedule import Schedule
+from flows.watching import watch
 
 _HEAD = """# Made by: cleaner deploy {file} --yaml {out}
 # For `prefect deploy --all`. `cleaner deploy` also makes the work pool, and the automations by which what was killed is
@@ -32,6 +34,19 @@ def deploy_schedule(schedule: Schedule, pool: str, say: Callable[[str], None]) -
     names = ", ".join(f"{deployment.flow_name}/{deployment.name}" for deployment in found)
     say(f"deployed {names}")
     say(f"on each machine that is to work: prefect worker start --pool {pool}")
+
+
+def watch_here(schedule: Schedule, say: Callable[[str], None]) -> None:
+    """Look for what comes to those data sets of `schedule` that lie on this machine, for ever.
+
+    Raises:
+        InputError: none of them does.
+    """
+    here = {name: data for name, data in schedule.data.items() if data.source.exists()}
+    if not here:
+        raise InputError("none of the data sets lies on this machine; give --watch where they do")
+    say(f"looking for what comes to {', '.join(here)}; Ctrl-C ends it")
+    watch(schedule.model_copy(update={"data": here}), say)
 
 
 def write_yaml(file: Path, schedule: Schedule, pool: str, out: Path) -> None:

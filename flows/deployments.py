@@ -14,12 +14,11 @@ from prefect.schedules import Cron, Interval
 from prefect.schedules import Schedule as Clock
 from prefect.types.entrypoint import EntrypointType
 
-from cleaner.loop.runs import NO_REVIEWER
 from flows.attempts import WAITS
 from flows.clean import clean
 from flows.notify import notify
-from flows.schedule import NEVER, DataSet, Schedule, interval, notices_of
-from flows.watching import ANSWERS, IMAGES, about, collect_reviews, ingest
+from flows.schedule import NEVER, DataSet, Schedule, interval, notices_of, plain_cron
+from flows.watching import ANSWERS, IMAGES, about
 
 OURS, CLEANING = "cleaner", "cleaning"
 """Tags: the one of all our deployments; and how that of a data set's cleanings begins, which are taken up again when
@@ -57,9 +56,6 @@ def _of(name: str, data: DataSet, schedule: Schedule) -> Iterator[RunnerDeployme
     )
     tags = [f"{CLEANING}-{name}"]
     yield _deployed(clean, name, where | order, when=_clock(data.times.clean, zone), trigger=comes, tags=tags)
-    yield _deployed(ingest, name, where, when=_clock(data.times.ingest, zone))
-    if data.reviewer != NO_REVIEWER:
-        yield _deployed(collect_reviews, name, where, when=_clock(data.times.collect, zone))
     if notices := notices_of(name, schedule):
         told = {
             "notices": [notice.model_dump(mode="json") for notice in notices],
@@ -101,8 +97,10 @@ def _deployed(
 def _clock(when: str, zone: str) -> list[Clock]:
     if when == NEVER:
         return []
-    every = interval(when)
-    return [Cron(when, timezone=zone) if every is None else Interval(every, anchor_date=_BEGAN)]
+    if every := interval(when):
+        return [Interval(every, anchor_date=_BEGAN)]
+    fields, day_or = plain_cron(when)
+    return [Cron(fields, timezone=zone, day_or=day_or)]
 
 
 def automations() -> list[AutomationCore]:

@@ -7,11 +7,14 @@ import atexit
 import importlib
 import os
 import re
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from http.client import UNAUTHORIZED
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -58,15 +61,16 @@ def home() -> Path:
     return cache_folder() / f"prefect-{version('prefect')}"
 
 
-def connect(tell: Callable[[str], None], *, schedules: bool = False) -> None:
+def connect(tell: Callable[[str], None], *, schedules: bool = False, port: int | None = None) -> None:
     """Make Prefect's API answer, starting a server that ends with this command where PREFECT_API_URL names none.
 
     Args:
         tell: hears one line where that takes long.
-        schedules: the server shows Prefect's page, at the usual port where that is free, and minds schedules.
+        schedules: the server shows Prefect's page, and minds schedules.
+        port: of that page; the usual one, where it is free, unless given.
 
     Raises:
-        InputError: the named server does not answer, or Prefect's files can't be kept.
+        InputError: the named server does not answer, Prefect's files can't be kept, or the port is taken.
         CleanerError: the embedded server does not start.
     """
     for name, value in _QUIET.items():
@@ -76,9 +80,12 @@ def connect(tell: Callable[[str], None], *, schedules: bool = False) -> None:
     if os.environ.get("PREFECT_API_URL"):
         _check_server()
     else:
-        _start(tell, schedules=schedules)
+        if port is not None:
+            _check_free(port)
+        _start(tell, schedules=schedules, port=port or (_USUAL_PORT if schedules else 0))
         if schedules:
             tell(f"Prefect's page: {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+            tell(f"it lets in who gives it what stands in {_key()}")
 
 
 def _make_home() -> None:
@@ -94,18 +101,56 @@ def _make_home() -> None:
 
 def _check_server() -> None:
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
 
     with get_client(sync_client=True) as client:
         problem = client.api_healthcheck()
+        try:
+            # How the server is goes without a login; this does not.
+            lets_in = problem is not None or client.read_flows(limit=1) is not None
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != UNAUTHORIZED:
+                raise
+            lets_in = False
+    address = os.environ["PREFECT_API_URL"]
     if problem is not None:
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise InputError(
-            f"PREFECT_API_URL={os.environ['PREFECT_API_URL']}: no Prefect server answers there ({reason});"
+            f"PREFECT_API_URL={address}: no Prefect server answers there ({reason});"
             " start it, unset PREFECT_API_URL, or give --runner local"
+        )
+    if not lets_in:
+        raise InputError(
+            f"PREFECT_API_URL={address}: the server there wants a login; set PREFECT_API_AUTH_STRING to its"
+            f" user:password; of one that `cleaner serve` started it stands in {_key()}"
         )
 
 
-def _start(tell: Callable[[str], None], *, schedules: bool) -> None:
+def _key() -> Path:
+    """The file of what our servers ask of everybody who speaks to them, `user:password`: whoever can speak to a Prefect
+    server can run commands by it, and any page in a browser, and any user of this machine, can reach one."""
+    return home() / "login"
+
+
+def _login() -> str:
+    """What stands in that file; made where it is not there yet, for this user alone."""
+    file = _key()
+    if not file.exists():
+        # Such a file is its user's alone from the beginning.
+        with tempfile.NamedTemporaryFile("w", dir=home(), delete=False) as made:
+            made.write(f"cleaner:{secrets.token_urlsafe(32)}\n")
+        Path(made.name).replace(file)
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _check_free(port: int) -> None:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise InputError(f"port = {port}: can't be had ({error.strerror}); give another, or none") from error
+
+
+def _start(tell: Callable[[str], None], *, schedules: bool, port: int) -> None:
     spell = (
         "takes about ten seconds" if (home() / "prefect.db").exists() else "the first time takes about half a minute"
     )
@@ -116,17 +161,21 @@ def _start(tell: Callable[[str], None], *, schedules: bool) -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
     # One after the other: the first server makes the database, and two would make it at once.
     with FileLock(home() / "starting.lock"), tempfile.TemporaryFile("w+") as complaints:
-        server = _launch(complaints, schedules=schedules)
+        os.environ["PREFECT_API_AUTH_STRING"] = _login()
+        server = _launch(complaints, schedules=schedules, port=port)
         # Registered before Prefect is imported, so that it comes after what Prefect does at exit.
         atexit.register(_stop, server)
         _await(server, complaints)
 
 
-def _launch(complaints: IO[str], *, schedules: bool) -> subprocess.Popen[str]:
+def _launch(complaints: IO[str], *, schedules: bool, port: int) -> subprocess.Popen[str]:
     """The server's process, which prints its port; what else it says goes to `complaints`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded_server", str(os.getpid()), str(_USUAL_PORT if schedules else 0)],
-        env=os.environ | _SERVER_ONLY | ({} if schedules else _NEITHER_PAGE_NOR_SCHEDULES),
+        [sys.executable, "-m", "flows.embedded_server", str(os.getpid()), str(port)],
+        env=os.environ
+        | {"PREFECT_SERVER_API_AUTH_STRING": os.environ["PREFECT_API_AUTH_STRING"]}
+        | _SERVER_ONLY
+        | ({} if schedules else _NEITHER_PAGE_NOR_SCHEDULES),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=complaints,

@@ -11,6 +11,7 @@ lock. One cause is known (`_collect_garbage`). For others this one tries from ou
 starts itself anew where it does not; its clients ask again meanwhile.
 """
 
+import base64
 import faulthandler
 import gc
 import json
@@ -20,8 +21,9 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from http.client import FORBIDDEN
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,56 @@ def main() -> None:
 
     with _listening(int(sys.argv[2])) as listening:
         port = listening.getsockname()[1]
-        # Prefect's page asks there.
+        # Prefect's page asks there, and no other page may.
         os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
+        os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(_origins(port))
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         threading.Thread(target=_see_it_write, args=(port,), daemon=True).start()
         _weigh_events_in_turn()
-        app = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
-        uvicorn.Server(app).run(sockets=[listening])
+        server = uvicorn.Config(_guarded_app, factory=True, log_level="error", lifespan="on")
+        uvicorn.Server(server).run(sockets=[listening])
+
+
+def _guarded_app() -> Any:
+    from prefect.server.api.server import create_app
+
+    app = create_app()
+    port = int(os.environ["PREFECT_UI_API_URL"].rpartition(":")[2].removesuffix("/api"))
+    return OwnPageOnly(app, _origins(port))
+
+
+def _origins(port: int) -> list[str]:
+    return [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
+
+
+class OwnPageOnly:
+    """An ASGI application that answers who calls it by one of its own addresses, and no page but its own.
+
+    A browser lets any page send requests to this machine, and one whose name is made to lead here read the answers too
+    (DNS rebinding); but it says under which name it asks, and for which page.
+    """
+
+    def __init__(self, app: Any, origins: Sequence[str]) -> None:
+        self.app = app
+        self.origins = {origin.encode() for origin in origins}
+        self.hosts = {origin.partition(b"//")[2] for origin in self.origins}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket") and not self._is_own(scope["headers"]):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            plain = [(b"content-type", b"text/plain")]
+            await send({"type": "http.response.start", "status": FORBIDDEN, "headers": plain})
+            await send({"type": "http.response.body", "body": b"not for other pages"})
+            return
+        await self.app(scope, receive, send)
+
+    def _is_own(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        hosts = [value.lower() for name, value in headers if name == b"host"]
+        origins = [value.lower() for name, value in headers if name == b"origin"]
+        return len(hosts) == 1 and hosts[0] in self.hosts and all(origin in self.origins for origin in origins)
 
 
 def _listening(port: int) -> socket.socket:
@@ -95,7 +139,9 @@ def _see_it_write(port: int) -> None:
     """Once the server has written, and then does not any more for a while, start it anew."""
     # The name of a flow that is there already, or will be: where it is there nothing changes, but the lock was had.
     body = json.dumps({"name": "clean"}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/flows/", body, {"Content-Type": "application/json"})
+    login = base64.b64encode(os.environ["PREFECT_SERVER_API_AUTH_STRING"].encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {login}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/flows/", body, headers)
     written = None
     while (left := _PATIENCE if written is None else written + _PATIENCE - time.monotonic()) > 0:
         try:

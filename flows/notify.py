@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ from flows.attempts import WAITS, attempt
 from flows.schedule import About, Notice
 
 TOLD = "told.json"
-"""The file in a run's directory that says what people were told last."""
+"""The file in a run's directory that says what each recipient was told last, of each kind of news."""
 _AGAIN_AFTER = (10.0, 60.0, 300.0)
 _COUNTS = {"samples": "images", "kept": "kept", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -64,7 +65,7 @@ def _notify(
 def tell_news(
     ended: State[Any] | None, folder: Path, notices: list[Notice], noise_above: float | None, dashboard: str | None
 ) -> State[Any]:
-    """Tell what a cleaning of the run in `folder` that `ended` so came to, unless people know.
+    """Tell each who wants to hear it, unless they know, what a cleaning of the run in `folder` that `ended` so came to.
 
     Raises:
         ConfigError: there is no address.
@@ -79,38 +80,83 @@ def tell_news(
 def _tell_news(
     ended: State[Any] | None, folder: Path, notices: list[Notice], noise_above: float | None, dashboard: str | None
 ) -> State[Any]:
-    name = runtime.deployment.name or folder.name
-    before, now = _read(folder), dict[str, Any]()
-    news: list[tuple[About, str, str]] = []
+    facts, told = _facts(ended, folder, noise_above), _read(folder)
+    name, link = runtime.deployment.name or folder.name, f"\n{dashboard}" if dashboard else ""
+    heard, problems = list[str](), list[ConfigError | ServerError]()
+    for to, about in dict.fromkeys((notice.to, about) for notice in notices for about in notice.about):
+        known = told.setdefault(to, {})
+        if about in facts and _key(facts[about]) != _key(known.get(about, {})):
+            subject, body = _SAID[about](name, facts[about], known)
+            try:
+                _tell(to, subject, body + link)
+            except (ConfigError, ServerError) as error:
+                # Others hear of it all the same, and only who has not heard is told again.
+                problems.append(error)
+                continue
+            heard.append(subject)
+            known[about] = facts[about]
+        elif about not in facts and about in _PASSING:
+            known.pop(about, None)
+        write_json(folder / TOLD, told)
+    if problems:
+        raise problems[0]
+    return Completed(message="; ".join(dict.fromkeys(heard)) or "nothing that anybody wants to hear")
+
+
+def _facts(ended: State[Any] | None, folder: Path, noise_above: float | None) -> dict[About, dict[str, Any]]:
+    """What there is to tell, of each kind that people are told of."""
     if ended is not None and ended.name == WAITS:
-        now = {"waits": ended.message}
-        if before.get("waits") != ended.message:
-            news.append(("people", f"{name}: people are needed", ended.message or ""))
-    elif ended is not None and ended.is_failed():
-        now = {"failed": ended.message}
-        if before.get("failed") != ended.message:
-            news.append(("failed", f"{name}: the cleaning failed", ended.message or ""))
-    elif summary := read_summary(folder):
-        now = {"standing": summary["versions"]["standing"], **{count: summary[count] for count in _COUNTS}}
-        now["noise"] = summary["label_noise"]["noise"]
-        if before.get("standing") != now["standing"]:
-            news += _finished(name, summary, before, now["noise"] > (1.0 if noise_above is None else noise_above))
-    told = [_tell(notice, news, dashboard) for notice in notices]
-    # Numbers stay until others are there: what comes next is compared with them.
-    write_json(folder / TOLD, {key: value for key, value in before.items() if key not in ("waits", "failed")} | now)
-    if not any(told):
-        return Completed(message="nothing that anybody wants to hear")
-    return Completed(message="; ".join(subject for _, subject, _ in news))
+        return {"people": {"message": ended.message or ""}}
+    if ended is not None and ended.is_failed():
+        return {"failed": {"message": ended.message or ""}}
+    if not (summary := read_summary(folder)):
+        return {}
+    noise = summary["label_noise"]
+    standing = {"standing": summary["versions"]["standing"], "label_noise": noise}
+    facts: dict[About, dict[str, Any]] = {"finished": standing | {count: summary[count] for count in _COUNTS}}
+    # Said where it is so whatever is not known of it, and not where it may be so.
+    if noise_above is not None and noise["low"] > noise_above:
+        facts["noise"] = standing
+    return facts
 
 
-def _finished(name: str, summary: dict[str, Any], before: dict[str, Any], noisy: bool) -> list[tuple[About, str, str]]:
-    noise = wrong_labels(summary["label_noise"])
-    counts = ", ".join(_with_difference(summary[count], before.get(count), what) for count, what in _COUNTS.items())
-    was = f" (last time {percent(before['noise'])} %)" if "noise" in before else ""
-    news: list[tuple[About, str, str]] = [("finished", f"{name}: cleaned", f"{counts}; {noise}{was}")]
-    if noisy:
-        news.append(("noise", f"{name}: more labels are wrong than they may be", f"{noise}{was}"))
-    return news
+def _key(fact: dict[str, Any]) -> Any:
+    """By what a fact is another than the one that somebody knows."""
+    return fact.get("standing", fact.get("message"))
+
+
+def _needed(name: str, fact: dict[str, Any], known: dict[str, Any]) -> tuple[str, str]:
+    return f"{name}: people are needed", fact["message"]
+
+
+def _failed(name: str, fact: dict[str, Any], known: dict[str, Any]) -> tuple[str, str]:
+    return f"{name}: the cleaning failed", fact["message"]
+
+
+def _finished(name: str, fact: dict[str, Any], known: dict[str, Any]) -> tuple[str, str]:
+    before = known.get("finished", {})
+    counts = ", ".join(_with_difference(fact[count], before.get(count), what) for count, what in _COUNTS.items())
+    return f"{name}: cleaned", f"{counts}; {_noise(fact, before)}"
+
+
+def _noisy(name: str, fact: dict[str, Any], known: dict[str, Any]) -> tuple[str, str]:
+    return f"{name}: more labels are wrong than they may be", _noise(fact, known.get("noise", {}))
+
+
+def _noise(fact: dict[str, Any], before: dict[str, Any]) -> str:
+    was = f" (last time {percent(before['label_noise']['noise'])} %)" if before else ""
+    return f"{wrong_labels(fact['label_noise'])}{was}"
+
+
+_SAID: dict[About, Callable[[str, dict[str, Any], dict[str, Any]], tuple[str, str]]] = {
+    "people": _needed,
+    "failed": _failed,
+    "finished": _finished,
+    "noise": _noisy,
+}
+"""Of the data set's name, the fact and what somebody knows: what that person is told, a subject and a text."""
+_PASSING: set[About] = {"people", "failed"}
+"""What is told anew when it has been otherwise meanwhile. Numbers stay: the next ones are compared with them."""
 
 
 def _with_difference(now: int, before: int | None, what: str) -> str:
@@ -118,26 +164,21 @@ def _with_difference(now: int, before: int | None, what: str) -> str:
     return f"{now:,} {what}" + (f" ({now - before:+,})" if before is not None and now != before else "")
 
 
-def _tell(notice: Notice, news: list[tuple[About, str, str]], dashboard: str | None) -> bool:
-    """Tell of the news what is wanted; whether there was any.
+def _tell(to: str, subject: str, body: str) -> None:
+    """Tell it at the address that the environment variable `to` holds.
 
     Raises:
         ConfigError: there is no address.
         ServerError: who passes it on refused it, or is away.
     """
-    wanted = [(subject, body) for about, subject, body in news if about in notice.about]
-    if not wanted:
-        return False
     # What Apprise writes down may hold addresses, which are secrets.
     logging.getLogger("apprise").disabled = True
-    address, sender = os.environ.get(notice.to), apprise.Apprise()
+    address, sender = os.environ.get(to), apprise.Apprise()
     if not address or not sender.add(address):
-        raise ConfigError(f"{notice.to}: the environment of this process holds no address of that name; set it")
-    for subject, body in wanted:
-        if not sender.notify(title=subject, body=body + (f"\n{dashboard}" if dashboard else "")):
-            raise ServerError(f"{notice.to}: what was to be told was not taken; see whether its address still holds")
-        get_run_logger().info(f"told {notice.to}: {subject}")
-    return True
+        raise ConfigError(f"{to}: the environment of this process holds no address of that name; set it")
+    if not sender.notify(title=subject, body=body):
+        raise ServerError(f"{to}: what was to be told was not taken; see whether its address still holds")
+    get_run_logger().info(f"told {to}: {subject}")
 
 
 def _read(folder: Path) -> dict[str, Any]:

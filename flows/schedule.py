@@ -4,14 +4,15 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import apprise
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from cleaner.config import Config, Section, complaints
 from cleaner.errors import CleanerError, ConfigError
@@ -20,7 +21,16 @@ from flows.limits import Limits
 from flows.runner import Order
 
 NEVER = "never"
-_EVERY = re.compile(r"every ([1-9]\d*) (second|minute|hour|day)s?")
+_EVERY = re.compile(r"every ([1-9]\d{0,5}) (second|minute|hour|day)s?")
+_LONGEST = timedelta(days=366)
+_NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat"
+_VALUE = rf"(\d{{1,2}}|{_NAMES})"
+_ITEM = rf"(\*(/\d{{1,2}})?|{_VALUE}|{_VALUE}-{_VALUE}(/\d{{1,2}})?)"
+_CRON = re.compile(rf"{_ITEM}(,{_ITEM})*( +{_ITEM}(,{_ITEM})*){{4}}", re.IGNORECASE)
+"""Cron as everybody knows it, without what some readers add: seconds, `L`, `W`, `#`."""
+_DAYS = 2, 4
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 About = Literal["people", "finished", "failed", "noise"]
 """What people are told: that they are needed; that a cleaning has come to something new; that one failed; that more
@@ -33,19 +43,50 @@ def interval(when: str) -> timedelta | None:
     return timedelta(**{f"{found[2]}s": int(found[1])}) if found else None
 
 
+def after(moment: datetime, when: str, zone: ZoneInfo) -> datetime:
+    """The next moment that `when` says after this one; not for `never`."""
+    every = interval(when)
+    return moment + every if every else next(CronSim(when, moment.astimezone(zone)))
+
+
+def plain_cron(when: str) -> tuple[str, bool]:
+    """Cron's five fields with nothing in them but `*` and numbers, and whether one of the two kinds of days is enough.
+
+    Readers of cron differ (in what `1-1` is, in whether `*/2` of the days and Mondays means both or either): what is
+    given to another one, Prefect's, leaves it nothing to read in its own way.
+    """
+    cron = CronSim(when, datetime.now(UTC))
+    weekdays = {day % 7 for day in cron.weekdays if isinstance(day, int)}
+    found = [cron.minutes, cron.hours, cron.days, cron.months, weekdays]
+    everything = [range(60), range(24), range(1, 32), range(1, 13), range(7)]
+    any_of = [set(whole) <= some for some, whole in zip(found, everything, strict=True)]
+    if not cron.day_and and any(any_of[day] for day in _DAYS):
+        # Every day of the one kind, or some of the other: every day.
+        any_of = [is_any or field in _DAYS for field, is_any in enumerate(any_of)]
+    fields = ("*" if is_any else ",".join(map(str, sorted(some))) for some, is_any in zip(found, any_of, strict=True))
+    return " ".join(fields), not cron.day_and
+
+
 def _check_when(when: str) -> str:
-    if when != NEVER and interval(when) is None:
-        try:
-            CronSim(when, datetime.now(UTC))
-        except CronSimError as error:
-            raise ValueError("wants `every 10 minutes`, the five fields of cron (`0 2 * * *`), or `never`") from error
+    if when == NEVER or (interval(when) or 2 * _LONGEST) <= _LONGEST:
+        return when
+    if interval(when):
+        raise ValueError("wants a year at most")
+    if not _CRON.fullmatch(when):
+        raise ValueError("wants `every 10 minutes`, the five fields of cron (`0 2 * * *`), or `never`")
+    try:
+        next(CronSim(when, datetime.now(UTC)))
+    except CronSimError as error:
+        raise ValueError(f"is no time ({str(error).lower()})") from error
+    except StopIteration as error:
+        raise ValueError("is a day that never comes") from error
     return when
 
 
 def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, ZoneInfoNotFoundError) as error:
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise ValueError("no time zone; for example Europe/Berlin") from error
     return name
 
@@ -108,20 +149,22 @@ class Schedule(Section):
         pattern=r"^https?://\S+$",
         description="where `cleaner ui` shows the runs, for links to it: http://127.0.0.1:8501",
     )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="of Prefect's page, where a server is started; 4200 if it is free",
+    )
     notify: list[Notice] = Field(default=[], description="who is told")
 
-    @field_validator("data")
-    @classmethod
-    def _runs_differ(cls, data: dict[str, DataSet]) -> dict[str, DataSet]:
-        seen: dict[Path, str] = {}
-        for name, of in data.items():
-            if (other := seen.setdefault(of.run, name)) != name:
-                raise ValueError(f"{other} and {name} have the same run; each data set needs its own")
-        return data
 
+def read_schedule(file: Path, *, elsewhere: Callable[[str], None] | None = None) -> Schedule:
+    """What `file` says. Paths are meant from the folder in which it lies, and made absolute. All that it names is
+    looked at: data sets, reviewers, parts, addresses.
 
-def read_schedule(file: Path) -> Schedule:
-    """What `file` says, its paths made absolute: they are meant from the folder in which it lies.
+    Args:
+        file: the file.
+        elsewhere: the work is done on other machines; hears of what does not lie on this one, and can't be looked at.
 
     Raises:
         ConfigError: with everything that is wrong in one message.
@@ -132,11 +175,26 @@ def read_schedule(file: Path) -> Schedule:
         raise ConfigError(f"{file}: can't be read ({error.strerror}); give a TOML file of data sets") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: no valid TOML ({error})") from error
+    wrong: list[str] = []
     try:
-        schedule = Schedule.model_validate(said)
+        Schedule.model_validate(said)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {'; '.join(complaints(Schedule, error))}") from error
-    return Schedule.model_validate(_from(file.absolute().parent, schedule))
+        wrong += complaints(Schedule, error)
+    # What is right by itself is looked at all the same: mistakes are told all at once.
+    place = file.absolute().parent
+    data = dict(_right_ones(said.get("data"), DataSet, place))
+    notices = dict(_right_ones(said.get("notify"), Notice, place))
+    wrong += _wrong_names(said.get("data"), data, notices, elsewhere)
+    if wrong:
+        raise ConfigError(f"{file}: {'; '.join(wrong)}")
+    return Schedule.model_validate(said | {"data": data, "notify": list(notices.values())})
+
+
+def _right_ones(said: Any, kind: type[_Kind], place: Path) -> Iterator[tuple[Any, _Kind]]:
+    """Those entries of a table, or of a list, that are of this kind, with absolute paths, by their names or numbers."""
+    for name, entry in said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list) else ():
+        with suppress(ValidationError):
+            yield name, kind.model_validate(_from(place, kind.model_validate(entry)))
 
 
 def _from(folder: Path, value: Any) -> Any:
@@ -147,7 +205,37 @@ def _from(folder: Path, value: Any) -> Any:
         return {name: _from(folder, inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_from(folder, inner) for inner in value]
-    return folder / value if isinstance(value, Path) else value
+    return Path(os.path.normpath(folder / value)) if isinstance(value, Path) else value
+
+
+def _wrong_names(
+    said: Any, data: dict[str, DataSet], notices: dict[int, Notice], elsewhere: Callable[[str], None] | None
+) -> Iterator[str]:
+    """What is wrong with what is named, of that which is right in itself."""
+    for number, notice in notices.items():
+        if isinstance(said, dict) and (unknown := sorted(set(notice.data) - set(said))):
+            yield f"notify.{number}.data: no data set {', '.join(unknown)}"
+        if not elsewhere and (problem := _wrong_address(notice.to)):
+            yield f"notify.{number}.to: {problem}"
+    seen: dict[Path, str] = {}
+    for name, of in data.items():
+        if (other := seen.setdefault(of.run.resolve(), name)) != name:
+            yield f"data.{name}: it has the same run as {other}; each data set needs its own"
+        elif elsewhere and not of.source.exists():
+            elsewhere(f"{name}: {of.source} does not lie on this machine; it is not looked at")
+        else:
+            try:
+                order_of(of).open()
+            except CleanerError as error:
+                yield f"data.{name}: {error}"
+
+
+def _wrong_address(name: str) -> str:
+    address = os.environ.get(name)
+    if address is None:
+        return f"the environment variable {name} is not set"
+    # The address itself is a secret.
+    return "" if apprise.Apprise().add(address) else f"{name} holds no address that Apprise takes, such as slack://..."
 
 
 def notices_of(name: str, schedule: Schedule) -> list[Notice]:
@@ -157,38 +245,3 @@ def notices_of(name: str, schedule: Schedule) -> list[Notice]:
 
 def order_of(data: DataSet) -> Order:
     return Order(data.source, data.run, data.config, data.reviewer, None, data.workers)
-
-
-def check(file: Path, schedule: Schedule, *, elsewhere: Callable[[str], None] | None = None) -> None:
-    """Look at everything that `schedule`, read from `file`, names: data sets, reviewers, parts, addresses.
-
-    Args:
-        elsewhere: the work is done on other machines; hears of what does not lie on this one, and can't be looked at.
-
-    Raises:
-        ConfigError: with everything that is wrong in one message.
-    """
-    wrong = [] if elsewhere else list(_wrong_addresses(schedule))
-    for number, notice in enumerate(schedule.notify):
-        if unknown := sorted(set(notice.data) - set(schedule.data)):
-            wrong.append(f"notify.{number}.data: no data set {', '.join(unknown)}")
-    for name, data in schedule.data.items():
-        if elsewhere and not data.source.exists():
-            elsewhere(f"{name}: {data.source} does not lie on this machine; it is not looked at")
-            continue
-        try:
-            order_of(data).open()
-        except CleanerError as error:
-            wrong.append(f"data.{name}: {error}")
-    if wrong:
-        raise ConfigError(f"{file}: {'; '.join(wrong)}")
-
-
-def _wrong_addresses(schedule: Schedule) -> Iterator[str]:
-    for number, notice in enumerate(schedule.notify):
-        address = os.environ.get(notice.to)
-        if address is None:
-            yield f"notify.{number}.to: the environment variable {notice.to} is not set"
-        elif not apprise.Apprise().add(address):
-            # The address itself is a secret.
-            yield f"notify.{number}.to: {notice.to} holds no address that Apprise takes, such as slack://..."

@@ -7,6 +7,7 @@ not do, since it has neither schedules nor automations.
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ from cleaner.errors import RunLocked
 from cleaner.run.store import Store
 from flows.deployments import CLEANING, HEARTBEAT, TAKEN_UP, deployments, register_automations
 from flows.schedule import Schedule
-from flows.watching import collect_reviews, ingest
+from flows.watching import watch
 
 
 def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -> None:
@@ -49,13 +50,10 @@ def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -
         runner = Runner(name="cleaner", pause_on_shutdown=False, limit=None, heartbeat_seconds=HEARTBEAT)
         with get_client(sync_client=True) as client:
             register_automations(client)
-            known = {UUID(str(runner.add_deployment(deployment))): deployment for deployment in deployments(schedule)}
-            _take_up_dead(client, list(known))
-            for key, deployment in known.items():
-                # What comes by an interval is looked for at once.
-                if deployment.flow_name in (ingest.name, collect_reviews.name) and deployment.schedules:
-                    client.create_flow_run_from_deployment(key)
+            known = [UUID(str(runner.add_deployment(deployment))) for deployment in deployments(schedule)]
+            _take_up_dead(client, known)
         say(f"serving {', '.join(schedule.data)}; Ctrl-C ends it")
+        threading.Thread(target=watch, args=(schedule, say), daemon=True).start()
         asyncio.run(runner.start())
 
 

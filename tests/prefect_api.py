@@ -1,5 +1,6 @@
 """Asking a Prefect server, and waiting for states of it."""
 
+import base64
 import json
 import time
 import urllib.error
@@ -8,10 +9,17 @@ import urllib.request
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(api, path, method="POST", **body):
-    """What the server answers; asked again, as Prefect's own clients do, where it is away or its database is busy."""
-    data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{api}{path}", data, headers, method=method)
+def get(api, path, method="POST", listed=None, **body):
+    """What the server answers; asked again, as Prefect's own clients do, where it is away or its database is busy.
+    `api` may name who asks: http://user:password@127.0.0.1:4200/api."""
+    scheme, _, place = api.rpartition("//")
+    login, _, place = place.rpartition("@")
+    headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    request = urllib.request.Request(
+        f"{scheme}//{place}{path}", json.dumps(body if listed is None else listed).encode(), headers, method=method
+    )
     while True:
         try:
             return json.loads(_OPENER.open(request, timeout=60).read() or "null")

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 import yaml
@@ -55,7 +55,6 @@ class Team:
         self.place = folder / "team"
         ports = ("PREFECT_PORT", "POSTGRES_PORT", "LABEL_STUDIO_PORT", "DASHBOARD_PORT")
         self.ports = {name: free_port() for name in ports}
-        self.api = f"http://127.0.0.1:{self.ports['PREFECT_PORT']}/api"
         self.questions = Server(f"http://127.0.0.1:{self.ports['LABEL_STUDIO_PORT']}", folder)
         self.program = installed(cache)
         self.place.mkdir()
@@ -85,6 +84,8 @@ class Team:
         threading.Thread(target=self._hear, args=(self.process.stdout,), daemon=True).start()
         wait_until(lambda: any("all is up" in line for line in self.said) or self.process.poll() is not None, 500)
         assert self.process.poll() is None, "".join(self.said)
+        login = (self.place / "login").read_text().strip()
+        self.api = f"http://{login}@127.0.0.1:{self.ports['PREFECT_PORT']}/api"
 
     def _hear(self, lines) -> None:
         for line in lines:
@@ -107,10 +108,7 @@ class Team:
 
     def pause_schedule(self, name: str) -> None:
         (schedule,) = self.deployment(name)["schedules"]
-        address = f"{self.api}/deployments/{self.deployment(name)['id']}/schedules/{schedule['id']}"
-        body = json.dumps({"active": False}).encode()
-        request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="PATCH")
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
+        get(self.api, f"/deployments/{self.deployment(name)['id']}/schedules/{schedule['id']}", "PATCH", active=False)
 
     def processes(self, words: str) -> list[int]:
         """The processes whose command has `words`, below the script."""
@@ -149,6 +147,8 @@ pytestmark = pytest.mark.slow
 @needs_postgres
 def test_all_of_it_is_up_on_postgresql_and_a_schedule_fires(team):
     wait_until(lambda: read_summary(team.runs / "digits"))
+    with pytest.raises(HTTPError, match="401"):
+        get(f"http://{team.api.rpartition('@')[2]}", "/flow_runs/filter")
     team.pause_schedule("digits")
     assert (team.database / "postgres" / "data" / "PG_VERSION").exists()
     assert not list((team.place / "prefect").glob("*.db"))
@@ -210,9 +210,10 @@ def test_the_committed_prefect_yaml_is_what_the_example_says(tmp_path):
 
 def test_the_containers_are_healthy_or_started_again_and_listen_on_loopback_only():
     services = yaml.safe_load((ROOT / "deploy" / "docker-compose.yaml").read_text())["services"]
-    assert set(services) == {"postgres", "prefect", "label-studio", "worker", "dashboard"}
-    for service in services.values():
-        assert service["healthcheck"]["test"] and service["restart"] == "unless-stopped"
+    assert set(services) == {"postgres", "prefect", "label-studio", "worker", "watch", "dashboard"}
+    for name, service in services.items():
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"].get("disable") is True if name == "watch" else service["healthcheck"]["test"]
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services and how == {"condition": "service_healthy"}

@@ -1,12 +1,10 @@
 """The server that ends with the command it serves."""
 
-import json
 import os
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from prefect_api import answers, get, wait_until
 
 pytestmark = pytest.mark.slow
 
+LOGIN = "cleaner:of-a-test"
 IMPATIENT = """
 from flows import embedded_server
 embedded_server._TRY_EVERY, embedded_server._PATIENCE = 0.5, 5
@@ -38,9 +37,7 @@ class Running:
 
     def emit(self, name: str) -> None:
         event = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": name, "payload": {}}
-        body = json.dumps([event | {"resource": {"prefect.resource.id": "test"}}]).encode()
-        request = urllib.request.Request(f"{self.api}/events", body, {"Content-Type": "application/json"})
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
+        get(self.api, "/events", listed=[event | {"resource": {"prefect.resource.id": "test"}}])
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +46,15 @@ def server(tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     process = subprocess.Popen(
         [sys.executable, "-c", IMPATIENT, str(os.getpid()), "0"],
-        env=environment | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        env=environment
+        | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        | {"PREFECT_SERVER_API_AUTH_STRING": LOGIN},
         stdout=subprocess.PIPE,
         text=True,
     )
-    api = f"http://127.0.0.1:{int(process.stdout.readline())}/api"
-    wait_until(lambda: answers(api))
-    yield Running(process, home, api)
+    place = f"127.0.0.1:{int(process.stdout.readline())}/api"
+    wait_until(lambda: answers(f"http://{place}"))
+    yield Running(process, home, f"http://{LOGIN}@{place}")
     process.kill()
     process.wait()
 

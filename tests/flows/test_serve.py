@@ -7,11 +7,15 @@ import re
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import pytest
@@ -99,7 +103,9 @@ class Served:
         threading.Thread(target=self._hear, args=(self.process.stderr,), daemon=True).start()
         wait_until(lambda: any(line.startswith("serving ") for line in self.said) or self.process.poll() is not None)
         (page,) = [line for line in self.said if line.startswith("Prefect's page: ")]
-        self.api = page.removeprefix("Prefect's page: ").strip() + "/api"
+        self.page = page.removeprefix("Prefect's page: ").strip()
+        self.login = (self.folder / "home" / "login").read_text().strip()
+        self.api = self.page.replace("//", f"//{self.login}@") + "/api"
 
     def _hear(self, lines) -> None:
         for line in lines:
@@ -216,6 +222,9 @@ def test_images_that_come_are_taken_in_without_anybody_asking(served, tmp_path):
     assert results(tmp_path / "fresh") == results(served.runs / "digits")
     wait_until(lambda: len(served.team.about("digits: cleaned")) == 2)
     first, second = served.team.about("digits: cleaned")
+    said = "".join(served.said)
+    for line in ("a cleaning begins", "10 files new; a cleaning is asked for", "cleaned: the clean data set is in "):
+        assert f"digits: {line}" in said
     assert first.startswith(f"{before:,} images, ") and "(+" not in first
     assert second.startswith(f"{before + 10:,} images (+10), ") and second.endswith("\nhttp://127.0.0.1:8501")
     wait_until(lambda: len(served.team.about("digits: more labels are wrong than they may be")) == 2)
@@ -229,7 +238,7 @@ def test_prefects_page_shows_what_it_came_to(served):
     assert "http://127.0.0.1:8501" in shown["digits-dashboard"]["data"]
     assert "report.html" in shown["digits-report"]["data"]
     rounds = json.loads(shown["digits-rounds"]["data"])
-    assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 1000 for row in rounds)
+    assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 400 for row in rounds)
     assert not any(served.team.address in json.dumps(artifact) for artifact in found)
 
 
@@ -240,6 +249,7 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     assert (waits["state_type"], waits["state_name"]) == ("COMPLETED", "WaitsForPeople")
     wait_until(lambda: served.team.about("asked: people are needed"))
     assert "image_noise-1.html" in served.team.about("asked: people are needed")[0]
+    wait_until(lambda: "asked: waits for people: " in "".join(served.said))
     sheet = served.runs / "asked" / "reviews" / "image_noise-1.csv"
     answer(sheet, 4)
     wait_until(lambda: served.summary("asked"))
@@ -317,8 +327,74 @@ def test_no_address_reaches_a_log(served):
     assert not any("a-secret" in line for line in served.said)
 
 
-def test_a_file_is_served_by_one_command(served):
-    there = {"PREFECT_API_URL": served.api, "TEST_TEAM": served.team.address}
+def test_nobody_gets_in_without_the_login_which_is_its_user_s_alone_and_told_nowhere(served, tmp_path):
+    file = served.folder / "home" / "login"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secret = served.login.partition(":")[2]
+    assert len(secret) >= 40
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert secret not in listed and not any(secret in line for line in served.said)
+    assert not any(secret in log["message"] for log in get(served.api, "/logs/filter"))
+    kept = [path for path in served.folder.rglob("*") if path.is_file() and path != file]
+    assert not any(secret.encode() in path.read_bytes() for path in kept)
+    for api in (f"{served.page}/api", f"{served.page}/api".replace("//", "//cleaner:guess@")):
+        with pytest.raises(HTTPError, match="401"):
+            get(api, "/flow_runs/filter")
+    there = {"PREFECT_API_URL": f"{served.page}/api", "PREFECT_HOME": str(tmp_path)}
+    refused = cleaner("clean", served.folder / "digits", "--run", tmp_path / "run", status=2, **there)
+    assert "wants a login; set PREFECT_API_AUTH_STRING" in refused.stderr
+
+
+ATTACK = """
+async () => {
+  const asked = []
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const api = `http://${host}:PORT/api`
+    const json = {"Content-Type": "application/json"}
+    for (const [path, method, headers, mode] of [
+      ["/deployments/filter", "POST", json, "cors"],
+      ["/deployments/filter", "POST", {"Content-Type": "text/plain"}, "no-cors"],
+      ["/flow_runs/filter", "POST", {...json, Authorization: "Basic Y2xlYW5lcjpndWVzcw=="}, "cors"],
+      ["/admin/version", "GET", {}, "cors"],
+    ]) {
+      try {
+        const answer = await fetch(api + path, {method, headers, mode, body: method == "GET" ? undefined : "{}"})
+        asked.push(answer.type == "opaque" ? "unread" : answer.status)
+      } catch (error) { asked.push("refused") }
+    }
+    const socket = new WebSocket(`ws://${host}:PORT/api/events/in`, "prefect")
+    asked.push(await new Promise(told => {
+      socket.onopen = () => told("open")
+      socket.onerror = () => told("refused")
+    }))
+  }
+  return asked
+}
+"""
+
+
+def test_a_page_of_another_origin_gets_nothing_from_it(served, tmp_path):
+    """As a page that somebody visits while it serves: it read all deployments, changed their steps and ran commands."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    (tmp_path / "index.html").write_text("<title>another page</title>")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as elsewhere, playwright.sync_playwright() as driver:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        chromium = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{elsewhere.server_port}/index.html")
+        asked = page.evaluate(ATTACK.replace("PORT", served.page.rpartition(":")[2]))
+        elsewhere.shutdown()
+        chromium.close()
+    assert set(asked) <= {"refused", "unread"} and asked.count("unread") == 2
+
+
+def test_a_file_is_served_by_one_command(served, tmp_path):
+    there = {"PREFECT_API_URL": f"{served.page}/api", "TEST_TEAM": served.team.address}
+    there |= {"PREFECT_HOME": str(tmp_path), "PREFECT_API_AUTH_STRING": served.login}
     refused = cleaner("serve", served.folder / "cleaner.toml", status=2, **there)
     assert refused.stderr.startswith(f"cleaner: {served.folder / 'cleaner.toml'}: another command serves it")
 

@@ -82,6 +82,6 @@ def test_every_filter_lets_through_what_it_says(samples):
 
 
 def test_a_filter_finds_reasons_and_no_sql_in_a_text(samples):
-    assert samples.count(Filter(reason="RANKS 1st")) > 1000
+    assert samples.count(Filter(reason="RANKS 1st")) > 400
     assert samples.count(Filter(path="' OR 1=1 --")) == 0
     assert samples.count(Filter(label="'; DROP TABLE kept.samples; --")) == 0
