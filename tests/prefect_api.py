@@ -12,14 +12,12 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def get(api, path, method="POST", listed=None, **body):
     """What the server answers; asked again, as Prefect's own clients do, where it is away or its database is busy.
     `api` may name who asks: http://user:password@127.0.0.1:4200/api."""
-    scheme, _, place = api.rpartition("//")
-    login, _, place = place.rpartition("@")
+    address, login = _address(api)
     headers = {"Content-Type": "application/json"}
     if login:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    request = urllib.request.Request(
-        f"{scheme}//{place}{path}", json.dumps(body if listed is None else listed).encode(), headers, method=method
-    )
+    data = json.dumps(body if listed is None else listed).encode()
+    request = urllib.request.Request(f"{address}{path}", data, headers, method=method)
     while True:
         try:
             return json.loads(_OPENER.open(request, timeout=60).read() or "null")
@@ -31,9 +29,16 @@ def get(api, path, method="POST", listed=None, **body):
         time.sleep(1)
 
 
+def _address(api):
+    """Where it is, and the login."""
+    scheme, _, place = api.rpartition("//")
+    login, _, place = place.rpartition("@")
+    return f"{scheme}//{place}", login
+
+
 def answers(api):
     try:
-        _OPENER.open(f"{api}/health", timeout=1).close()
+        _OPENER.open(f"{_address(api)[0]}/health", timeout=1).close()
     except OSError:
         return False
     return True

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.loop.runs import Run
-from cleaner.people.disagreement import majority, of_each
+from cleaner.people.disagreement import majority
+from cleaner.run.answers import Words, in_utc, of_each
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Asked, Classes
 from cleaner.words import STAGES, counted
@@ -81,7 +82,7 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, 
         if push:
             _push(run, ask)
         _store(run, ask, say, since)
-        if ask.waits and _disputed(run, ask.name):
+        if ask.waits and _disputed(run, _held(run.store.answers.words(), ask.name)):
             _push(run, ask)
     except spared as error:
         say(f"{ask.name}: its answers can't be looked at again, those of before hold: {error}")
@@ -115,14 +116,21 @@ def _more(run: Run) -> int:
 
 
 def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> None:
-    """Store ANSWERS or CLASS_ANSWERS to the batch `name` that people have just given, none of them stored before.
+    """Store ANSWERS or CLASS_ANSWERS to the batch `name` that people have just given. What they say already is no news:
+    it comes twice where nobody heard that it had arrived.
 
     Args:
         manifest: the manifest, or its rows of the samples that the batch asks about.
     """
     asked = run.store.batches.read(name)
     words = _words(name, answers, manifest, asked) if _of_samples(asked) else _words_on_classes(name, answers)
-    run.store.answers.append(pa.Table.from_pylist(words, SAID))
+
+    def news(stored: Words) -> Words:
+        known = _held(stored, name)
+        is_said = [any(_same(old, word) for old in known.get(_about(word), [])) for word in words]
+        return [] if all(is_said) else _rows(words)
+
+    run.store.answers.append_news(news)
 
 
 def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
@@ -134,9 +142,16 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | Non
         words = _words(name, answers, manifest, asked)
     else:
         words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say, since=since))
-    known = _words_of(run, name)
-    news = [word for word in words if _is_new(known.get(_about(word), []), word)]
-    run.store.answers.append(pa.Table.from_pylist(news, SAID))
+    known: dict[str, Words] = {}
+
+    def news(stored: Words) -> Words:
+        # Within the lock: somebody else may be fetching the same answers.
+        for word in stored:
+            if word["batch"] == name:
+                known.setdefault(_about(word), []).append(word)
+        return _rows([word for word in words if _is_new(known.get(_about(word), []), word)])
+
+    run.store.answers.append_news(news)
     if since is None and (gone := known.keys() - {_about(word) for word in words}):
         what = f"{counted(len(gone), 'answer')} to {name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
@@ -146,29 +161,33 @@ def unanswered(run: Run, ask: Ask) -> int:
     """How many answers are missing, by what is stored."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
-    words = _words_of(run, ask.name)
+    words = _held(run.store.answers.words(), ask.name)
     return sum(max(0, people - len(words.get(about, []))) for about, people in wanted(run, ask.name).items())
 
 
 def wanted(run: Run, name: str) -> dict[str, int]:
-    """How many answers each sample or class of a batch wants: one more where people disagree and a third is asked."""
+    """How many people each sample or class of a batch wants: one more where they disagree and a third is asked; nobody
+    beside one who has answered for the other too."""
     asked = run.store.batches.read(name)
     if not _of_samples(asked):
         return dict.fromkeys(asked.column("label").to_pylist(), 1)
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
-    return dict(zip(*columns, strict=True)) | dict.fromkeys(_disputed(run, name), 3)
+    held, people = _held(run.store.answers.words(), name), dict(zip(*columns, strict=True))
+    for about, words in held.items():
+        if people[about] > 1 and any(word["asked"] == Asked.ONCE for word in words):
+            people[about] = len(words)
+    return people | dict.fromkeys(_disputed(run, held), 3)
 
 
-def _disputed(run: Run, name: str) -> list[str]:
-    """The samples of a batch about which two people were asked, and disagree, where a third is asked then."""
+def _disputed(run: Run, held: dict[str, Words]) -> list[str]:
+    """The samples about which two people were asked, and disagree, where a third is asked then."""
     if run.config.review.disagreement != "third":
         return []
-    found = []
-    for about, words in _words_of(run, name).items():
-        last = words[-1]
-        if last["asked"] == Asked.SEVERAL and (len(words) > 2 or majority(of_each(words)) is None):
-            found.append(about)
-    return found
+    return [
+        about
+        for about, words in held.items()
+        if all(word["asked"] == Asked.SEVERAL for word in words) and (len(words) > 2 or majority(words) is None)
+    ]
 
 
 def _of_samples(asked: pa.Table) -> bool:
@@ -186,7 +205,8 @@ def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -
             *(asked.column(column).to_pylist() for column in ("sample_id", "known", "people")), strict=True
         )
     }
-    said = answers.to_pylist()
+    # A reviewer may know better who was asked than the batch does.
+    said = [{name: value for name, value in word.items() if value is not None} for word in answers.to_pylist()]
     return [{"batch": batch, **of[word["sample_id"]], "asked": how[word["sample_id"]], **word} for word in said]
 
 
@@ -199,19 +219,25 @@ def _about(word: dict[str, Any]) -> str:
     return str(word.get("sample_id") or word["label"])
 
 
-def _words_of(run: Run, batch: str) -> dict[str, list[dict[str, Any]]]:
-    """Of one batch the stored words on each sample or class, the newest last."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for word in run.store.answers.words():
-        if word["batch"] == batch:
-            found.setdefault(_about(word), []).append(word)
-    return {about: sorted(words, key=itemgetter("at")) for about, words in found.items()}
+def _held(words: Words, batch: str) -> dict[str, Words]:
+    """Of one batch what people say of each sample or class, of each person one word."""
+    return of_each([word for word in words if word["batch"] == batch], _about)
 
 
-def _is_new(known: list[dict[str, Any]], word: dict[str, Any]) -> bool:
+def _rows(words: list[dict[str, Any]]) -> Words:
+    rows: Words = pa.Table.from_pylist(words, SAID).to_pylist()
+    return rows
+
+
+def _is_new(known: Words, word: dict[str, Any]) -> bool:
     """Whether a word is none of those of before; where nobody knows when it was said, whether it says anything but the
     newest."""
-    same = ("answer", "new_label", "by")
     if word.get("at"):
-        return all(any(old[name] != word.get(name) for name in (*same, "at")) for old in known)
-    return not known or any(known[-1][name] != word.get(name) for name in same)
+        moment = in_utc(word["at"])
+        return not any(_same(old, word) and old["at"] == moment for old in known)
+    return not known or not _same(sorted(known, key=itemgetter("at"))[-1], word)
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    alike = all(one.get(name) == other.get(name) for name in ("answer", "new_label", "by"))
+    return alike and (one.get("asked") or Asked.ONCE) == (other.get("asked") or Asked.ONCE)

@@ -8,11 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cleaner.run.answers import newest, on_images
+from cleaner.run.answers import Words, newest, of_each, on_images
 from cleaner.tables import SAID, Answer, Asked
-
-Words = list[dict[str, Any]]
-"""Rows of SAID."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,9 @@ def disputed(words: Words) -> list[tuple[tuple[str, str], int]]:
 def _newest(words: Words) -> dict[str, dict[str, dict[str, Any]]]:
     """Of each person the newest word on each image or class."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for word in sorted(words, key=lambda word: word["at"]):
-        found.setdefault(word["by"], {})[word["content_hash"] or f"class {word['label']}"] = word
+    for about, said in of_each(words, lambda word: word["content_hash"] or f"class {word['label']}").items():
+        for word in said:
+            found.setdefault(word["by"], {})[about] = word
     return found
 
 

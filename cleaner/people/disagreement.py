@@ -5,13 +5,12 @@ was said before. Where several were asked about one image, none of them knowing 
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from cleaner.people.agreement import Words, on_known, shown
-from cleaner.run.answers import newest, on_images
+from cleaner.people.agreement import on_known, shown
+from cleaner.run.answers import Words, newest, of_each, on_images
 from cleaner.tables import SAID, Asked
 
 DISPUTED = "disputed"
@@ -28,26 +27,18 @@ def settled(said: pa.Table, how: Disagreement) -> pa.Table:
         how: `third`: the word of the majority; `accurate`: of whoever is right most often on the images that were known
             (by the rule of succession; of equals the newest); `open`: none. Without either it is disputed.
     """
-    together: dict[tuple[str, str], Words] = {}
-    for word in said.to_pylist():
-        if word["asked"] == Asked.SEVERAL:
-            together.setdefault((word["batch"], word["content_hash"]), []).append(word)
+    several = [word for word in said.to_pylist() if word["asked"] == Asked.SEVERAL]
+    together = of_each(several, _question)
     accuracy = {by: (right + 1) / (of + 2) for by, (right, of) in on_known(said).items()} if how == "accurate" else {}
     held = []
     for word in newest(on_images(said)).to_pylist():
-        several = word["asked"] == Asked.SEVERAL
-        words = of_each(together[word["batch"], word["content_hash"]]) if several else [word]
+        words = together[_question(word)] if word["asked"] == Asked.SEVERAL else [word]
         held.append(_settled(words, how, accuracy))
     return pa.Table.from_pylist(held, SAID)
 
 
-def of_each(words: Iterable[dict[str, Any]]) -> Words:
-    """Of each person the newest of `words` on one image, the newest last."""
-    found: dict[str, dict[str, Any]] = {}
-    for word in sorted(words, key=lambda word: word["at"]):
-        found.pop(word["by"], None)
-        found[word["by"]] = word
-    return list(found.values())
+def _question(word: dict[str, Any]) -> str:
+    return f"{word['batch']} {word['content_hash']}"
 
 
 def majority(words: Words) -> dict[str, Any] | None:

@@ -6,8 +6,10 @@ batch asked for it is told beside it and changes nothing: of all words on one im
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,10 +18,14 @@ from filelock import FileLock
 
 from cleaner.errors import RunError
 from cleaner.run.files import storage_error
-from cleaner.tables import SAID, Asked
+from cleaner.tables import SAID, Answer, Asked, ClassAnswer
 
 FILE = "answers.jsonl"
 _ONCE = Asked.ONCE.value
+_OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {*map(str, Asked)}
+
+Words = list[dict[str, Any]]
+"""Rows of SAID."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Answers:
     def file(self) -> Path:
         return self.folder / FILE
 
-    def words(self, first: int | None = None) -> list[dict[str, Any]]:
+    def words(self, first: int | None = None) -> Words:
         """All words, or the `first` so many, the oldest first, each by the columns of SAID.
 
         Raises:
@@ -59,16 +65,32 @@ class Answers:
 
         Raises:
             StorageError: the disk refused the write.
+            RunError: one of them is no answer, or its moment is none.
         """
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        words = [{**word, "at": word["at"] or now, "asked": word["asked"] or _ONCE} for word in said.to_pylist()]
-        text = "".join(json.dumps(word, ensure_ascii=False) + "\n" for word in words).encode()
+        self._locked(lambda: said.to_pylist())
+
+    def append_news(self, news: Callable[[Words], Words]) -> None:
+        """Add what `news` makes of all words so far. Nobody else adds any between the two.
+
+        Raises:
+            StorageError: the disk refused the write.
+            RunError: a line is damaged, or what is to be added is no answer.
+        """
+        self._locked(lambda: news(self.words()))
+
+    def _locked(self, words: Callable[[], Words]) -> None:
+        now = datetime.now(UTC).isoformat()
         try:
-            with FileLock(self.folder / f".{FILE}.lock"), self.file.open("a+b") as file:
-                _cut_half_a_line(file)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            with FileLock(self.folder / f".{FILE}.lock"):
+                said = [{**word, "at": word["at"] or now, "asked": word["asked"] or _ONCE} for word in words()]
+                text = "".join(json.dumps(_sound(word), ensure_ascii=False) + "\n" for word in said).encode()
+                with self.file.open("a+b") as file:
+                    _cut_half_a_line(file)
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except ValueError as error:
+            raise RunError(f"{self.file}: what was to be added is no answer ({error}); nothing was") from error
         except OSError as error:
             raise storage_error(self.file, error) from error
 
@@ -78,14 +100,41 @@ def _word(file: Path, number: int, line: bytes) -> dict[str, Any]:
         word = json.loads(line)
         if isinstance(word, dict):
             word.setdefault("asked", _ONCE)
-        if not isinstance(word, dict) or set(word) != set(SAID.names):
-            raise ValueError("other fields than an answer's")
-        if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
-            raise ValueError("a field that is no text")
+        return _sound(word)
     except ValueError as error:
         remedy = "restore it from a copy: people's answers are in it"
         raise RunError(f"{file}: line {number}: is damaged ({error}); {remedy}") from error
-    return word
+
+
+def _sound(word: Any) -> dict[str, Any]:
+    """A word whose moment is in UTC, so that moments are in order as text is.
+
+    Raises:
+        ValueError: it can't be one.
+    """
+    if not isinstance(word, dict) or set(word) != set(SAID.names):
+        raise ValueError("other fields than an answer's")
+    if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
+        raise ValueError("a field that is no text")
+    if not (word["seconds"] is None or isinstance(word["seconds"], (int, float))):
+        raise ValueError("seconds that are no number")
+    known = _OF_CLASSES if word["content_hash"] is None else _OF_IMAGES
+    if word["answer"] not in known:
+        raise ValueError(f"the answer {word['answer']!r}, which is none of {', '.join(sorted(known))}")
+    if word["asked"] not in _HOW:
+        raise ValueError(f"asked {word['asked']!r}, which is none of {', '.join(sorted(_HOW))}")
+    return {**word, "at": in_utc(word["at"] or "")}
+
+
+def in_utc(moment: str) -> str:
+    """A moment, ISO 8601, in UTC with microseconds; one without a zone is taken to be in it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    at = datetime.fromisoformat(moment)
+    utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")
 
 
 def _cut_half_a_line(file: BinaryIO) -> None:
@@ -108,6 +157,17 @@ def newest(said: pa.Table) -> pa.Table:
         if about not in last or word["at"] >= last[about]["at"]:
             last[about] = word
     return pa.Table.from_pylist([last[about] for about in sorted(last)], SAID)
+
+
+def of_each(words: Words, about: Callable[[dict[str, Any]], str]) -> dict[str, Words]:
+    """What people say of each thing that `words` are about: of each person the newest word, the newest last; of two of
+    one moment the one that was stored last. Whoever counts answers counts these."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for word in sorted(words, key=itemgetter("at")):
+        by = found.setdefault(about(word), {})
+        by.pop(word["by"], None)
+        by[word["by"]] = word
+    return {thing: list(by.values()) for thing, by in found.items()}
 
 
 def on_images(said: pa.Table) -> pa.Table:

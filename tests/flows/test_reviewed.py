@@ -2,11 +2,14 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from command import CLEANER, clean_locally, here
 from sheets import answer
+
+from flows.reviewed import fetch
 
 pytestmark = pytest.mark.slow
 
@@ -70,3 +73,10 @@ def test_watching_goes_on_when_all_is_answered_till_the_run_is_finished(waiting)
 def test_a_folder_that_is_no_run_and_contrary_wishes_are_refused(waiting, tmp_path):
     assert "no run lies here" in here("review", tmp_path, status=2).stderr
     assert "give one of them" in here("review", waiting, "--watch", "--close", status=2).stderr
+
+
+def test_answers_that_several_fetch_at_once_are_stored_once(waiting):
+    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: fetch(waiting, lambda line: None), range(12)))
+    assert len((waiting / "answers.jsonl").read_text().splitlines()) == 3

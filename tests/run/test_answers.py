@@ -1,10 +1,11 @@
 import json
+import threading
 
 import pyarrow as pa
 import pytest
 
 from cleaner.errors import RunError
-from cleaner.run.answers import FILE, Answers, newest, on_classes, on_images
+from cleaner.run.answers import FILE, Answers, newest, of_each, on_classes, on_images
 from cleaner.tables import SAID
 
 
@@ -70,3 +71,65 @@ def test_a_line_with_a_field_of_another_kind_is_refused(tmp_path):
     (tmp_path / FILE).write_text(json.dumps({**line, "answer": 7}) + "\n")
     with pytest.raises(RunError, match="line 1"):
         answers.read()
+
+
+def test_moments_are_in_order_whatever_zone_they_were_told_in(tmp_path):
+    answers = Answers(tmp_path)
+    moments = ("2026-01-01T13:30:00+02:00", "2026-01-01T12:00:00+00:00", "2026-01-01T11:45:00", "2026-01-01T12:00:00Z")
+    for moment, answer in zip(moments, ("junk", "right", "unsure", "wrong"), strict=True):
+        answers.append(words(word("1", answer) | {"at": moment}))
+    (held,) = newest(answers.read()).to_pylist()
+    assert held["answer"] == "wrong", "of one moment what was stored last"
+    assert sorted(answers.read()["at"].to_pylist())[0] == "2026-01-01T11:30:00.000000+00:00"
+    # Lines that were written before moments were brought into one zone.
+    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    written = [json.dumps(line | {"at": moment}) for line, moment in zip(lines, moments, strict=True)]
+    (tmp_path / FILE).write_text("\n".join([*written, ""]))
+    assert newest(answers.read()).to_pylist() == [held]
+
+
+@pytest.mark.parametrize(
+    "field", [{"answer": "rigth"}, {"answer": "keep"}, {"asked": "twice"}, {"at": "yesterday"}, {"seconds": "2"}]
+)
+def test_a_word_that_nobody_knows_is_told_with_its_line_and_never_stored(tmp_path, field):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right")))
+    line = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(line + json.dumps(json.loads(line) | field) + "\n")
+    with pytest.raises(RunError, match="line 2: is damaged"):
+        answers.read()
+    (tmp_path / FILE).write_text(line)
+    with pytest.raises(RunError, match="nothing was"):
+        answers.append_news(lambda there: [there[0] | field])
+    assert (tmp_path / FILE).read_text() == line
+
+
+def test_what_several_add_at_once_is_all_there_and_of_equal_news_one(tmp_path):
+    def unless_said(new):
+        return lambda there: (
+            []
+            if any(old["by"] == "all" and old["content_hash"] == new for old in there)
+            else [{**dict.fromkeys(SAID.names), **word(new, "right", by="all")}]
+        )
+
+    def say(person):
+        for number in map(str, range(20)):
+            Answers(tmp_path).append(words(word(number, "right", by=person)))
+            Answers(tmp_path).append_news(unless_said(number))
+
+    people = [threading.Thread(target=say, args=(f"p{number}",)) for number in range(6)]
+    for each in people:
+        each.start()
+    for each in people:
+        each.join()
+    stored = [(word["by"], word["content_hash"]) for word in Answers(tmp_path).words()]
+    assert len(stored) == len({*stored}) == 7 * 20
+
+
+def test_of_each_person_the_newest_word_counts_and_once(tmp_path):
+    said = [
+        word("1", answer, by=by) | {"at": at}
+        for answer, by, at in (("right", "ana", "3"), ("junk", "bo", "2"), ("wrong", "ana", "1"))
+    ]
+    held = of_each(said, lambda each: each["content_hash"])
+    assert [(each["by"], each["answer"]) for each in held["1"]] == [("bo", "junk"), ("ana", "right")]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -10,6 +11,8 @@ from command import clean_locally, here
 from streamlit_pages import page
 
 from cleaner.errors import AnswerError
+from cleaner.loop.reviews import batches_of
+from cleaner.loop.runs import reopen
 from cleaner.run.answers import Answers
 from ui.access import look_at
 from ui.queries.seats import Seats
@@ -81,6 +84,37 @@ def test_an_answer_that_comes_twice_is_one_and_another_one_is_another(run):
     for answer in ("right", "right", "junk"):
         desk.take("ann", {"id": 0, "answer": answer, "seconds": 1})
     assert [word["answer"] for word in Answers(run).words()] == ["right", "junk"]
+
+
+def test_people_are_counted_not_words_and_desk_and_run_say_the_same(run):
+    desk = seats(run)
+    batch = look_at(run).store.batches.read("coarse-1").to_pylist()
+    two = next(number for number, line in enumerate(batch) if line["people"] == 2)
+
+    def answered():
+        (standing,) = [each for each in batches_of(reopen(run)) if each.name == "coarse-1"]
+        assert desk.progress("ann").answered == standing.answered
+        assert desk.progress("ann").asked == standing.asked
+        return standing.answered, standing.asked - sum(line["people"] for line in batch)
+
+    for answer in ("right", "wrong", "right", "wrong"):
+        desk.take("ann", {"id": two, "answer": answer, "seconds": 1})
+        assert answered() == (1, 0), "one person is in no dispute"
+    desk.take("bob", {"id": two, "answer": "right", "seconds": 1})
+    assert answered() == (2, 1), "a third is asked"
+    desk.take("bob", {"id": two, "answer": "wrong", "seconds": 1})
+    assert answered() == (2, 0), "they agree now"
+
+
+def test_what_arrives_twice_at_once_is_stored_once(run):
+    given = {"id": 0, "answer": "junk", "seconds": 1}
+    desks = [seats(run) for _ in range(4)]
+    threads = [threading.Thread(target=desk.take, args=("ann", dict(given))) for desk in desks for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Answers(run).words()) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from cleaner.errors import AnswerError
 from cleaner.loop.asking import take_answers, wanted
 from cleaner.loop.runs import reopen
 from cleaner.people.questions import Question, above, is_paged, questions, typed
-from cleaner.run.answers import FILE
+from cleaner.run.answers import FILE, of_each
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes
 
 _HELD = 300.0
@@ -48,7 +48,6 @@ class Seats:
         self._manifest = whole.take(batch.column("row")) if of_samples else whole.slice(0, 0)
         self._lock, self._held, self._read_at = Lock(), dict[int, dict[str, float]](), -1
         self._said, self._wanted = dict[str, list[str]](), dict[str, int]()
-        self._last = dict[tuple[str, str], tuple[str, str | None]]()
 
     def hand_out(self, person: str, count: int) -> list[int]:
         """The numbers of up to `count` questions that this person has not answered, and that nobody else is at; fewer
@@ -58,7 +57,7 @@ class Seats:
             self._read()
             for number, about in enumerate(self._about):
                 held = {by: until for by, until in self._held.get(number, {}).items() if until > now and by != person}
-                lacking = max(self._wanted[one] - len({*self._said.get(one, [])}) for one in about)
+                lacking = max(self._wanted[one] - len(self._said.get(one, [])) for one in about)
                 if lacking > len(held) and not any(person in self._said.get(one, []) for one in about):
                     free[number] = held
             found = [*free][: min(count, 1 + len(free) // 4)]
@@ -87,11 +86,6 @@ class Seats:
             unmarked = question["grid"] and answer == Answer.WRONG and place not in marked
             word = Answer.RIGHT.value if unmarked else str(answer)
             rows.append({self._known: about, "answer": word, "new_label": new_label, "by": person})
-        with self._lock:
-            self._read()
-            # An answer that comes twice, since nobody heard that it had arrived, is one.
-            if all(self._last.get((row[self._known], person)) == (row["answer"], new_label) for row in rows):
-                return
         answers = pa.Table.from_pylist(rows, self._schema)
         spent = pa.array([round(seconds / len(rows), 2)] * len(rows), pa.float64())
         with self._lock:
@@ -101,7 +95,7 @@ class Seats:
     def progress(self, person: str) -> Progress:
         with self._lock:
             self._read()
-            there = sum(min(len({*self._said.get(about, [])}), count) for about, count in self._wanted.items())
+            there = sum(min(len(self._said.get(about, [])), count) for about, count in self._wanted.items())
             mine = sum(person in by for by in self._said.values())
             return Progress(there, sum(self._wanted.values()), mine)
 
@@ -111,11 +105,9 @@ class Seats:
         read_at = file.stat().st_mtime_ns if file.exists() else 0
         if read_at == self._read_at:
             return
-        self._said, self._last = {}, {}
-        for word in self.run.store.answers.words():
-            if word["batch"] == self.name:
-                self._said.setdefault(word[self._known], []).append(word["by"])
-                self._last[word[self._known], word["by"]] = (word["answer"], word["new_label"])
+        words = [word for word in self.run.store.answers.words() if word["batch"] == self.name]
+        held = of_each(words, lambda word: str(word[self._known]))
+        self._said = {about: [word["by"] for word in said] for about, said in held.items()}
         self._wanted = wanted(self.run, self.name)
         self._read_at = read_at
 

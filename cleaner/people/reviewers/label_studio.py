@@ -37,7 +37,7 @@ from cleaner.people.labeling_page import (
 )
 from cleaner.progress import track
 from cleaner.run.files import digest, write_json
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Asked, Classes
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio as Client
@@ -157,7 +157,8 @@ class LabelStudio:
     ) -> pa.Table:
         samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
         names = {class_key(label): label for label in classes}
-        in_pages, found = _in_pages(batch), []
+        in_pages, found = _in_pages(batch), list[dict[str, Any]]()
+        tasks: dict[tuple[str, str], set[str]] = {}
         for item, who, annotation in self._annotations(name, folder, say, since):
             asked = [samples[sample] for sample in _about(item)]
             when = _when(annotation, of=len(asked))
@@ -168,7 +169,12 @@ class LabelStudio:
                 continue
             for sample, (answer, new_label) in said.items():
                 found.append({"sample_id": sample, "answer": answer, "new_label": new_label, "by": who, **when})
-        return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED]))
+                tasks.setdefault((sample, who), set()).add(item)
+        for word in found:
+            # It answered the task for somebody else too: nobody else is waited for, who would find none.
+            if len(tasks[word["sample_id"], word["by"]]) > 1:
+                word["asked"] = Asked.ONCE.value
+        return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED, pa.field("asked", pa.string())]))
 
     def pull_classes(
         self,
