@@ -429,6 +429,10 @@ def deploy(
     watch: Annotated[
         bool, Option("--watch", help="Then look for new images and answers in the data sets that lie on this machine.")
     ] = False,
+    systemd: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Write units by which systemd keeps all of it alive here, and its logins, instead."),
+    ] = None,
 ) -> None:
     """Register the same on the Prefect server that PREFECT_API_URL names, for workers on any number of machines.
 
@@ -440,14 +444,19 @@ def deploy(
     prefect worker start --pool cleaner
     ```
     """
-    if watch and write is not None:
-        raise InputError("--watch registers, and --yaml does not; give one of them")
+    if sum(map(bool, (watch, write, systemd))) > 1:
+        raise InputError("--watch, --yaml and --systemd are three ways; give one of them")
     from flows.embedded import connect
     from flows.schedule import read_schedule
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
+    if systemd is not None:
+        from flows.units import write_units
+
+        write_units(file, read_schedule(file, elsewhere=say), systemd, say)
+        return
     schedule = read_schedule(file, elsewhere=say)
     if write is None:
         if not os.environ.get("PREFECT_API_URL"):

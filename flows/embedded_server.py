@@ -4,7 +4,7 @@
 
 Prefect's own embedded server outlives a killed command and goes on writing to the database. This one watches the
 command's process id, so that nothing is left behind however the command ends. The first line it prints is its port:
-PORT, or any that is free where that one is not.
+PORT, or any that is free where that one is not. With PARENT 0 it is a service of its own, at PORT and nowhere else.
 
 Prefect's server can end up waiting for itself: SQLite's one write lock is held by what waits for what waits for the
 lock. One cause is known (`_collect_garbage`). For others this one tries from outside whether it still writes, and
@@ -39,12 +39,14 @@ _COLLECT_EVERY = 30
 
 def main() -> None:
     """Serve until the parent, whose process id is the first argument, is gone or asks to end."""
-    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    parent = int(sys.argv[1])
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     threading.Thread(target=_collect_garbage, daemon=True).start()
     # Imported with the watch already on: the import takes seconds, and a command can be killed in them.
     import uvicorn
 
-    with _listening(int(sys.argv[2])) as listening:
+    with _listening(int(sys.argv[2]), others=bool(parent)) as listening:
         port = listening.getsockname()[1]
         # Prefect's page asks there, and no other page may.
         os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -98,10 +100,12 @@ class OwnPageOnly:
         return len(hosts) == 1 and hosts[0] in self.hosts and all(origin in self.origins for origin in origins)
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(port: int, *, others: bool) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
+        if not others:
+            raise
         return socket.create_server(("127.0.0.1", 0))
 
 
