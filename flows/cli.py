@@ -290,7 +290,7 @@ def export(
 @app.command()
 def ui(
     folder: Annotated[Path, Argument(metavar="DIR", help="A run's directory, or a folder of runs.")],
-    host: Annotated[str, Option(help="The address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    host: Annotated[str, Option(help="Where to listen; 0.0.0.0 lets others in, who need a password.")] = "127.0.0.1",
     port: Annotated[int | None, Option(min=1, max=65_535, help="The first free one from 8501 on unless given.")] = None,
     browser: Annotated[bool, Option(help="Open a browser.")] = True,
 ) -> None:

@@ -12,12 +12,15 @@ pytest.importorskip("streamlit")
 from command import clean_locally, here, stopped_before
 from streamlit_pages import page
 
+from cleaner.errors import ConfigError
 from cleaner.evidence.map import drawn
 from cleaner.run.answers import Answers
 from cleaner.run.steps import perform
 from cleaner.tables import SAID
+from flows.dashboard import command
 from ui.access import look_at
 from ui.app import PAGES
+from ui.elements import admission
 from ui.mapping import step_of
 
 pytestmark = pytest.mark.slow
@@ -133,6 +136,65 @@ def test_a_password_is_asked_for_where_one_is_set(finished, monkeypatch):
     assert "not the password" in shown.error[0].value
     shown.text_input[0].set_value("secret").run()
     assert shown.metric
+
+
+@pytest.fixture
+def no_guesses():
+    """Those of other tests, which have another clock, count for nothing, and those of this one for no other."""
+    admission._guesses.clear()
+    yield
+    admission._guesses.clear()
+
+
+@pytest.mark.usefixtures("no_guesses")
+def test_who_guesses_passwords_waits_longer_each_time_in_all_sessions(finished, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("ui.elements.admission.monotonic", lambda: clock[0])
+    monkeypatch.setenv("CLEANER_UI_PASSWORD", "secret")
+    told = []
+    for guess in range(20):
+        shown = page(None, finished)
+        shown.text_input[0].set_value(f"guess {guess}").run()
+        told.append(shown.error[0].value)
+        clock[0] += 0.1
+    assert [line for line in told if "not the password" in line] == ["That is not the password."] * 5
+    assert "try again in" in told[-1]
+    shown = page(None, finished)
+    shown.text_input[0].set_value("secret").run()
+    assert not shown.metric, "even the right one is not tried meanwhile"
+    clock[0] += 3
+    shown.text_input[0].set_value("wrong once more").run()
+    assert "not the password" in shown.error[0].value
+    clock[0] += 700
+    shown = page(None, finished)
+    shown.text_input[0].set_value("secret").run()
+    assert shown.metric
+
+
+@pytest.mark.parametrize(
+    ("host", "password", "lets"),
+    [
+        ("0.0.0.0", "", False),
+        ("::", "", False),
+        ("box", "", False),
+        ("0.0.0.0", "secret", True),
+        ("127.0.0.2", "", True),
+        ("localhost", "", True),
+        ("::1", "", True),
+    ],
+)
+def test_others_are_let_in_with_a_password_only(finished, tmp_path, monkeypatch, host, password, lets):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLEANER_UI_PASSWORD", password)
+    if lets:
+        assert f"--server.address={host}" in command(finished, host=host, port=None, browser=False)
+        return
+    with pytest.raises(ConfigError, match="set CLEANER_UI_PASSWORD"):
+        command(finished, host=host, port=None, browser=False)
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text("[auth]\nclient_id = 'x'\n")
+    assert command(finished, host=host, port=None, browser=False)
 
 
 def test_a_folder_without_a_run_says_how_to_start_one(tmp_path):
