@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
@@ -322,3 +323,13 @@ def test_the_containers_are_healthy_or_started_again_and_listen_on_loopback_only
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services and how == {"condition": "service_healthy"}
+
+
+def test_the_image_gets_the_code_and_what_building_it_needs_and_nothing_else_of_the_checkout():
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.removesuffix("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    needed = {"pyproject.toml", "constraints.txt", project["project"]["readme"], *project["project"]["license-files"]}
+    assert lines[0] == "*"
+    assert {line[1:] for line in lines if line[0] == "!"} == packages | needed | {"data_manifests"}
+    assert {"**/*.env", "**/.env"} <= {*lines[lines.index("!ui") :]}
