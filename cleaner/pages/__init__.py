@@ -87,7 +87,7 @@ def pictures(source: Source, manifest: pa.Table, sides: dict[int, int], *, enlar
         enlarge: make tiny ones as large as that, their pixels sharp, for a page that would blur them.
     """
     found = _thumbnails(source, manifest, sides)
-    return {row: _data_uri(enlarged(picture, sides[row]) if enlarge else picture) for row, picture in found}
+    return {row: embedded(enlarged(picture, sides[row]) if enlarge else picture) for row, picture in found}
 
 
 def contact_sheets(
@@ -101,7 +101,7 @@ def contact_sheets(
     for key, shown in wanted.items():
         found = [thumbnails[row] for row in shown if row in thumbnails]
         if found:
-            sheets[key] = _data_uri(_contact_sheet(found, side, across))
+            sheets[key] = embedded(_contact_sheet(found, side, across))
     return sheets
 
 
@@ -141,5 +141,6 @@ def _thumbnails(source: Source, manifest: pa.Table, sides: dict[int, int]) -> It
     return ((row, picture) for row, picture in found if picture is not None)
 
 
-def _data_uri(picture: bytes) -> str:
+def embedded(picture: bytes) -> str:
+    """The address of a JPEG that is itself the picture, so that no page asks for a file beside it."""
     return "data:image/jpeg;base64," + base64.b64encode(picture).decode()

@@ -38,6 +38,11 @@ class Answers:
     def file(self) -> Path:
         return self.folder / FILE
 
+    @property
+    def bytes(self) -> int:
+        """How long the file is; it grows with each word, and never changes otherwise."""
+        return self.file.stat().st_size if self.file.exists() else 0
+
     def words(self, first: int | None = None) -> Words:
         """All words, or the `first` so many, the oldest first, each by the columns of SAID.
 

@@ -67,13 +67,15 @@ def browser():
 
 @contextmanager
 def visit(browser, address):
-    """A page at `address` that is done; nothing may complain in it, and nothing may be asked of another server."""
+    """A page at `address` that is done; nothing may complain in it, and it may ask for no file of another server, or of
+    those that are gone with the next click."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page, complaints = context.new_page(), []
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("https:") else None)
+    foreign = re.compile(r"^https:|:\d+/media/")
+    page.on("request", lambda asked: complaints.append(asked.url) if foreign.search(asked.url) else None)
     page.goto(address)
     done(page)
     yield page

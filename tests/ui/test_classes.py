@@ -1,9 +1,14 @@
 """What is asked of the tables about classes and rounds."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("duckdb")
+from cleaner.run.answers import Answers
 from cleaner.run.finished import read_summary
+from cleaner.tables import SAID
 from ui.access import look_at
 from ui.queries.classes import classes, confusion_of
 from ui.queries.rounds import rounds
@@ -85,3 +90,31 @@ def test_a_filter_finds_reasons_and_no_sql_in_a_text(samples):
     assert samples.count(Filter(reason="RANKS 1st")) > 400
     assert samples.count(Filter(path="' OR 1=1 --")) == 0
     assert samples.count(Filter(label="'; DROP TABLE kept.samples; --")) == 0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_one_after_the_other_are_all_images_in_their_order(samples, order):
+    pages = [samples.page(Filter(), order, start=start, count=100).to_pylist() for start in range(0, 700, 100)]
+    whole = samples.ask(f"SELECT * FROM kept.samples ORDER BY {ORDERS[order]}").to_pylist()
+    assert [line for page in pages for line in page] == whole
+
+
+def test_many_sessions_at_once_learn_of_each_answer(look, samples, tmp_path):
+    """The tables are one for all sessions; each makes them know what people have said before it asks them."""
+    answers = Answers(tmp_path)
+    hashes = samples.ask("SELECT content_hash FROM kept.samples WHERE row < 40").column(0).to_pylist()
+    known = samples.ask("SELECT content_hash, count(*) AS images FROM kept.samples GROUP BY 1").to_pylist()
+    images = {line["content_hash"]: line["images"] for line in known}
+
+    def session(number):
+        for content_hash in hashes[number::4]:
+            word = {"content_hash": content_hash, "answer": "right", "by": f"person {number}", "batch": "b"}
+            answers.append(pa.Table.from_pylist([word], SAID))
+            samples.remember_reviewed(answers)
+            found = samples.ask("SELECT count(*) AS n FROM kept.reviewed JOIN kept.samples USING (row)")["n"][0].as_py()
+            assert found >= images[content_hash]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(session, range(4)))
+    samples.remember_reviewed(answers)
+    assert samples.count(Filter(reviewed=True)) == sum(images[content_hash] for content_hash in set(hashes))

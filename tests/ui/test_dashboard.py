@@ -72,7 +72,7 @@ def test_classes_are_found_by_a_part_of_their_name(finished):
     assert page("classes", finished, has="EI").dataframe[0].value["class"].tolist() == ["eight"]
 
 
-@pytest.mark.parametrize("zoom", ["", "0-5-2-9", "9-1-0-0", "x", "0-99-0-99"])
+@pytest.mark.parametrize("zoom", ["", "0-5-2-9", "9-1-0-0", "x", "0-99-0-99", "0-" + "9" * 5000 + "-0-1"])
 def test_the_confusion_shows_the_part_that_the_address_names_or_all(finished, zoom):
     shown = page("classes", finished, part="Taken for each other", zoom=zoom)
     assert not shown.exception
@@ -87,8 +87,19 @@ def test_an_image_shows_its_verdicts_and_what_models_think(finished):
     assert shown.dataframe[0].value["probability"].iloc[0] > 0.5
 
 
-def test_an_image_that_is_not_there_is_told(finished):
-    assert "no image 1000000" in page("gallery", finished, image="1000000").info[0].value
+@pytest.mark.parametrize("asked", ["1000000", "99999999999999999999", "9" * 5000, "-1", "²", "x", "**7**"])
+def test_an_image_that_is_not_there_is_told(finished, asked):
+    shown = page("gallery", finished, image=asked)
+    assert not shown.exception
+    assert "There is no image" in shown.info[0].value
+
+
+@pytest.mark.parametrize("part", ["page", "score", "order", "stage", "action", "class"])
+@pytest.mark.parametrize("asked", ["9" * 25, "9" * 5000, "-1", "nan", "x", "0,1"])
+def test_what_an_address_asks_for_and_is_not_there_is_passed_over(finished, part, asked):
+    shown = page("gallery", finished, **{part: asked})
+    assert not shown.exception
+    assert shown.title[0].value.endswith("images")
 
 
 def test_a_decision_is_stored_at_once_and_found_by_the_filter(run):

@@ -1,6 +1,5 @@
 """The review desk: the questions of a batch, answered by keys, each answer stored at once."""
 
-import base64
 import time
 from importlib.resources import files
 from typing import Any
@@ -11,7 +10,7 @@ import streamlit as st
 from cleaner.data.sources import source_at
 from cleaner.data.thumbnails import thumbnails
 from cleaner.errors import AnswerError, StorageError
-from cleaner.pages import asset, enlarged, template, tones
+from cleaner.pages import asset, embedded, enlarged, template, tones
 from ui.access import Look
 from ui.elements.grid import store
 from ui.elements.plain import plain
@@ -103,7 +102,7 @@ def _pictures(look: Look, seats: Seats, numbers: list[int]) -> dict[int, str]:
     small = {row for question in asked for row in rows_of(question)} - large
     rows = seats.shown.filter(pa.array([row in small for row in seats.shown.column("row").to_pylist()]))
     found = store().of(_source(look), rows, max_pixels=look.origin.config.scan.max_pixels)
-    pictures = {row: _uri(jpeg) for row, jpeg in zip(rows.column("row").to_pylist(), found, strict=True) if jpeg}
+    pictures = {row: embedded(jpeg) for row, jpeg in zip(rows.column("row").to_pylist(), found, strict=True) if jpeg}
     return pictures | {row: uri for row in large if (uri := _large(look, seats, row, _SIDE))}
 
 
@@ -111,12 +110,8 @@ def _large(look: Look, seats: Seats, row: int, side: int) -> str | None:
     """An image of this batch, of at most `side` pixels."""
     one = seats.shown.filter(pa.array([row == shown for shown in seats.shown.column("row").to_pylist()]))
     made = thumbnails(_source(look), one, [side] * len(one), max_pixels=look.origin.config.scan.max_pixels)
-    return next((_uri(enlarged(jpeg, side)) for jpeg in made if jpeg), None)
+    return next((embedded(enlarged(jpeg, side)) for jpeg in made if jpeg), None)
 
 
 def _source(look: Look) -> Any:
     return source_at(look.origin.form, look.origin.source, look.origin.config.sources)
-
-
-def _uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

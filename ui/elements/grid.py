@@ -1,6 +1,5 @@
 """Thumbnails of samples side by side; a click, or Enter, gives back which."""
 
-import base64
 from importlib.resources import files
 from typing import Any
 
@@ -9,7 +8,7 @@ import streamlit as st
 
 from cleaner.data.sources import source_at
 from cleaner.data.thumbnails import Thumbnails
-from cleaner.pages import tones
+from cleaner.pages import embedded, tones
 from cleaner.run.cache import cache_folder
 from cleaner.words import ACTIONS
 from ui.access import Look
@@ -46,5 +45,5 @@ def _cell(sample: dict[str, Any], picture: bytes | None) -> dict[str, Any]:
         "title": sample["label"] + (f" → {sample['new_label']}" if sample["new_label"] else ""),
         "note": " · ".join(notes),
         "hint": sample["path"],
-        "picture": picture and "data:image/jpeg;base64," + base64.b64encode(picture).decode(),
+        "picture": picture and embedded(picture),
     }

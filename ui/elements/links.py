@@ -14,6 +14,11 @@ def remember(pages: dict[str, Any]) -> None:
     st.session_state[_PAGES] = pages
 
 
+def number(text: str) -> int | None:
+    """The number of a row or class that a part of an address names; None where it is none."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
 def go(address: str, parts: dict[str, str]) -> NoReturn:
     """Go on at another page of the same run, with these parts in its address."""
     run = {"run": st.query_params["run"]} if "run" in st.query_params else {}

@@ -5,7 +5,6 @@ from typing import Any
 
 import streamlit as st
 
-from cleaner.run.answers import FILE, on_images
 from cleaner.stages.confusion import Confusion
 from ui.access import Look
 from ui.queries.classes import confusion_of
@@ -20,11 +19,7 @@ def samples(look: Look) -> Samples:
         RunError: there are none yet, or a file is missing.
     """
     found = _samples(tuple(sorted(look.tables().items())))
-    answers = look.folder / FILE
-    moment = answers.stat().st_mtime_ns if answers.exists() else 0
-    if found.reviewed_at != moment:
-        hashes = on_images(look.store.answers.read()).column("content_hash").to_pylist()
-        found.remember_reviewed(hashes, moment)
+    found.remember_reviewed(look.store.answers)
     return found
 
 

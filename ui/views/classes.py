@@ -11,7 +11,7 @@ from cleaner.spreadsheets import as_csv
 from cleaner.stages.confusion import Confusion
 from ui.access import Look
 from ui.elements.grid import grid
-from ui.elements.links import filtered, go
+from ui.elements.links import filtered, go, number
 from ui.elements.plain import plain
 from ui.queries import opened
 from ui.queries.classes import classes
@@ -111,9 +111,11 @@ def _matrix(look: Look, samples: Samples, found: Confusion) -> None:
 
 def _window(asked: str, count: int) -> tuple[int, int, int, int]:
     """Of the classes down and across the first and the one after the last."""
-    numbers = [int(part) if part.isdecimal() else -1 for part in asked.split("-")]
-    if len(numbers) == 4 and all(0 <= a < b <= count for a, b in (numbers[:2], numbers[2:])):
-        return numbers[0], numbers[1], numbers[2], numbers[3]
+    match [number(part) for part in asked.split("-")]:
+        case [int(down), int(down_to), int(right), int(right_to)] if (
+            down < down_to <= count and right < right_to <= count
+        ):
+            return down, down_to, right, right_to
     return 0, count, 0, count
 
 

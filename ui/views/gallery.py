@@ -21,9 +21,8 @@ IMAGE = "image"
 def show(look: Look) -> None:
     samples = opened.samples(look)
     wanted, order = choose(samples)
-    row = st.query_params.get(IMAGE, "")
-    if row.isdecimal():
-        sample.show(look, samples, int(row))
+    if asked := st.query_params.get(IMAGE):
+        sample.show(look, samples, asked)
         return
     count = samples.count(wanted)
     title, save = st.columns([3, 1], vertical_alignment="bottom")

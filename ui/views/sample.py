@@ -8,11 +8,12 @@ import streamlit as st
 
 from cleaner.data.sources import source_at
 from cleaner.data.thumbnails import thumbnails
-from cleaner.pages import enlarged
+from cleaner.pages import embedded, enlarged
 from cleaner.words import ACTIONS, SCORE, STAGES
 from ui.access import Look
 from ui.elements.decide import decide
 from ui.elements.grid import grid
+from ui.elements.links import number
 from ui.elements.plain import plain
 from ui.queries.one import Sample, copies, neighbours, sample
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
@@ -22,13 +23,15 @@ _SIDE, _SHARP = 1200, 480
 _NEIGHBOURS = 12
 
 
-def show(look: Look, samples: Samples, row: int) -> None:
-    found = sample(look, samples, row)
+def show(look: Look, samples: Samples, asked: str) -> None:
+    """The image whose row the address names."""
+    row = number(asked)
+    found = None if row is None else sample(look, samples, row)
     if st.button("Back to the images", icon=":material/arrow_back:", shortcut="Escape"):
         del st.query_params["image"]
         st.rerun()
-    if found is None:
-        st.info(f"There is no image {row} in this data set.")
+    if row is None or found is None:
+        st.info(f"There is no image {plain(asked[:20])} in this data set.")
         return
     picture, words = st.columns([2, 3], gap="large")
     with picture:
@@ -46,7 +49,8 @@ def _picture(look: Look, row: int, found: Sample) -> None:
     if data is None:
         st.warning("It can't be shown: the file is not there any more, or is another one now.")
     else:
-        st.image(data, width="stretch")
+        # Within the page, as thumbnails are: a file beside it is gone with the next click, before a slow browser asks.
+        st.image(embedded(data), width="stretch")
     st.code(found.known["path"], language=None, wrap_lines=True)
     if found.known["problem"]:
         st.warning(f"Can't be used: {found.known['problem']}")
