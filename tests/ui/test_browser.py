@@ -74,13 +74,16 @@ def visit(browser, address):
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    foreign = re.compile(r"^https:|:\d+/media/")
-    page.on("request", lambda asked: complaints.append(asked.url) if foreign.search(asked.url) else None)
+    page.on("request", lambda asked: complaints.append(asked.url) if _foreign(asked) else None)
     page.goto(address)
     done(page)
     yield page
     assert [said for said in complaints if not NOT_OURS.search(said)] == []
     context.close()
+
+
+def _foreign(asked):
+    return asked.url.startswith("https:") or (asked.resource_type == "image" and "/media/" in asked.url)
 
 
 def done(page):
