@@ -1,5 +1,6 @@
 # make demo    the main job on images with planted noise
 # make test    format, lint, types, import rules, tests
+# make oldest  the tests of the flows with the oldest Prefect
 # make         the environment only
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +8,7 @@ BIN := .venv/bin
 # uv reads none of pip's settings; where pip is told to look for wheels, uv looks too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test oldest check bench clean
 
 install: .venv/installed
 
@@ -23,6 +24,11 @@ demo: install
 
 test: check
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The tests of what stands on Prefect, with the oldest that pyproject allows; `make test` has the newest.
+oldest: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target build/oldest prefect==3.7.8
+	PYTHONPATH=$(CURDIR)/build/oldest $(BIN)/pytest -n 2 --dist loadfile tests/flows
 
 check: install
 	$(BIN)/ruff format --check .

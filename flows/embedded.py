@@ -21,7 +21,7 @@ from typing import IO
 
 from filelock import FileLock
 
-from cleaner.errors import CleanerError, InputError
+from cleaner.errors import CleanerError, InputError, ServerError
 from cleaner.run.cache import cache_folder
 
 _START_SECONDS = 180
@@ -189,6 +189,7 @@ def _await(server: subprocess.Popen[str], complaints: IO[str]) -> None:
     """Set PREFECT_API_URL, and wait until the server answers there.
 
     Raises:
+        ServerError: Prefect is one that cleaner does not know.
         CleanerError: the server ended, or does not answer.
     """
     try:
@@ -201,7 +202,10 @@ def _await(server: subprocess.Popen[str], complaints: IO[str]) -> None:
     except (ValueError, OSError) as error:
         _stop(server)
         complaints.seek(0)
-        raised = re.findall(r"^\w[\w.]*(?:Error|Exception): .*", complaints.read(), re.MULTILINE)
+        said = complaints.read()
+        if ours := re.search(rf"^{re.escape(ServerError.__module__)}\.ServerError: (.*)", said, re.MULTILINE):
+            raise ServerError(ours[1]) from error
+        raised = re.findall(r"^\w[\w.]*(?:Error|Exception): .*", said, re.MULTILINE)
         raise CleanerError(
             f"Prefect's embedded server does not start with PREFECT_HOME={home()} ({raised[-1] if raised else error});"
             " set PREFECT_HOME to a new folder, or give --runner local"

@@ -14,6 +14,7 @@ starts itself anew where it does not; its clients ask again meanwhile.
 import base64
 import faulthandler
 import gc
+import inspect
 import json
 import os
 import socket
@@ -24,8 +25,13 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from http.client import FORBIDDEN
+from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
+
+from cleaner.errors import ServerError
+from cleaner.installed import to_install
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at whether the command still lives."""
@@ -35,6 +41,11 @@ _PATIENCE = 90
 """Seconds without one write after which it is taken to be stuck: SQLite itself waits for a minute."""
 _COLLECT_EVERY = 30
 """Seconds between two collections of garbage; one takes a third of a second."""
+
+KNOWN = "prefect>=3.7.8,<3.9"
+"""Whose insides are known. Older servers fail with the FastAPI of today; `make oldest` tries the oldest."""
+_OF_PREFECT = ("self", "db")
+"""Parameters that Prefect fills in by itself."""
 
 
 def main() -> None:
@@ -127,8 +138,14 @@ def _weigh_events_in_turn() -> None:
     They read and then write. As Prefect begins them, SQLite refuses the write at once where another has the lock, and
     after four such refusals within milliseconds the event is lost: what crashed is not taken up again, nobody is told.
     """
-    from prefect.server.database import provide_database_interface
+    from prefect.server.database import PrefectDBInterface, provide_database_interface
     from prefect.server.events import triggers
+
+    _expect(triggers, "automations_session", ["begin_transaction"])
+    _expect(PrefectDBInterface, "session_context", ["begin_transaction", "with_for_update"])
+    weighing = [found for found in vars(triggers).values() if isinstance(found, FunctionType)]
+    if not any("automations_session" in found.__code__.co_names for found in weighing):
+        raise _other_inside("nobody calls automations_session")
 
     @asynccontextmanager
     async def patient_session(begin_transaction: bool = False) -> AsyncIterator[Any]:
@@ -137,6 +154,25 @@ def _weigh_events_in_turn() -> None:
             yield session
 
     triggers.automations_session = patient_session  # type: ignore[assignment]
+
+
+def _expect(owner: Any, name: str, parameters: list[str]) -> None:
+    """What is replaced, or called in its place, is still what it was when this was written.
+
+    Raises:
+        ServerError: it is not.
+    """
+    found = getattr(owner, name, None)
+    given = [] if found is None else [*inspect.signature(found).parameters]
+    if [parameter for parameter in given if parameter not in _OF_PREFECT] != parameters:
+        raise _other_inside(f"{name}({', '.join(given)})" if given else f"no {name}")
+
+
+def _other_inside(what: str) -> ServerError:
+    return ServerError(
+        f"Prefect {version('prefect')} is another inside than the versions that cleaner knows ({what});"
+        f" {to_install(KNOWN)} gets one of these"
+    )
 
 
 def _see_it_write(port: int) -> None:

@@ -1,17 +1,28 @@
 """The server that ends with the command it serves."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from command import cleaner
+from PIL import Image
+from prefect.server.database import PrefectDBInterface
+from prefect.server.events import triggers
 from prefect_api import answers, get, wait_until
+
+from cleaner.errors import ServerError
+from flows import embedded_server
+from flows.embedded_server import KNOWN
 
 pytestmark = pytest.mark.slow
 
@@ -119,3 +130,48 @@ def test_garbage_is_never_collected_by_what_is_at_work():
     """The event loop would wait there for a connection, which waits for another that waits for the event loop."""
     done = subprocess.run([sys.executable, "-c", COLLECTING], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def _one_that_takes_no_more(session):
+    """What `automations_session` could become."""
+
+
+@pytest.mark.parametrize("change", ["gone", "other", "unused", "transaction"])
+def test_a_prefect_that_is_another_inside_is_told_with_its_version(monkeypatch, change):
+    """Without that a patch by name would be no patch after a renaming, and events would be lost in silence."""
+    patched = triggers.automations_session
+    monkeypatch.setattr(triggers, "automations_session", patched)
+    if change == "gone":
+        monkeypatch.delattr(triggers, "automations_session")
+    elif change == "other":
+        monkeypatch.setattr(triggers, "automations_session", _one_that_takes_no_more)
+    elif change == "unused":
+        for name, found in [*vars(triggers).items()]:
+            if "automations_session" in getattr(getattr(found, "__code__", None), "co_names", ()):
+                monkeypatch.delattr(triggers, name)
+    else:
+        monkeypatch.setattr(PrefectDBInterface, "session_context", _one_that_takes_no_more)
+    with pytest.raises(ServerError, match=rf"Prefect {re.escape(version('prefect'))} is another.*{KNOWN}"):
+        embedded_server._weigh_events_in_turn()
+
+
+def test_the_command_says_so_too(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'flows.embedded_server' in sys.orig_argv:\n"
+        "    from prefect.server.events import triggers\n"
+        "    del triggers.automations_session\n"
+    )
+    for label in ("one", "two"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / label / "a.png")
+    found = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = {"PYTHONPATH": found, "PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": ""}
+    done = cleaner("clean", tmp_path / "photos", "--run", tmp_path / "run", status=1, **environment)
+    assert f"Prefect {version('prefect')} is another inside than" in done.stderr
+    assert "(no automations_session)" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_versions_that_are_known_are_those_that_are_installed():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert KNOWN in project["project"]["dependencies"]
