@@ -39,9 +39,13 @@ class Answers:
         return self.folder / FILE
 
     @property
-    def bytes(self) -> int:
-        """How long the file is; it grows with each word, and never changes otherwise."""
-        return self.file.stat().st_size if self.file.exists() else 0
+    def stamp(self) -> tuple[int, int]:
+        """The length of the file, and when it changed: others after each word. Its moment alone might not be, since
+        clocks of file systems tick slowly, nor its length, where a write that was killed has left half a line."""
+        if not self.file.exists():
+            return 0, 0
+        found = self.file.stat()
+        return found.st_size, found.st_mtime_ns
 
     def words(self, first: int | None = None) -> Words:
         """All words, or the `first` so many, the oldest first, each by the columns of SAID.

@@ -104,7 +104,7 @@ class Samples:
 
     def __init__(self, tables: dict[str, str]) -> None:
         self.tables = tables
-        self._reviewed_of, self._lock = -1, Lock()
+        self._reviewed_of, self._lock = (-1, -1), Lock()
         self.columns = pq.read_schema(tables["manifest"]).names
         labels = pq.read_table(tables["manifest"], columns=["label", "problem"])
         self.classes = Classes.of(labels).names
@@ -138,15 +138,15 @@ class Samples:
     def remember_reviewed(self, answers: Answers) -> None:
         """People have said something of the images that `answers` are on, and of no others."""
         with self._lock:
-            there = answers.bytes
-            if there == self._reviewed_of:
+            stamp = answers.stamp
+            if stamp == self._reviewed_of:
                 return
             cursor = self._connection.cursor()
             cursor.register("said", on_images(answers.read()).select(["content_hash"]))
             known = "SELECT row FROM kept.samples SEMI JOIN said USING (content_hash)"
             cursor.execute(f"CREATE OR REPLACE TABLE kept.reviewed AS {known}")
             cursor.close()
-            self._reviewed_of = there
+            self._reviewed_of = stamp
 
     def count(self, wanted: Filter) -> int:
         where, parameters = wanted.where(self.tables["standing"])

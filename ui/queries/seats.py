@@ -46,7 +46,7 @@ class Seats:
             "row", pa.array(sorted(shown), pa.int32())
         )
         self._manifest = whole.take(batch.column("row")) if of_samples else whole.slice(0, 0)
-        self._lock, self._held, self._known_of = Lock(), dict[int, dict[str, float]](), -1
+        self._lock, self._held, self._known_of = Lock(), dict[int, dict[str, float]](), (-1, -1)
         self._said, self._wanted = dict[str, list[str]](), dict[str, int]()
 
     def hand_out(self, person: str, count: int) -> list[int]:
@@ -101,14 +101,14 @@ class Seats:
 
     def _read(self) -> None:
         """What has been said by now, whoever stored it."""
-        there = self.run.store.answers.bytes
-        if there == self._known_of:
+        stamp = self.run.store.answers.stamp
+        if stamp == self._known_of:
             return
         words = [word for word in self.run.store.answers.words() if word["batch"] == self.name]
         held = of_each(words, lambda word: str(word[self._known]))
         self._said = {about: [word["by"] for word in said] for about, said in held.items()}
         self._wanted = wanted(self.run, self.name)
-        self._known_of = there
+        self._known_of = stamp
 
 
 def rows_of(question: Question) -> list[int]:
