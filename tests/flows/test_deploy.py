@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -323,6 +324,35 @@ def test_the_containers_are_healthy_or_started_again_and_listen_on_loopback_only
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services and how == {"condition": "service_healthy"}
+
+
+SCRIPTS = Path(sys.executable).parent
+
+
+def test_the_composition_obeys_its_schema():
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/docker-compose.yaml"]
+    done = subprocess.run([SCRIPTS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not (SCRIPTS / "hadolint").exists(), reason="hadolint is not published for this kind of machine")
+def test_the_image_is_made_as_its_linter_wants_it():
+    command = [SCRIPTS / "hadolint", "--no-color", "deploy/Dockerfile"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_is_not_roots_and_each_folder_that_a_volume_covers_is_its_users():
+    build, final = (ROOT / "deploy" / "Dockerfile").read_text().split("\nFROM ")[1:]
+    for stage in (build, final):
+        assert re.match(r"python:\d+\.\d+\.\d+-slim-\w+", stage)
+    assert "\nUSER $USER_ID\n" in final and "COPY . " not in final
+    services = yaml.safe_load((ROOT / "deploy" / "docker-compose.yaml").read_text())["services"]
+    made = re.search(r"install --directory --owner cleaner .*", final)[0]
+    for volume in services["worker"]["volumes"]:
+        assert volume.rpartition(":")[2] in made
+    images = {service["image"] for service in services.values()} - {"cleaner"}
+    assert all(re.search(r":\d+\.\d+(\.\d+)?$", image) for image in images)
 
 
 def test_the_image_gets_the_code_and_what_building_it_needs_and_nothing_else_of_the_checkout():
