@@ -7,7 +7,6 @@ The features are made up: a direction for each class, noise, a rectifier; a fift
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from itertools import islice
@@ -19,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.label_rounds import Round, manifest_of, rounds
 from cleaner.config import Config
 from cleaner.run.ledger import fold
+from cleaner.run.memory import peak_gigabytes
 from cleaner.stages import label_noise
 from cleaner.tables import SAID
 
@@ -38,11 +38,6 @@ def write_features(file: Path, labels: np.ndarray, classes: int, width: int) -> 
         features[start : start + _BLOCK] = np.maximum(block + random.normal(size=block.shape), 0)
     features.flush()
     return np.load(file, mmap_mode="r")
-
-
-def peak_gigabytes() -> float:
-    """The most memory this process ever had, memory-mapped pages included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def time_rounds(features: np.ndarray, labels: np.ndarray, most: int) -> tuple[float, Round]:

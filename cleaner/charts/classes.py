@@ -37,6 +37,7 @@ def matrix(cells: pd.DataFrame, names: list[str], *, side: int) -> alt.Chart:
     """The cells of `Confusion.blocks`; one can be picked by a click. The diagonal, what looks as it should, is grey."""
     shown = cells.assign(
         right=cells["given"] == cells["like"],
+        shown=[f"{100 * share:.1f} %" for share in cells["share"]],
         y=[_span(names, *span) for span in zip(cells["given"], cells["given_to"], strict=True)],
         x=[_span(names, *span) for span in zip(cells["like"], cells["like_to"], strict=True)],
     )
@@ -58,7 +59,7 @@ def matrix(cells: pd.DataFrame, names: list[str], *, side: int) -> alt.Chart:
                 alt.Tooltip("y:N", title="given"),
                 alt.Tooltip("x:N", title="looks like"),
                 alt.Tooltip("images:Q", format=","),
-                alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("shown:N", title="of the given"),
             ],
             detail=["given:Q", "like:Q", "given_to:Q", "like_to:Q"],
         )

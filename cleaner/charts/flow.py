@@ -35,20 +35,22 @@ def flow(total: int, branches: list[tuple[str, str, int]], *, ink: str) -> alt.L
     heads += [{"x": -0.58, "low": 1.1, "text": f"{total:,} images"}]
     heads += [{"x": len(stages) + 0.03, "low": (1 + floor) / 2, "text": f"{left:,} kept"}]
     words = _words(texts, color=ink), _words(heads, color=ink, fontWeight="bold")
-    return alt.layer(_area(pd.concat(bands), len(stages) + 0.6), *words).properties(height=340)
+    return alt.layer(_area(pd.concat(bands), len(stages) + 0.6), *words).properties(height=240)
 
 
 def _area(bands: pd.DataFrame, right: float) -> alt.Chart:
     tones = alt.Scale(domain=[*TONES], range=[*TONES.values()])
     return (
         alt.Chart(bands)
-        .mark_area(opacity=0.85)
+        .mark_area()
         .encode(
             x=alt.X(_X, axis=None, scale=alt.Scale(domain=[-0.6, right], nice=False)),
             y=alt.Y(_Y, axis=None, scale=alt.Scale(nice=False, zero=False)),
             y2="high:Q",
             detail="band:N",
             color=alt.Color("tone:N", scale=tones, legend=None),
+            # What stays is most of it, and what leaves is looked for.
+            opacity=alt.when(alt.datum.tone == "kept").then(alt.value(0.3)).otherwise(alt.value(0.9)),
             tooltip=alt.Tooltip("text:N", title=" "),
         )
     )

@@ -1,4 +1,4 @@
-"""What the rounds of one stage did. All axes begin at zero: a few images in thousands must not look like many."""
+"""What the rounds of one stage did. Axes of counts begin at zero: a few images in thousands must not look like many."""
 
 import altair as alt
 import pandas as pd
@@ -6,6 +6,7 @@ import pandas as pd
 from cleaner.words import TONES
 
 _HEIGHT = 260
+_LEAST_SPAN = 0.1
 _ROUND = alt.X("round:O", title="round", axis=alt.Axis(labelAngle=0))
 
 
@@ -36,11 +37,18 @@ def moved(rounds: pd.DataFrame, *, ink: str) -> alt.LayerChart | alt.FacetChart:
 
 
 def shares(rounds: pd.DataFrame) -> alt.Chart:
-    """Points of accuracy and agreement, in percent."""
+    """Points of accuracy and agreement, in percent, on an axis of where they are, but no shorter than `_LEAST_SPAN`: a
+    little must not look like much."""
     table = rounds.melt(["round"], ["accuracy", "agreement"], "what", "share").dropna()
-    share = alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    table["shown"] = [f"{100 * share:.1f} %" for share in table["share"]]
+    middle = (table["share"].max() + table["share"].min()) / 2
+    half = max(table["share"].max() - table["share"].min(), _LEAST_SPAN) / 2
+    middle = min(max(middle, half), 1 - half)
+    ends = alt.Scale(domain=[middle - half, middle + half], nice=False, padding=8)
+    axis = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'", tickCount=5)
+    share = alt.Y("share:Q", title=None, scale=ends, axis=axis)
     color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top"))
     chart = alt.Chart(table).mark_line(point=alt.OverlayMarkDef(size=70))
     return chart.encode(
-        x=_ROUND, y=share, color=color, tooltip=[alt.Tooltip("what:N"), alt.Tooltip("share:Q", format=".1%")]
+        x=_ROUND, y=share, color=color, tooltip=["what:N", "round:O", alt.Tooltip("shown:N", title=" ")]
     ).properties(height=_HEIGHT)

@@ -9,14 +9,16 @@ from cleaner.words import TONES
 BINS = 20
 
 
-def histogram(counts: dict[str, np.ndarray]) -> alt.FacetChart:
+def histogram(counts: dict[str, np.ndarray], all_of: dict[str, int]) -> alt.FacetChart:
     """Bars of how many samples have which score: of each tone their numbers in `BINS` equal bins over [0, 1]. Heights
-    are logarithms, so that few among thousands are seen too."""
+    are logarithms, so that few among thousands are seen too. `all_of`: how many samples there are of each tone; those
+    that nothing has judged have no score."""
     edges = np.linspace(0, 1, BINS + 1)
-    parts = [
-        pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": of, "tone": tone, "of": f"{of.sum():,} {tone}"})
-        for tone, of in counts.items()
-    ]
+    parts = []
+    for tone, of in counts.items():
+        without = all_of[tone] - of.sum()
+        title = f"{all_of[tone]:,} {tone}" + (f", {without:,} of them without a score" if without else "")
+        parts.append(pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": of, "tone": tone, "of": title}))
     table = pd.concat(parts)
     tones = alt.Scale(domain=[*TONES], range=[*TONES.values()])
     ticks = [0, *(10**power for power in range(8) if 10**power <= max(table["samples"].max(), 1) * 3)]

@@ -136,9 +136,10 @@ def _histogram(standing: pa.Table) -> str:
     scored = standing.filter(standing.column("score").is_valid())
     if not len(scored):
         return ""
+    all_of = {tone: int(np.equal(array(standing, "action"), name).sum()) for name, tone in ACTIONS.items()}
     action, score = array(scored, "action"), array(scored, "score")
     of = {tone: np.histogram(score[action == name], bins=BINS, range=(0, 1))[0] for name, tone in ACTIONS.items()}
-    return drawing(histogram(of))
+    return drawing(histogram(of, all_of))
 
 
 def _sizes(counts: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -66,7 +67,8 @@ def test_a_name_that_is_no_text_is_refused_in_one_line(tmp_path, words):
 
 
 def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path):
-    script = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; {CLEANER} status run"
+    gone, command = shlex.quote(f"{tmp_path}/gone"), shlex.quote(str(CLEANER))
+    script = f"mkdir {gone}; cd {gone}; rmdir {gone}; {command} status run"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "is there no more" in done.stderr
 

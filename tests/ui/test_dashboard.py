@@ -37,7 +37,9 @@ def test_the_overview_has_the_numbers_of_the_summary(finished):
     summary = json.loads((finished / "summary.json").read_text())
     told = {metric.label: metric.value for metric in shown.metric}
     expected = {name.capitalize(): f"{summary[name]:,}" for name in ("kept", "relabelled", "dropped")}
-    assert told == expected | {"Answers missing": "0"}
+    fit = summary["kept"] + summary["relabelled"]
+    assert told == expected | {"Images to train on": f"{fit:,}", "Answers missing": "0"}
+    assert f"cleaner export {finished}" in " ".join(text.value for text in shown.markdown)
 
 
 def test_the_overview_shows_what_models_learnt_and_which_are_not_done(run, tmp_path):
@@ -48,7 +50,7 @@ def test_the_overview_shows_what_models_learnt_and_which_are_not_done(run, tmp_p
     summary = json.loads((folder / "summary.json").read_text())
     shown = page("overview", run)
     (row,) = shown.dataframe[-1].value.to_dict("records")
-    assert (row["learnt from"], row["right on the test set"]) == ("clean", summary["accuracy"])
+    assert (row["learnt from"], row["right on the test set"]) == ("clean", 100 * summary["accuracy"])
     (folder / "summary.json").unlink()
     assert "1 training not at the end yet" in page("overview", run).caption[-1].value
 
@@ -241,7 +243,7 @@ def test_reviewers_shows_who_answered_and_where_two_disagree(run):
     assert not shown.exception
     who, agreed, disputed = (table.value for table in shown.dataframe)
     assert who["who"].tolist() == ["ann", "bob"] and who["answers an hour"].tolist() == [1800, 1800]
-    assert agreed["alike"].tolist() == [0.5]
+    assert agreed["alike"].tolist() == [50]
     assert "junk" in disputed.iloc[0].tolist()
 
 
@@ -276,14 +278,16 @@ def test_the_map_is_drawn_once_and_the_same_by_the_same_seed(run):
     assert not shown.exception and not shown.info
 
 
-def test_the_map_is_drawn_by_a_process_of_its_own(run):
-    assert "being drawn" in page("map", run).info[0].value
-    look = look_at(run)
+def test_the_maps_of_a_run_and_of_its_copy_are_drawn_by_processes_of_their_own(run, tmp_path):
+    runs = (run, shutil.copytree(run, tmp_path / "copy"))
     until = time.monotonic() + 300
-    while not look.store.has(step_of(look).output):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    assert not page("map", run).info
+    for each in runs:
+        assert "being drawn" in page("map", each).info[0].value
+    for look in map(look_at, runs):
+        while not look.store.has(step_of(look).output):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert not page("map", look.folder).info
 
 
 def test_a_map_of_many_shows_some(finished):

@@ -11,8 +11,8 @@ from ui.queries.samples import ORDERS, Filter, Samples, known_values
 _YES_NO = {"yes": True, "no": False}
 
 
-def choose(samples: Samples) -> tuple[Filter, str]:
-    """The filter and the order that are asked for."""
+def choose(samples: Samples) -> Filter:
+    """The filter that is asked for, in the sidebar."""
     bar = st.sidebar
     bar.subheader("Show")
     actions = bar.pills(
@@ -29,7 +29,6 @@ def choose(samples: Samples) -> tuple[Filter, str]:
     split = _one(bar, "Split", splits, "split") if splits else None
     path = bar.text_input("Path has", type="search", **_in("path"))
     reason = bar.text_input("Reason has", type="search", **_in("reason"))
-    order = bar.selectbox("Order", list(ORDERS), **_in("order"))
     return Filter(
         action=tuple(actions or ()),
         stage=tuple(stage),
@@ -42,7 +41,13 @@ def choose(samples: Samples) -> tuple[Filter, str]:
         split=split,
         path=path or "",
         reason=reason or "",
-    ), order
+    )
+
+
+def choose_order(place: st.delta_generator.DeltaGenerator) -> str:
+    """The order that is asked for, at `place`."""
+    order: str = place.selectbox("Order", list(ORDERS), label_visibility="collapsed", **_in("order"))
+    return order
 
 
 def _one(bar: Any, title: str, options: Sequence[str], key: str) -> str | None:

@@ -13,6 +13,7 @@ from ui.access import Look
 from ui.elements.grid import grid
 from ui.elements.links import filtered, go, number
 from ui.elements.plain import plain
+from ui.elements.shares import in_hundredths
 from ui.queries import opened
 from ui.queries.classes import classes
 from ui.queries.samples import DOUBTFUL_FIRST, Filter, Samples
@@ -21,7 +22,6 @@ _CELLS = 40
 _TOP = 200
 _SHOWN = 12
 _PARTS = ("Table", "Taken for each other", "Sizes")
-_SHARE = st.column_config.NumberColumn(format="percent")
 
 
 def show(look: Look) -> None:
@@ -44,8 +44,7 @@ def _table(look: Look, samples: Samples, table: pd.DataFrame) -> None:
     has = st.text_input("Class has", type="search", key="has", bind="query-params", placeholder="any")
     if has:
         table = table[table["class"].str.contains(has, case=False, regex=False)]
-    columns = dict.fromkeys(("wrong, estimated", "models agree"), _SHARE)
-    picked = _choosable(table, columns, 420)
+    picked = _choosable(*in_hundredths(table, "wrong, estimated", "models agree"), 420)
     st.download_button(
         "As CSV",
         as_csv(pa.Table.from_pandas(table, preserve_index=False)),
@@ -75,7 +74,7 @@ def _confusion(look: Look, samples: Samples) -> None:
     with pairs:
         st.subheader("Most often")
         top = found.top(_TOP)
-        picked = _choosable(top, {"of the given": _SHARE}, 520)
+        picked = _choosable(*in_hundredths(top, "of the given"), 520)
         st.download_button(
             "As CSV",
             as_csv(pa.Table.from_pandas(top, preserve_index=False)),

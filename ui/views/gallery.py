@@ -5,7 +5,7 @@ import streamlit as st
 from cleaner.spreadsheets import as_csv
 from cleaner.words import counted
 from ui.access import Look
-from ui.elements.filters import choose
+from ui.elements.filters import choose, choose_order
 from ui.elements.grid import grid
 from ui.queries import opened
 from ui.queries.samples import Filter, Samples
@@ -20,12 +20,13 @@ IMAGE = "image"
 
 def show(look: Look) -> None:
     samples = opened.samples(look)
-    wanted, order = choose(samples)
+    wanted = choose(samples)
     if asked := st.query_params.get(IMAGE):
         sample.show(look, samples, asked)
         return
     count = samples.count(wanted)
-    title, save = st.columns([3, 1], vertical_alignment="bottom")
+    title, ordered, save = st.columns([4, 2, 1], vertical_alignment="bottom")
+    order = choose_order(ordered)
     title.title(counted(count, "image"))
     if count == 0:
         st.info("No image is like that. Take a filter away on the left, or all of them: open Gallery anew.")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -67,19 +68,19 @@ def _chosen(look: Look, samples: Samples, rows: tuple[int, ...]) -> None:
 
 
 @st.cache_resource
-def _drawing() -> dict[str, subprocess.Popen[str]]:
-    """The processes that draw maps, by the names of their outputs."""
+def _drawing() -> dict[tuple[Path, str], subprocess.Popen[str]]:
+    """The processes that draw maps, by the run and the name of their output: a copy of a run has the same names."""
     return {}
 
 
 @st.fragment(run_every=1)
 def _draw(look: Look, output: str) -> None:
     """Begin to draw, and wait; the process is one for all who look."""
-    drawing = _drawing()
-    if output not in drawing:
+    drawing, wanted = _drawing(), (look.folder, output)
+    if wanted not in drawing:
         command = [sys.executable, "-W", "ignore", "-m", "ui.mapping", str(look.folder)]
-        drawing[output] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    process = drawing[output]
+        drawing[wanted] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = drawing[wanted]
     if process.poll() is None:
         st.info("The map is being drawn: about a minute for 50,000 images, once.", icon=":material/hourglass_top:")
         return
@@ -89,5 +90,5 @@ def _draw(look: Look, output: str) -> None:
     said = process.stderr.read().strip().splitlines() or ["it was ended"]
     st.error(f"The map can't be drawn: {said[-1]}")
     if st.button("Try again"):
-        del drawing[output]
+        del drawing[wanted]
         st.rerun()

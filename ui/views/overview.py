@@ -1,5 +1,6 @@
 """Whether the data can be trusted, at one look."""
 
+import shlex
 from collections import Counter
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -14,15 +15,16 @@ from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
 from cleaner.training.kept import trainings
-from cleaner.words import SCORE, STAGES, counted, percent, wrong_labels
+from cleaner.words import SCORE, STAGES, counted, wrong_labels
 from ui.access import Look, look_at
-from ui.elements.links import go
+from ui.elements.links import filtered, go
 from ui.elements.plain import plain
+from ui.elements.shares import in_hundredths
 from ui.elements.theme import ink
 from ui.queries import opened
-from ui.queries.stages import branches, scores, totals
+from ui.queries.stages import Totals, branches, scores, totals
 
-_PLAIN: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "width": 190}
+_PLAIN: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "width": 148}
 _KINDS = {"coarse": "wrong labels", "fine": "wrong labels"}
 
 
@@ -32,23 +34,27 @@ def show(look: Look) -> None:
     samples = opened.samples(look)
     found = totals(samples)
     missing = sum(batch.missing for batch in batches_of(reopen(look.folder)))
+    fit = found.actions["kept"] + found.actions["relabelled"]
     tiles = st.container(horizontal=True)
+    tiles.metric("Images to train on", f"{fit:,}", _of_all(fit, found.samples), **_PLAIN)
     for name, count in found.actions.items():
-        share = f"{100 * count / max(found.samples, 1):.1f} % of all"
-        tiles.metric(name.capitalize(), f"{count:,}", share, **_PLAIN)
+        tiles.metric(name.capitalize(), f"{count:,}", _of_all(count, found.samples), **_PLAIN)
     tiles.metric("Answers missing", f"{missing:,}", "of people", **_PLAIN)
     classes = counted(len(samples.classes), "class", "classes")
     st.caption(f"{counted(found.samples, 'image')} of {classes}, from {plain(str(look.origin.source))}")
-    if (noise := opened.noise(look)) is not None:
-        said = wrong_labels(noise)
-        st.markdown(f"**{said[:1].upper()}{said[1:]}.**")
     gone = branches(samples)
+    wrong, next_ = st.columns(2, gap="large")
+    with wrong:
+        st.subheader("What is wrong")
+        _noise(gone, opened.noise(look), found.samples)
+    with next_:
+        st.subheader("What to do next")
+        _next(look, found, missing)
     st.subheader("Where the images went")
     chart = flow(found.samples, gone, ink=ink())
     st.altair_chart(chart, alt="how many images each stage relabelled or dropped")
-    _noise(look, gone, found.samples)
     st.subheader("How sure the labels are")
-    st.altair_chart(histogram(scores(samples)), alt="how many images have which score")
+    st.altair_chart(histogram(scores(samples), found.actions), alt="how many images have which score")
     st.caption(f"{SCORE} Heights grow with the logarithm of the number, so that few are seen beside many.")
     _models(look)
 
@@ -73,35 +79,54 @@ def _models(look: Look) -> None:
             }
             for summary in sorted(done, key=itemgetter("accuracy"), reverse=True)
         ]
-        share = st.column_config.NumberColumn(format="percent")
-        columns = {"right on the test set": share}
-        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
+        table, columns = in_hundredths(pd.DataFrame(rows), "right on the test set")
+        st.dataframe(table, hide_index=True, column_config=columns, height="content")
     if len(done) < len(kept):
         st.caption(f"{counted(len(kept) - len(done), 'training')} not at the end yet: `cleaner status` says how far.")
 
 
-def _noise(look: Look, gone: list[tuple[str, str, int]], images: int) -> None:
+def _of_all(count: int, images: int) -> str:
+    return f"{100 * count / max(images, 1):.1f} % of all"
+
+
+def _noise(gone: list[tuple[str, str, int]], noise: dict[str, float] | None, images: int) -> None:
     """How much of each kind of noise was found, and of wrong labels how much there was."""
-    st.subheader("How much noise there was")
+    if noise is not None:
+        said = wrong_labels(noise)
+        st.markdown(f"**{said[:1].upper()}{said[1:]}.**")
     found = Counter[str]()
     for stage, _, count in gone:
         found[_KINDS.get(stage, STAGES[stage])] += count
-    noise = opened.noise(look)
-    rows = []
-    for kind in dict.fromkeys([*found, *(["wrong labels"] if noise else [])]):
-        row = {"kind": kind, "found": found[kind], "of all images": found[kind] / max(images, 1)}
-        rows.append(row | ({"estimated": _interval(noise)} if noise and kind == "wrong labels" else {"estimated": ""}))
-    share = st.column_config.NumberColumn(format="percent")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"of all images": share}, height="content")
+    if found:
+        rows = [
+            {"kind": kind, "found": count, "of all images": count / max(images, 1)} for kind, count in found.items()
+        ]
+        table, columns = in_hundredths(pd.DataFrame(rows), "of all images")
+        st.dataframe(table, hide_index=True, column_config=columns, height="content")
+    else:
+        st.caption("Nothing was found so far.")
 
 
-def _interval(noise: dict[str, float]) -> str:
-    low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
-    return f"{low} to {high} %, most likely {estimate} %"
+def _next(look: Look, found: Totals, missing: int) -> None:
+    """What a person can do now, the most pressing first."""
+    run, steps = shlex.quote(str(look.folder)), []
+    if missing:
+        where = "at the desk" if look.origin.reviewer == "desk" else f"(`cleaner status {run}` says where)"
+        steps.append(f"Answer {counted(missing, 'question')} {where}: cleaning goes on when all are answered.")
+    if look.state is not None and look.state.doing is Doing.FINISHED:
+        steps += [
+            f"Take the clean data set: `cleaner export {run} --format image_folder --out clean`",
+            f"Or learn from it at once: `cleaner train {run}`",
+        ]
+    st.markdown("\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)))
+    looks = st.container(horizontal=True)
+    for action, name in (("drop", "dropped"), ("relabel", "relabelled")):
+        if found.actions[name] and looks.button(f"See what was {name}", icon=":material/photo_library:"):
+            go("gallery", filtered(action=action))
 
 
 def _doing(look: Look) -> None:
-    again = f"`cleaner clean {look.origin.source} --run {look.folder}`"
+    again = f"`{shlex.join(['cleaner', 'clean', str(look.origin.source), '--run', str(look.folder)])}`"
     if look.working:
         _live(look)
     elif look.state is None:

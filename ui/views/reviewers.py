@@ -13,8 +13,8 @@ from cleaner.people.agreement import agreement_of_all, agreements, disputed, peo
 from cleaner.spreadsheets import as_csv
 from ui.access import Look
 from ui.charts.reviewers import ASKED, RANDOM, yields
+from ui.elements.shares import in_hundredths
 
-_SHARE = st.column_config.NumberColumn(format="percent")
 _SHOWN = 50
 
 
@@ -77,7 +77,7 @@ def _people(words: list[dict[str, Any]]) -> None:
         for person in people(words)
     ]
     rounded = st.column_config.NumberColumn(format="%.1f"), st.column_config.NumberColumn(format="%d")
-    _table(rows, "people", {"of these right": _SHARE, "seconds an answer": rounded[0], "answers an hour": rounded[1]})
+    _table(rows, "people", {"seconds an answer": rounded[0], "answers an hour": rounded[1]}, "of these right")
 
 
 def _agreement(words: list[dict[str, Any]]) -> None:
@@ -88,7 +88,7 @@ def _agreement(words: list[dict[str, Any]]) -> None:
             {"who": " and ".join(two.people), "images": two.images, "alike": two.alike / two.images, "kappa": two.kappa}
             for two in agreed
         ]
-        _table(rows, "agreement", {"alike": _SHARE, "kappa": st.column_config.NumberColumn(format="%.2f")})
+        _table(rows, "agreement", {"kappa": st.column_config.NumberColumn(format="%.2f")}, "alike")
     if all_together is not None:
         st.metric("Kappa of all together (Fleiss)", f"{all_together:.2f}")
     if pairs:
@@ -97,9 +97,9 @@ def _agreement(words: list[dict[str, Any]]) -> None:
         _table(rows, "disputed")
 
 
-def _table(rows: list[dict[str, Any]], name: str, columns: dict[str, Any] | None = None) -> None:
-    table = pd.DataFrame(rows)
-    st.dataframe(table, hide_index=True, column_config=columns, height="content")
+def _table(rows: list[dict[str, Any]], name: str, columns: dict[str, Any] | None = None, *shares: str) -> None:
+    table, of_shares = in_hundredths(pd.DataFrame(rows), *shares)
+    st.dataframe(table, hide_index=True, column_config={**(columns or {}), **of_shares}, height="content")
     st.download_button(
         "As CSV", as_csv(pa.Table.from_pylist(rows)), f"{name}.csv", "text/csv", key=name, type="tertiary"
     )

@@ -5,11 +5,10 @@ import streamlit as st
 from cleaner.charts.rounds import kept, moved, shares
 from cleaner.words import STAGES
 from ui.access import Look
+from ui.elements.shares import in_hundredths
 from ui.elements.theme import ink
 from ui.queries import opened
 from ui.queries.rounds import rounds
-
-_SHARE = st.column_config.NumberColumn(format="percent")
 
 
 def show(look: Look) -> None:
@@ -34,7 +33,7 @@ def show(look: Look) -> None:
                 place.altair_chart(chart, alt=f"{text} by round")
     st.subheader("All rounds")
     table["stage"] = table["stage"].map(STAGES)
-    columns = {"accuracy": _SHARE, "agreement": _SHARE}
+    table, columns = in_hundredths(table, "accuracy", "agreement")
     st.dataframe(table, hide_index=True, column_config=columns, height="content")
     st.caption(
         "Accuracy: how many given labels the models find likeliest. Agreement: of how many images the models of the"

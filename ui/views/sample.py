@@ -75,16 +75,15 @@ def _stands(found: Sample) -> None:
     st.badge(f"{ACTIONS[stands['action']]}{becomes}", color=tone)  # type: ignore[arg-type]
     st.text(stands["reason"])
     if stands["score"] is not None:
-        st.metric("Probability that the label is right", f"{100 * stands['score']:.1f} %", help=SCORE)
+        st.metric("Probability that the label is right", f"{stands['score']:.2f}", help=SCORE)
 
 
 def _guesses(place: st.delta_generator.DeltaGenerator, found: Sample) -> None:
     if not found.guesses:
         return
     table = pd.DataFrame(found.guesses, columns=["class", "probability"])
-    bar = st.column_config.ProgressColumn(
-        "what models that never saw it think", format="percent", min_value=0, max_value=1
-    )
+    thought = "what models that never saw it think"
+    bar = st.column_config.ProgressColumn(thought, format="%.2f", min_value=0, max_value=1)
     place.dataframe(table, hide_index=True, column_config={"probability": bar}, height="content")
 
 
@@ -92,9 +91,10 @@ def _history(found: Sample) -> None:
     st.subheader("How it came to that")
     if not found.verdicts and not found.said:
         st.caption("No stage has judged it.")
+    two_digits = {"score": st.column_config.NumberColumn(format="%.2f")}
     for rows in ([_word(word) for word in found.said], [_verdict(verdict) for verdict in found.verdicts]):
         if rows:
-            st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+            st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=two_digits, height="content")
 
 
 def _word(word: dict[str, Any]) -> dict[str, Any]:
