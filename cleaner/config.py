@@ -162,9 +162,9 @@ class Review(Section):
         default=100,
         ge=0,
         le=100_000,
-        description="images in a first small batch, half of them at random and half where labels are doubtful, but no"
-        " more than a tenth of all: the answers calibrate the belief in all labels; skipped where people have answered"
-        " on as many, and with 0",
+        description="images in a first small batch, drawn at random, more of them where labels are doubtful, but no"
+        " more than a tenth of all: the answers tell how many labels are wrong, and calibrate the belief in all;"
+        " skipped with 0",
     )
     share: float = Field(
         default=0.1, ge=0, le=1, description="share of the negatives in a batch, smallest margin first"

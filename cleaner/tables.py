@@ -146,6 +146,10 @@ class, and of the first guess's class. `known` is the class that people said bef
 about again to see how sure they are, else null; `people` is how many are asked; `page` is the number, from 1, of the
 page on which it is shown with others of its class, null in a batch of which each is shown alone."""
 
+STRATA = _schema(row=pa.int32(), stratum=pa.int8(), doubt=pa.float32())
+"""The labels of which answers on some, drawn at random, tell how many are wrong: the stratum that each is drawn from,
+and how likely models found it wrong when these were cut. Of rows with the same bytes the first."""
+
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer
 knows, `at`, when it was said (as in SAID), and `seconds`, how long it took, follow."""

@@ -54,14 +54,19 @@ def span(seconds: float) -> str:
 
 
 def wrong_labels(noise: dict[str, float]) -> str:
-    """`between 7 and 12 % of the labels were wrong, 9 % as estimated; 50 answers of people would tell: ...`, of the row
-    that `label_noise.noise` gives."""
+    """`between 7 and 12 % of the labels were wrong, 9 % as estimated, by 100 answers on images drawn at random`, of the
+    row that `people.survey` gives; where nobody has answered on such, what the models think, in other words."""
     low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
-    said = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
-    answers = int(noise["answers"])
-    if answers >= TELLING:
-        return f"{said}, by {counted(answers, 'answer')} of people"
-    return f"{said}; {TELLING} answers of people would tell (`--reviewer sheet` asks them)"
+    if not (answers := int(noise["answers"])):
+        span = f"at {low} %" if low == high else f"between {low} and {high} %"
+        return (
+            f"the models put the share of wrong labels {span}, and may err; {TELLING} answers of people would tell"
+            " (`--reviewer sheet` asks them)"
+        )
+    said = f"{low} % of the labels were wrong"
+    if low != high:
+        said = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
+    return f"{said}, by {counted(answers, 'answer')} of people on images drawn at random"
 
 
 TELLING = 50

@@ -32,12 +32,14 @@ class Ask:
         manifest: the name of the manifest.
         output: the name of the BATCH or of the SMALL_CLASSES to ask about; None for a batch of before.
         waits: whether nothing may be done while answers are missing.
+        strata: the name of the STRATA that the batch is drawn from.
     """
 
     name: str
     manifest: str
     output: str | None = None
     waits: bool = True
+    strata: str = ""
 
 
 def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
@@ -54,6 +56,7 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     if not batches.has(ask.name):
         assert ask.output is not None, "a batch of before is there"
         facts = {"reviewer": run.origin.reviewer, "data": run.origin.fingerprint, "manifest": ask.manifest}
+        facts["strata"] = ask.strata
         batches.add(ask.name, run.store.read(ask.output), **facts)
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:

@@ -24,7 +24,7 @@ from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, 
 from cleaner.loop.asking import CALIBRATION, Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
-from cleaner.people import review
+from cleaner.people import review, survey
 from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
 from cleaner.run.answers import newest, on_classes
@@ -116,8 +116,8 @@ def plan(run: Run, line: Line) -> Plan:
         pass
     last = line.judged[-1]
     inputs = (line.manifest, last.before, last.evidence, line.said)
-    noise = Step("noise", label_noise.noise, inputs, {"policy": run.config.fine.policy})
-    line.noise = yield from _one(noise)
+    models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": run.config.fine.policy}))
+    yield from _survey(run, line, models, last.evidence)
     yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
     yield from _small_classes(run, line)
@@ -397,19 +397,43 @@ def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[It
 
 
 def _calibrate(run: Run, line: Line) -> Generator[Item, None, bool]:
-    """Ask about a few images, so that the answers tell how many labels are wrong among all; once, and where people have
-    not said as much already."""
+    """Ask about a few images, drawn at random, so that the answers tell how many labels are wrong among all; once. What
+    people have answered on before was chosen, and tells of itself alone."""
     wanted = run.config.review.calibration
     if not wanted or not _may_ask(run, "coarse") or run.store.batches.names(CALIBRATION):
         return False
-    told = label_noise.told_of(run.store.read(line.manifest), run.store.read(line.said))
-    if (told >= 0).sum() >= wanted:
-        return False
     standing = yield from _stand(line, CALIBRATION)
-    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people)
+    inputs = (line.manifest, standing, line.judged[-1].evidence)
+    strata = yield from _one(Step("strata", review.strata, (*inputs, line.people), {"count": wanted}))
     settings = {"count": wanted, "overlap": _overlap(run), "seed": run.config.seed}
-    batch = Step(f"{CALIBRATION}-batch", review.calibration_batch, inputs, settings)
-    return (yield from _put_before_people(run, line, batch, CALIBRATION))
+    batch = Step(f"{CALIBRATION}-batch", review.calibration_batch, (*inputs, line.twins, strata), settings)
+    return (yield from _put_before_people(run, line, batch, CALIBRATION, strata))
+
+
+def _survey(run: Run, line: Line, models: str, evidence: str) -> Generator[Item, None, None]:
+    """How many labels are wrong: by people's answers on images that were drawn at random, if there are any."""
+    batches, store = run.store.batches, run.store
+    names = [name for name in batches.names() if store.has(batches.manifest(name))]
+    drawn = next((name for name in names if batches.strata(name) and store.has(batches.strata(name))), None)
+    if drawn is None:
+        line.noise = yield from _one(Step("noise", survey.models_alone, (models,)))
+        return
+    standing = yield from _stand(line, "noise")
+    inputs = (models, line.manifest, standing, evidence, line.said, batches.manifest(drawn), batches.strata(drawn))
+    others = {content for name in names if name != drawn for content in _contents(run, name)}
+    settings = {"drawn": tuple(_contents(run, drawn)), "asked": tuple(sorted(others))}
+    line.noise = yield from _one(Step("noise", survey.surveyed, inputs, settings))
+
+
+def _contents(run: Run, batch: str) -> list[str]:
+    """The content hashes of the images that a batch asks about for the first time."""
+    asked = run.store.batches.read(batch)
+    if "known" not in asked.column_names:
+        return []
+    rows = asked.column("row").filter(pc.is_null(asked.column("known")))
+    manifest = run.store.read(run.store.batches.manifest(batch))
+    contents: list[str] = manifest.column("content_hash").take(rows).to_pylist()
+    return contents
 
 
 def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
@@ -561,12 +585,13 @@ def concatenate_by_row(*tables: pa.Table) -> pa.Table:
     return pa.concat_tables(tables).sort_by("row").combine_chunks()
 
 
-def _put_before_people(run: Run, line: Line, asked: Step, stage: str) -> Generator[Item, None, bool]:
-    """Whether there was anything to ask; then people have answered."""
+def _put_before_people(run: Run, line: Line, asked: Step, stage: str, strata: str = "") -> Generator[Item, None, bool]:
+    """Whether there was anything to ask; then people have answered. `strata`: those that it is drawn from."""
     yield [asked]
     if run.store.rows(asked.output) == 0:
         return False
-    yield Ask(f"{stage}-{len(run.store.batches.names(stage)) + 1}", line.manifest, asked.output)
+    number = len(run.store.batches.names(stage)) + 1
+    yield Ask(f"{stage}-{number}", line.manifest, asked.output, strata=strata)
     return True
 
 

@@ -21,12 +21,14 @@ from cleaner.people.disagreement import DISPUTED, Disagreement, settled
 from cleaner.run.answers import Answers
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
+from cleaner.stages.prevalence import cut, draw
 from cleaner.stages.references import fitness, fittest, pictures
-from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
+from cleaner.tables import BATCH, STRATA, VERDICTS, Action, Answer, Classes, array, check, matrix
 
 GUESSES = 3
 REFERENCES = 3
 _LOOKED_AMONG = 50_000
+_EVEN = 0.5
 
 NEAR = "doubted, but not by much"
 RANDOM = "doubted, drawn at random"
@@ -92,41 +94,45 @@ def batch(
     return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, expected, asked)
 
 
-@makes("calibration batch", version=1)
+@makes("strata", version=1)
+def strata(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, people: pa.Table, *, count: int) -> pa.Table:
+    """The STRATA of what may be asked about and models have judged, for a draw of `count` of them; rows ascending."""
+    askable = _one_a_file(manifest, _open(manifest, standing, people))
+    askable &= np.isin(np.arange(len(manifest)), array(evidence, "row"))
+    rows = np.flatnonzero(askable)
+    score = pc.fill_null(standing.column("score"), _EVEN).to_numpy()[rows].astype(np.float64)
+    doubt = np.clip(1 - score, 0, 1)
+    found = {"row": rows.astype(np.int32), "stratum": cut(doubt, _at_most(count, len(rows)))}
+    return pa.table(found | {"doubt": doubt.astype(np.float32)}, STRATA)
+
+
+def _at_most(count: int, among: int) -> int:
+    return min(count, ceil(among / 10))
+
+
+@makes("calibration batch", version=2)
 def calibration_batch(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
     duplicates: pa.Table,
-    people: pa.Table,
+    strata: pa.Table,
     *,
     count: int,
     overlap: float,
     seed: int,
 ) -> pa.Table:
-    """The BATCH whose answers tell how many labels are wrong: half drawn from all, half by how doubtful a label is,
-    with probabilities in proportion to score * (1 - score); in random order.
+    """The BATCH whose answers tell how many labels are wrong, drawn at random from each of `strata`, STRATA; in random
+    order.
 
     Args:
-        count: of samples, but no more than a tenth of those that may be asked about.
+        count: of samples, but no more than a tenth of those that may be asked about; two of each stratum at least.
     """
-    askable = _one_a_file(manifest, _open(manifest, standing, people))
-    askable &= (
-        np.isin(np.arange(len(manifest)), array(evidence, "row")) & standing.column("score").is_valid().to_numpy()
-    )
-    rows = np.flatnonzero(askable)
-    score, random = array(standing, "score")[rows].astype(np.float64), np.random.default_rng(seed)
-    count = min(count, ceil(len(rows) / 10))
-    drawn = random.permutation(len(rows))[: ceil(count / 2)]
-    doubt = np.clip(score * (1 - score), 1e-9, None)
-    doubt[drawn] = 0
-    doubtful = count - len(drawn)
-    if doubtful:
-        drawn = np.concatenate([drawn, random.choice(len(rows), doubtful, replace=False, p=doubt / doubt.sum())])
-    rows = rows[random.permutation(drawn)]
-    guesses, asked = _Guesses.of(evidence, manifest, rows), _people([True] * count, overlap, seed)
-    because = [CALIBRATES] * count
-    return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, [None] * count, asked)
+    stratum, doubt = array(strata, "stratum"), array(strata, "doubt").astype(np.float64)
+    rows = array(strata, "row")[draw(stratum, doubt, _at_most(count, len(strata)), seed=seed)]
+    guesses, asked = _Guesses.of(evidence, manifest, rows), _people([True] * len(rows), overlap, seed)
+    because = [CALIBRATES] * len(rows)
+    return _assemble(manifest, rows, because, guesses, fitness(standing), duplicates, [None] * len(rows), asked)
 
 
 def _known(manifest: pa.Table, said: pa.Table, rows: np.ndarray) -> dict[int, str]:

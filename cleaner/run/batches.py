@@ -13,7 +13,7 @@ from cleaner.errors import RunError
 from cleaner.run.files import read_table, write_table, write_text
 from cleaner.words import STAGES
 
-_REVIEWER, _DATA, _MANIFEST = "reviewer", "data", "manifest"
+_REVIEWER, _DATA, _MANIFEST, _STRATA = "reviewer", "data", "manifest", "strata"
 
 
 def stage_of(name: str) -> str:
@@ -38,10 +38,12 @@ class Batches:
     def has(self, name: str) -> bool:
         return self._file(name).exists()
 
-    def add(self, name: str, asked: pa.Table, *, reviewer: str, data: str = "", manifest: str = "") -> None:
-        """Write down what is about to be put before people: by which reviewer, of the data with which fingerprint, and
-        of which manifest the rows are."""
-        facts = {_REVIEWER: reviewer, _DATA: data, _MANIFEST: manifest}
+    def add(
+        self, name: str, asked: pa.Table, *, reviewer: str, data: str = "", manifest: str = "", strata: str = ""
+    ) -> None:
+        """Write down what is about to be put before people: by which reviewer, of the data with which fingerprint, of
+        which manifest the rows are, and from which STRATA they are drawn, if they are."""
+        facts = {_REVIEWER: reviewer, _DATA: data, _MANIFEST: manifest, _STRATA: strata}
         write_table(self._file(name), asked.replace_schema_metadata(facts))
 
     def read(self, name: str) -> pa.Table:
@@ -73,6 +75,10 @@ class Batches:
     def manifest(self, name: str) -> str:
         """The name of the manifest whose rows it has; empty where nobody wrote it down."""
         return self._fact(name, _MANIFEST)
+
+    def strata(self, name: str) -> str:
+        """The name of the STRATA that it was drawn from; empty where it was not."""
+        return self._fact(name, _STRATA)
 
     def _fact(self, name: str, key: str) -> str:
         try:

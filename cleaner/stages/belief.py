@@ -47,13 +47,11 @@ class Level:
         exponents: float64[e], ascending, that predictions may have to be sharpened by.
         weights: float64[e], how likely each is; they sum to 1.
         noises: float64[e], the share of wrong labels with each.
-        answers: by how many answers of people.
     """
 
     exponents: np.ndarray
     weights: np.ndarray
     noises: np.ndarray
-    answers: int
 
     @property
     def noise(self) -> float:
@@ -114,7 +112,7 @@ def level(guesses: Guesses, told: np.ndarray) -> Level:
         sure = np.clip(right[asked], _SLIP, 1 - _SLIP)
         log_weights[number] += np.log(np.where(said[asked] == 1, sure, 1 - sure)).sum()
     weights = np.exp(log_weights - log_weights.max())
-    return Level(_EXPONENTS, weights / weights.sum(), noises, int(asked.sum()))
+    return Level(_EXPONENTS, weights / weights.sum(), noises)
 
 
 def _trial(guesses: Guesses, told: np.ndarray) -> tuple[Guesses, np.ndarray]:

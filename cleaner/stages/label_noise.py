@@ -78,19 +78,17 @@ def verdicts(
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
-@makes("how much noise there is", version=1)
+@makes("how many labels models take for wrong", version=1)
 def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
-    """One row: the share of wrong labels among those judged, `noise`, the shares `low` and `high` between which it lies
-    with a probability of 90 %, and by how many `answers` of people; arguments as for `verdicts`."""
+    """One row: the share of wrong labels among those judged, `noise`, and the shares `low` and `high` between which the
+    models put it; arguments as for `verdicts`. No more than their opinion: `people.survey` asks people."""
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
     if len(weighed) == 0:
-        return pa.table({"noise": [0.0], "low": [0.0], "high": [0.0], "answers": [0]})
+        return pa.table({"noise": [0.0], "low": [0.0], "high": [0.0]})
     guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
-    known, believed = level(guesses, told), believe(guesses, told)
-    low, high = known.interval
-    estimate = believed.noise
-    columns = {"noise": [estimate], "low": [min(low, estimate)], "high": [max(high, estimate)]}
-    return pa.table({**columns, "answers": [known.answers]})
+    low, high = level(guesses, told).interval
+    estimate = believe(guesses, told).noise
+    return pa.table({"noise": [estimate], "low": [min(low, estimate)], "high": [max(high, estimate)]})
 
 
 def _weighed(

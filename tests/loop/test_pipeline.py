@@ -179,6 +179,9 @@ def test_an_oracle_answers_and_the_loop_goes_on(demo, tmp_path):
     found, planted, wrong = measure(demo, run)["wrong labels and junk"]
     assert found / planted > 0.9
     assert found / (found + wrong) > 0.9
+    told = json.loads((run / "summary.json").read_text())["label_noise"]
+    wrong = [truth[row["path"]] not in (row["label"], "") for row in standing if row["path"] in truth]
+    assert told["answers"] > 40 and told["low"] < sum(wrong) / len(wrong) < told["high"]
 
 
 @pytest.mark.slow

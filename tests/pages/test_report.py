@@ -25,7 +25,7 @@ SUMMARY = {
         "fine": {"converged": True, "rounds": 2, "why": "no new positives"},
     },
     "small_classes": ["with space"],
-    "label_noise": {"noise": 0.09, "low": 0.07, "high": 0.12, "answers": 0},
+    "label_noise": {"noise": 0.09, "low": 0.07, "high": 0.12, "answers": 100},
     "leakage": {"pictures": 1, "examples": [["train/a.png", "val/<b>.png"]]},
     "versions": {"data": "0123", "weights": {"name": "pixels", "image_size": 16}, "libraries": {"torch": "2.13.0"}},
 }

@@ -4,9 +4,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import CALIBRATES, DOUBTFUL, NEAR, RANDOM, calibration_batch, candidate_batch, verdicts
+from cleaner.people.review import (
+    CALIBRATES,
+    DOUBTFUL,
+    NEAR,
+    RANDOM,
+    calibration_batch,
+    candidate_batch,
+    strata,
+    verdicts,
+)
 from cleaner.run.ledger import fold
-from cleaner.tables import BATCH, SAID, VERDICTS, array
+from cleaner.tables import BATCH, SAID, STRATA, VERDICTS, array
 
 SHARES = {"share": 0.5, "random_share": 0.25, "doubtful_share": 0.1, "max_samples": 100}
 
@@ -202,21 +211,21 @@ def test_a_data_set_without_negatives_asks_about_positives_only(judged):
     assert set(asked.column("asked_because").to_pylist()) == {DOUBTFUL}
 
 
-def test_a_calibration_batch_is_a_tenth_of_all_at_most_and_half_of_it_where_labels_are_doubtful(judged):
-    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates, NOBODY
-    asked = calibration_batch(*tables, count=100, overlap=0, seed=0)
+def drawn(judged, people=NOBODY, seed=0):
+    """A calibration batch, and the strata it is drawn from."""
+    found = strata(judged.manifest, judged.standing, judged.evidence, people, count=100)
+    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates, found
+    return calibration_batch(*tables, count=100, overlap=0, seed=seed), found
+
+
+def test_a_calibration_batch_is_a_tenth_of_all_at_most_and_drawn_from_all_strata(judged):
+    asked, cut = drawn(judged)
     assert asked.schema == BATCH and len(asked) == 8 and set(asked.column("asked_because").to_pylist()) == {CALIBRATES}
-    assert asked.equals(calibration_batch(*tables, count=100, overlap=0, seed=0))
-    score = array(judged.standing, "score")
-    doubts = [
-        [
-            (score[row] * (1 - score[row]))
-            for row in array(calibration_batch(*tables, count=100, overlap=0, seed=seed), "row")
-        ]
-        for seed in range(30)
-    ]
-    known = score[~np.isnan(score.astype(float))]
-    assert np.mean(doubts) > np.mean(known * (1 - known))
+    assert asked.equals(drawn(judged)[0]) and not asked.equals(drawn(judged, seed=1)[0])
+    assert cut.schema == STRATA and len(cut) == len(judged.evidence)
+    of = dict(zip(cut.column("row").to_pylist(), cut.column("stratum").to_pylist(), strict=True))
+    assert {of[row] for row in asked.column("row").to_pylist()} == {*of.values()} and len({*of.values()}) > 1
     answered = said(judged, array(asked, "row"), "right")
-    again = calibration_batch(*tables[:4], verdicts(judged.manifest, answered), count=100, overlap=0, seed=0)
+    again, rest = drawn(judged, verdicts(judged.manifest, answered))
     assert not set(array(again, "row")) & set(array(asked, "row"))
+    assert len(rest) == len(cut) - len(asked)

@@ -273,7 +273,7 @@ def test_a_few_answers_sharpen_the_belief_in_all_other_labels():
     assert "sharpened" not in before.column("reason")[0].as_py()
 
 
-def test_how_many_labels_are_wrong_is_an_interval_that_answers_narrow():
+def test_between_what_models_put_the_share_of_wrong_labels_answers_narrow():
     true, given, vague = vague_world()
     rows = np.arange(len(true), dtype=np.int32)
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), vague.astype(np.float32), given)
@@ -286,7 +286,6 @@ def test_how_many_labels_are_wrong_is_an_interval_that_answers_narrow():
     assert all(each["low"] <= each["noise"] <= each["high"] for each in found)
     assert found[0]["low"] < (true != given).mean() < found[0]["high"]
     assert found[1]["high"] - found[1]["low"] < found[0]["high"] - found[0]["low"]
-    assert [each["answers"] for each in found] == [0, 200]
 
 
 def test_what_people_said_of_a_file_tells_of_the_label_that_each_copy_was_given():
