@@ -183,7 +183,8 @@ class Team:
 
     def end(self) -> None:
         for name in ("worker", "watch", "dashboard", "label-studio", "prefect"):
-            self.units[name].end()
+            if name in self.units:
+                self.units[name].end()
         self.postgres.end()
 
     def deployment(self, name: str):
@@ -208,9 +209,11 @@ def team(request, demo, tmp_path_factory):
     shutil.copytree(demo / "images", folder / "digits")
     (folder / "cleaner.toml").write_text(SCHEDULE)
     team = Team(folder, request.config.cache.mkdir("label-studio"))
-    team.start()
-    yield team
-    team.end()
+    try:
+        team.start()
+        yield team
+    finally:
+        team.end()
 
 
 def results(run: Path) -> dict[str, bytes]:

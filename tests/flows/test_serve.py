@@ -193,11 +193,13 @@ def served(demo, tmp_path_factory):
     shutil.copytree(demo / "images", folder / "digits")
     (folder / "cleaner.toml").write_text(SCHEDULE)
     served = Served(folder)
-    served.start()
-    # As long as what died is waited for. Done first: the tests take their time meanwhile.
-    served.lost = served.lose("lost", after=90)
-    yield served
-    served.end()
+    try:
+        served.start()
+        # As long as what died is waited for. Done first: the tests take their time meanwhile.
+        served.lost = served.lose("lost", after=90)
+        yield served
+    finally:
+        served.end()
 
 
 def results(run: Path) -> dict[str, bytes]:

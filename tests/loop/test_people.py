@@ -298,7 +298,7 @@ def test_what_stands_follows_from_the_newest_words_the_data_and_the_settings_alo
     run_state_machine_as_test(
         lambda: Sequences(images, tmp_path_factory.mktemp("sequence")),
         settings=settings(
-            max_examples=8,
+            max_examples=5,
             stateful_step_count=8,
             deadline=None,
             derandomize=True,
