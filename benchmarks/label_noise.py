@@ -35,7 +35,7 @@ from cleaner.data.scan import scan
 from cleaner.data.sources.parquet_images import ParquetImages
 from cleaner.evidence.crossfit import evidence_table
 from cleaner.evidence.features import choose, embed
-from cleaner.people.review import calibration_batch
+from cleaner.people.review import calibration_batch, strata
 from cleaner.run.ledger import fold
 from cleaner.stages import image_noise, label_noise
 from cleaner.tables import DUPLICATES, SAID, VERDICTS, Action, Answer, array, matrix
@@ -247,8 +247,10 @@ def answered(data: Noisy, seed: int) -> list[Found]:
     split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
     found = []
     for count in ANSWERS:
-        settings = {"count": count, "overlap": 0, "seed": seed}
-        asked = calibration_batch(manifest, standing, last.evidence, alone, nobody, **settings)
+        cut = strata(manifest, standing, last.evidence, nobody, count=count)
+        asked = calibration_batch(
+            manifest, standing, last.evidence, alone, cut, count=count, overlap=0, seed=seed
+        ).slice(0, count)
         said = label_noise.verdicts(
             manifest, fold(manifest, []), last.evidence, _said(data, asked), **split, stage="fine", round=1, by="probe"
         )
@@ -317,7 +319,7 @@ Networks trained end to end on CIFAR-10N's aggregate labels, 50,000 images, out-
 | network | wrong | F1 | F1 top | F1 cleanlab | AP | flagged | ECE |
 |---|---|---|---|---|---|---|---|"""
 ANSWERED = """
-When people answer a calibration batch (as it is asked: half at random, half where a label is doubtful), by the truth:
+When people answer a calibration batch (drawn at random, more of it where labels are doubtful), by the truth:
 F1 / AP / ECE of the last round's evidence over all samples, those answered included as the models see them.
 
 | set | no answer | 50 answers | 100 answers |

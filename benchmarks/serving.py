@@ -92,7 +92,7 @@ def main() -> None:
     for sets in asked.sets:
         with tempfile.TemporaryDirectory() as folder:
             share, processes = idle(sets, asked.minutes * 60, Path(folder))
-        print(f"| {sets} | {processes} | {share:.1%} |", flush=True)
+        print(f"| {sets} | {processes} | {100 * share:.1f} % |", flush=True)
 
 
 if __name__ == "__main__":
