@@ -70,7 +70,9 @@ def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path):
     gone, command = shlex.quote(f"{tmp_path}/gone"), shlex.quote(str(CLEANER))
     script = f"mkdir {gone}; cd {gone}; rmdir {gone}; {command} status run"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "is there no more" in done.stderr
+    # Where the command is a shell's script, as pip makes one of a long path, the shell has a word to say too.
+    said = [line for line in done.stderr.splitlines() if "getcwd" not in line]
+    assert done.returncode == 2 and len(said) == 1 and "is there no more" in said[0]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,10 @@ class Unit:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         words = shlex.split(self.lines["ExecStart"].replace("$$", "\0"))
         words = [variables[word[2:-1]] if word.startswith("${") else word.replace("\0", "$") for word in words]
+        assert self.lines["PrivateTmp"] == "yes"
+        private = self.log.with_suffix(".tmp")
+        private.mkdir(exist_ok=True)
+        variables["TMPDIR"] = str(private)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 words, cwd=self.lines["WorkingDirectory"], env=kept | variables, stdout=log, stderr=log
@@ -171,7 +175,11 @@ class Team:
 
     def is_up(self) -> bool:
         return (
-            answers(self.api) and is_there(self.page) and is_there(f"{self.questions.url}/health") and self.has_worker()
+            answers(self.api)
+            and is_there(self.page)
+            and is_there(f"{self.questions.url}/health")
+            and self.has_worker()
+            and len(get(self.api, "/deployments/filter")) == len(tomllib.loads(SCHEDULE)["data"])
         )
 
     def has_worker(self) -> bool:
