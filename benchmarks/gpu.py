@@ -244,7 +244,8 @@ def tuned_task(size: Size, folder: Path) -> Task:
     source, manifest = made_set(size.tuned, folder)
     n = len(manifest)
     labels = (np.arange(n) % 10).astype(np.int32)
-    folds = assign_folds(labels, np.full(n, -1, np.int32), folds=5, seed=0)
+    keys = np.random.default_rng(0).integers(0, 2**63, n).astype(np.uint64)
+    folds = assign_folds(labels, np.full(n, -1, np.int32), keys, folds=5)
     every = np.ones(n, bool)
     return Task(
         labels=labels,
@@ -289,7 +290,8 @@ def same_bytes(size: Size) -> Iterator[Figure]:
     unused: Any = None
     random, few = np.random.default_rng(0), min(size.samples, 20_000)
     labels = (np.arange(few) % 50).astype(np.int32)
-    folds, finer = (assign_folds(labels, np.full(few, -1, np.int32), folds=count, seed=0) for count in (5, 20))
+    alone, keys = np.full(few, -1, np.int32), np.random.default_rng(0).integers(0, 2**63, few).astype(np.uint64)
+    folds, finer = (assign_folds(labels, alone, keys, folds=5, finer=count) for count in (1, 4))
     every = np.ones(few, bool)
     task = Task(
         labels=labels,

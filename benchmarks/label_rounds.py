@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
-from cleaner.evidence.crossfit import Features, Task, assign_folds
+from cleaner.evidence.crossfit import Features, Task, assign_folds, keys_of
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.loop.rounds import FINER
 from cleaner.run.ledger import fold
@@ -84,14 +84,14 @@ def _evidence(
 ) -> pa.Table:
     classes = Classes.of(manifest)
     labels = classes.encode(manifest.column("label"))
-    alone = np.full(len(labels), -1, np.int32)
+    alone, keys = np.full(len(labels), -1, np.int32), keys_of(manifest, config.seed)
     task = Task(
         labels=labels,
         train=array(standing, "action") == Action.KEEP,
         weights=label_noise.weights(standing, policy),
         predict=np.ones(len(labels), bool),
-        folds=assign_folds(labels, alone, folds=config.folds, seed=config.seed),
-        finer_folds=assign_folds(labels, alone, folds=FINER * config.folds, seed=config.seed),
+        folds=assign_folds(labels, alone, keys, folds=config.folds),
+        finer_folds=assign_folds(labels, alone, keys, folds=config.folds, finer=FINER),
         classes=len(classes.names),
         round=number,
         seed=config.seed,

@@ -105,9 +105,16 @@ class Fit:
     likelihood: float
 
 
+def some_of(given: np.ndarray) -> np.ndarray:
+    """int64, ascending: the places of 50,000 labels at most, drawn at random from each class in proportion."""
+    shuffled = np.random.default_rng(0).permutation(len(given))
+    by_class = shuffled[np.argsort(given[shuffled], kind="stable")]
+    return np.sort(by_class[:: max(1, -(-len(given) // _TRIAL))])
+
+
 def fitted(guesses: Guesses) -> Fit:
     """The exponent from 1 up under which the given labels are likeliest."""
-    trial = guesses.take(np.arange(0, len(guesses.given), -(-len(guesses.given) // _TRIAL)))
+    trial = guesses.take(some_of(guesses.given))
     channel = Channel.of(trial)
 
     def loss(exponent: float) -> float:

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cleaner.data.sources import Source
 from cleaner.tables import EVIDENCE, lists
+
+_CIRCLE = 2**32
+_GOLDEN = 2654435769
+"""`_CIRCLE` over the golden ratio: its multiples are spread evenly over the circle (Knuth, TAOCP 3, section 6.4)."""
 
 SHOWN_CLASSES = 10
 """Classes at most that evidence names of each sample."""
@@ -82,26 +88,44 @@ class Predictor(Protocol):
         ...
 
 
-def assign_folds(labels: np.ndarray, groups: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
-    """Fold numbers, int16[n], that spread every class over the folds and never separate a group. With a multiple of
-    `folds` the folds are parts of these: number modulo `folds` gives these.
+def keys_of(manifest: pa.Table, seed: int) -> np.ndarray:
+    """uint64[n]: by what samples are put in an order at random, for `assign_folds`: a hash of the seed and of what lies
+    in the file, so that an image keeps its place whatever comes or goes beside it."""
+    contents = pc.fill_null(manifest.column("content_hash"), "").to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(contents.astype(object), hash_key=f"{seed:016d}", categorize=False)
+
+
+def assign_folds(labels: np.ndarray, groups: np.ndarray, keys: np.ndarray, *, folds: int, finer: int = 1) -> np.ndarray:
+    """Fold numbers, int16[n], that spread every class over the folds and never separate a group.
+
+    A class of c pictures has between floor(c / folds) and ceil(c / folds) of them in a fold, and so has it in finer
+    ones. Its pictures stand in the order of their keys, and the folds are stretches of that order: one picture more
+    moves about one at each of their ends. Each class begins at another place, so that what is left over of classes is
+    spread over the folds too.
 
     Args:
         labels: int32[n] class numbers, -1 for none.
-        groups: int32[n], equal for samples that are one picture; -1 for a sample in no group.
+        groups: int32[n], equal for samples that are one picture; negative for a sample in no group.
+        keys: uint64[n], as `keys_of` gives them.
         folds: how many, in [2, 1000].
-        seed: of who comes into which fold.
-
-    A class of c pictures has between floor(c / folds) and ceil(c / folds) of them in a fold, and so have all together.
+        finer: into how many parts each fold is cut. The number of a part modulo `folds` is that of its fold.
     """
     n = len(labels)
     alone = np.arange(n, dtype=np.int64)
-    keys = np.where(groups < 0, alone, groups.astype(np.int64) + n)
-    _, first, unit = np.unique(keys, return_index=True, return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(first))
-    order = shuffled[np.argsort(labels[first[shuffled]], kind="stable")]
+    units = np.where(groups < 0, alone, groups.astype(np.int64) + n)
+    _, first, unit = np.unique(units, return_index=True, return_inverse=True)
+    least = np.full(len(first), np.iinfo(np.uint64).max)
+    np.minimum.at(least, unit, keys)
+    order = np.lexsort((least, labels[first]))
+    label, start, size = np.unique(labels[first][order], return_index=True, return_counts=True)
+    of = np.repeat(np.arange(len(label)), size)
+    rank = np.arange(len(first)) - start[of]
+    # Places on a circle of _CIRCLE points, in whole numbers: the same everywhere.
+    turn = (label.astype(np.int64) + 1) * _GOLDEN % _CIRCLE
+    place = ((2 * rank + 1) * (_CIRCLE // 2) // size[of] + turn[of]) % _CIRCLE * folds
+    part = place % _CIRCLE * finer // _CIRCLE
     fold = np.empty(len(first), np.int16)
-    fold[order] = np.arange(len(first)) % folds
+    fold[order] = place // _CIRCLE + folds * part
     return fold[unit]
 
 

@@ -167,14 +167,14 @@ class _Sample:
 
     def _task(self, labels: np.ndarray, features: np.ndarray, classes: int) -> Task:
         everyone, alone = np.ones(len(labels), bool), np.full(len(labels), -1, np.int32)
-        folds = self.config.folds
+        folds, keys = self.config.folds, np.arange(len(labels), dtype=np.uint64)
         return Task(
             labels=labels,
             train=everyone & (labels >= 0),
             weights=(labels >= 0).astype(np.float32),
             predict=everyone & (labels >= 0),
-            folds=assign_folds(labels, alone, folds=folds, seed=0),
-            finer_folds=assign_folds(labels, alone, folds=FINER * folds, seed=0),
+            folds=assign_folds(labels, alone, keys, folds=folds),
+            finer_folds=assign_folds(labels, alone, keys, folds=folds, finer=FINER),
             classes=classes,
             round=1,
             seed=0,

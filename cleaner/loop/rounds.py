@@ -19,7 +19,7 @@ from cleaner.data.images import FORMATS
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
-from cleaner.evidence.crossfit import Predictor, Task, assign_folds
+from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
 from cleaner.loop.asking import CALIBRATION, Ask, unanswered
 from cleaner.loop.outline import Begins, Ends, outline_of
@@ -536,7 +536,7 @@ def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -
     return (yield from _one(Step(name, concatenate_by_row, tuple(step.output for step in steps))))
 
 
-@makes("evidence", version=3)
+@makes("evidence", version=4)
 def out_of_sample(
     manifest: pa.Table,
     standing: pa.Table,
@@ -561,14 +561,19 @@ def out_of_sample(
     relabelled = (action == Action.RELABEL) & by_person
     labels = classes.encode(pc.if_else(pa.array(relabelled), standing.column("new_label"), standing.column("label")))
     gone = (action == Action.DROP) & np.isin(array(standing, "stage"), (PEOPLE, *STAGES_BEFORE_LABELS))
-    groups = pictures(len(manifest), twins)
+    # By the label that it was given, so that an image stays in its fold when people give it another.
+    given, groups, keys = (
+        classes.encode(standing.column("label")),
+        pictures(len(manifest), twins),
+        keys_of(manifest, seed),
+    )
     task = Task(
         labels=labels,
         train=(action == Action.KEEP) | relabelled,
         weights=label_noise.weights(standing, policy),
         predict=~gone,
-        folds=assign_folds(labels, groups, folds=folds, seed=seed),
-        finer_folds=assign_folds(labels, groups, folds=FINER * folds, seed=seed),
+        folds=assign_folds(given, groups, keys, folds=folds),
+        finer_folds=assign_folds(given, groups, keys, folds=folds, finer=FINER),
         classes=len(classes.names),
         round=round,
         seed=seed,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cleaner.evidence.channel import Channel, Confusion, Guesses, fitted
+from cleaner.evidence.channel import Channel, Confusion, Guesses, fitted, some_of
 
 _SHARPEST = 3.0
 _EXPONENTS = np.exp(np.linspace(0, np.log(8), 13))
@@ -13,7 +13,6 @@ _DOUBT = 0.5
 _SLIP = 0.02
 _COUNTS_FROM = 0.02
 _NEVER = 0.95
-_TRIAL = 50_000
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def level(guesses: Guesses, told: np.ndarray) -> Level:
 
 def _trial(guesses: Guesses, told: np.ndarray) -> tuple[Guesses, np.ndarray]:
     """Of at most 50,000 samples, and of all that people have answered on."""
-    n = len(guesses.given)
-    rows = np.union1d(np.arange(0, n, max(1, -(-n // _TRIAL))), np.flatnonzero(told >= 0))
+    rows = np.union1d(some_of(guesses.given), np.flatnonzero(told >= 0))
     return guesses.take(rows), told[rows]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.evidence.crossfit import Features, assign_folds
+from cleaner.evidence.crossfit import Features, assign_folds, keys_of
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, mean_of
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
@@ -111,7 +111,7 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
     return pa.table({"row": rows, "junk": known[rows] == 1})
 
 
-@makes("verdicts on image noise", version=1)
+@makes("verdicts on image noise", version=2)
 def verdicts(
     manifest: pa.Table,
     marks: pa.Table,
@@ -134,7 +134,7 @@ def verdicts(
     rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
     known = np.full(len(manifest), -1, np.int8)
     known[array(marks, "row")] = array(marks, "junk")
-    fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), folds=folds, seed=seed)
+    fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), keys_of(manifest, seed), folds=folds)
     scores = _Learning(features, rows, known, fold, seed).scores(folds)
     judged = ~np.isnan(scores)
     prob = np.zeros(len(rows))

@@ -25,7 +25,7 @@ ACCV = "accv"
 _VOUCHED = 5
 
 
-@makes("verdicts on label noise", version=4)
+@makes("verdicts on label noise", version=5)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
@@ -121,7 +121,7 @@ def told_of(manifest: pa.Table, said: pa.Table) -> np.ndarray:
     return found
 
 
-@makes("what a round explains", version=1)
+@makes("what a round explains", version=2)
 def gain(manifest: pa.Table, standing: pa.Table, before: pa.Table, now: pa.Table) -> pa.Table:
     """One row: `gain` float64, by how much the mean log likelihood of a given label rises from one round's evidence to
     the next one's, each with how labels are then estimated to be mistaken; of the samples that both judge, and that no

@@ -1,22 +1,33 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleaner.evidence.crossfit import assign_folds, evidence_table
+from cleaner.evidence.crossfit import assign_folds, evidence_table, keys_of
 from cleaner.tables import EVIDENCE, array, matrix
 
 
+def keys(n, seed=0):
+    return keys_of(pa.table({"content_hash": [f"image {number}" for number in range(n)]}), seed)
+
+
 @given(n=st.integers(1, 200), classes=st.integers(1, 12), folds=st.integers(2, 10), seed=st.integers(0, 2**31 - 1))
-def test_every_class_is_spread_evenly_over_the_folds(n, classes, folds, seed):
+def test_every_class_is_spread_evenly_over_the_folds_and_their_parts(n, classes, folds, seed):
     labels = np.random.default_rng(seed).integers(-1, classes, n).astype(np.int32)
-    found = assign_folds(labels, np.full(n, -1, np.int32), folds=folds, seed=seed)
-    assert found.dtype == np.int16
-    for label in np.unique(labels):
-        counts = np.bincount(found[labels == label], minlength=folds)
-        assert counts.max() - counts.min() <= 1
-    counts = np.bincount(found, minlength=folds)
-    assert counts.max() - counts.min() <= 1
+    for finer in (1, 4):
+        found = assign_folds(labels, np.full(n, -1, np.int32), keys(n, seed), folds=folds, finer=finer)
+        assert found.dtype == np.int16
+        for label in np.unique(labels):
+            counts = np.bincount(found[labels == label], minlength=folds * finer)
+            assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_what_is_left_over_of_many_classes_is_spread_over_the_folds(size):
+    labels = np.repeat(np.arange(1_000, dtype=np.int32), size)
+    found = assign_folds(labels, np.full(len(labels), -1, np.int32), keys(len(labels)), folds=5)
+    assert np.bincount(found).max() - np.bincount(found).min() < 0.02 * len(labels) / 5
 
 
 @given(seed=st.integers(0, 2**31 - 1), folds=st.integers(2, 6))
@@ -24,16 +35,25 @@ def test_no_group_is_separated_even_where_its_labels_disagree(seed, folds):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 5, 100).astype(np.int32)
     groups = random.integers(-1, 20, 100).astype(np.int32)
-    found = assign_folds(labels, groups, folds=folds, seed=seed)
+    found = assign_folds(labels, groups, keys(100, seed), folds=folds)
     for group in range(20):
         assert len(np.unique(found[groups == group])) <= 1
 
 
 def test_folds_are_the_same_for_the_same_seed_and_others_for_another():
     labels, groups = np.zeros(1000, np.int32), np.full(1000, -1, np.int32)
-    first = assign_folds(labels, groups, folds=5, seed=1)
-    assert (first == assign_folds(labels, groups, folds=5, seed=1)).all()
-    assert (first != assign_folds(labels, groups, folds=5, seed=2)).any()
+    first, again, other = (assign_folds(labels, groups, keys(1000, seed), folds=5) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert 0.7 < (first != other).mean() < 0.9
+
+
+@pytest.mark.parametrize("place", [0, 1_234, 4_999])
+def test_one_image_more_or_less_moves_a_few_of_its_class_wherever_it_stands(place):
+    labels, alone = (np.arange(5_000) % 10).astype(np.int32), np.full(5_000, -1, np.int32)
+    whole, some = keys(5_000), np.delete(np.arange(5_000), place)
+    before = assign_folds(labels[some], alone[some], whole[some], folds=5, finer=4)
+    moved = assign_folds(labels, alone, whole, folds=5, finer=4)[some] != before
+    assert moved.sum() <= 20 and set(labels[some][moved]) <= {labels[place]}
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 30])
@@ -77,8 +97,8 @@ def test_no_rows_give_an_empty_table():
     assert evidence_table(none, none.astype(np.int8), iter(()), none).schema == EVIDENCE
 
 
-def test_the_folds_of_a_multiple_lie_within_the_folds():
+def test_the_parts_of_folds_lie_within_them():
     labels = np.random.default_rng(0).integers(-1, 7, 500).astype(np.int32)
     groups = np.random.default_rng(1).integers(-1, 300, 500).astype(np.int32)
-    few, many = (assign_folds(labels, groups, folds=folds, seed=3) for folds in (5, 20))
+    few, many = (assign_folds(labels, groups, keys(500), folds=5, finer=finer) for finer in (1, 4))
     assert (many % 5 == few).all() and many.max() == 19

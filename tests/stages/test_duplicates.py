@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
-from cleaner.evidence.crossfit import assign_folds
+from cleaner.evidence.crossfit import assign_folds, keys_of
 from cleaner.evidence.features import Backbone, embed
 from cleaner.run.ledger import fold
 from cleaner.stages.duplicates import duplicates, settled, verdicts
@@ -83,7 +83,7 @@ def test_a_burst_is_one_group_though_its_ends_are_strangers_and_stays_in_one_fol
     assert {row["group"] for row in rows.values()} == {0}
     assert 5 < int(manifest.column("path")[rows["a/burst00.png"]["original"]].as_py()[-6:-4]) < 25
     labels = np.zeros(len(manifest), np.int32)
-    folds = assign_folds(labels, pictures(len(manifest), found), folds=5, seed=0)
+    folds = assign_folds(labels, pictures(len(manifest), found), keys_of(manifest, 0), folds=5)
     assert len({folds[row["row"]] for row in rows.values()}) == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from cleaner.data.sources.folder import Folder
+from cleaner.evidence.channel import some_of
 from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.run.ledger import fold
@@ -182,7 +183,7 @@ def test_planted_errors_in_digits_are_found_in_one_round():
     wrong = random.random(len(true)) < 0.2
     given = np.where(wrong, (true + random.integers(1, 3, len(true))) % 3, true).astype(np.int32)
     everything, manifest = np.ones(len(true), bool), manifest_of(given)
-    folds = assign_folds(given, np.full(len(given), -1, np.int32), folds=5, seed=0)
+    folds = assign_folds(given, np.full(len(given), -1, np.int32), np.arange(len(given), dtype=np.uint64), folds=5)
     task = Task(
         labels=given,
         train=everything,
@@ -286,6 +287,18 @@ def test_between_what_models_put_the_share_of_wrong_labels_answers_narrow():
     assert all(each["low"] <= each["noise"] <= each["high"] for each in found)
     assert found[0]["low"] < (true != given).mean() < found[0]["high"]
     assert found[1]["high"] - found[1]["low"] < found[0]["high"] - found[0]["low"]
+
+
+def test_a_trial_of_many_labels_is_of_all_of_them_however_they_stand():
+    """Every second row wrong: every second row must not be the trial."""
+    rows = np.arange(50_002)
+    given = (rows // 2 % 10).astype(np.int32)
+    some = some_of(given)
+    assert len(some) <= 50_000 and (np.diff(some) > 0).all()
+    assert abs((some % 2).mean() - 0.5) < 0.01
+    counts = np.bincount(given[some]) / np.bincount(given)
+    assert counts.max() - counts.min() < 0.001
+    assert some_of(given[:7]).tolist() == [*range(7)]
 
 
 def test_what_people_said_of_a_file_tells_of_the_label_that_each_copy_was_given():

@@ -16,6 +16,10 @@ from cleaner.tables import MANIFEST, array, matrix
 FOLDS = (0, 1, 2, 3, 4)
 
 
+def shuffled(n):
+    return np.random.default_rng(0).permutation(n).astype(np.uint64)
+
+
 def ask(features, labels, classes, **changes):
     labels = np.asarray(labels, np.int32)
     n = len(labels)
@@ -25,8 +29,8 @@ def ask(features, labels, classes, **changes):
             train=np.ones(n, bool),
             weights=np.ones(n, np.float32),
             predict=np.ones(n, bool),
-            folds=assign_folds(labels, np.full(n, -1, np.int32), folds=5, seed=0),
-            finer_folds=assign_folds(labels, np.full(n, -1, np.int32), folds=20, seed=0),
+            folds=assign_folds(labels, np.full(n, -1, np.int32), shuffled(n), folds=5),
+            finer_folds=assign_folds(labels, np.full(n, -1, np.int32), shuffled(n), folds=5, finer=4),
             classes=classes,
             round=1,
             seed=0,
