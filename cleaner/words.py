@@ -3,6 +3,7 @@ that mean the same wherever they look."""
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 SCORE = (
     "The score is the probability that the given label is right. It weighs what models that never saw the image think"
@@ -53,15 +54,17 @@ def span(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def wrong_labels(noise: dict[str, float]) -> str:
+def wrong_labels(noise: dict[str, Any]) -> str:
     """`between 7 and 12 % of the labels were wrong, 9 % as estimated, by 100 answers on images drawn at random`, of the
     row that `people.survey` gives; where nobody has answered on such, what the models think, in other words."""
+    if noise["noise"] is None:
+        return f"how many labels are wrong is not known; {TELLING} answers of people would tell {_ASKING}"
     low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
     if not (answers := int(noise["answers"])):
         span = f"at {low} %" if low == high else f"between {low} and {high} %"
         return (
             f"the models put the share of wrong labels {span}, and may err; {TELLING} answers of people would tell"
-            " (`--reviewer sheet` asks them)"
+            f" {_ASKING}"
         )
     said = f"{low} % of the labels were wrong"
     if low != high:
@@ -69,5 +72,23 @@ def wrong_labels(noise: dict[str, float]) -> str:
     return f"{said}, by {counted(answers, 'answer')} of people on images drawn at random"
 
 
+def models_worth(noise: dict[str, Any]) -> str:
+    """What to know of the models before anything is believed that they say, of the row that `people.survey` gives;
+    empty where there is nothing to warn of."""
+    if noise.get("knowledge") == 0:
+        return (
+            f"these features can't tell your classes apart: they know {noise['information']:.2f} +-"
+            f" {noise['error']:.2f} nats of a label. No label is doubted; other features may tell (`features.backbone`)"
+        )
+    if noise.get("gate", 1) < 1 and noise["corrected"] < TELLING:
+        return (
+            f"the models are right on about {percent(noise['accuracy'])} %: hard images and wrong labels can't well be"
+            f" told apart, and few labels are doubted; {TELLING} answers of people would tell {_ASKING}, or better"
+            " features (`features.backbone`)"
+        )
+    return ""
+
+
 TELLING = 50
 """Answers on labels that narrow the estimate of how many are wrong."""
+_ASKING = "(`--reviewer sheet` asks them)"

@@ -24,7 +24,7 @@ from prefect.artifacts import (
 from cleaner.run.files import digest
 from cleaner.run.finished import CLEAN_CSV, ISSUES, REPORT
 from cleaner.tables import array
-from cleaner.words import ACTIONS, STAGES, wrong_labels
+from cleaner.words import ACTIONS, STAGES, models_worth, wrong_labels
 from flows.progress_bar import Display
 
 _LONG = 5.0
@@ -98,8 +98,9 @@ class Shown:
 
 def show_summary(key: str, folder: Path, summary: Mapping[str, Any], dashboard: str | None) -> None:
     """Show what a finished run has come to, and where its results lie."""
-    noise = wrong_labels(summary["label_noise"])
-    lines = [
+    noise, worth = wrong_labels(summary["label_noise"]), models_worth(summary["label_noise"])
+    lines = [f"**{worth[:1].upper()}{worth[1:]}.**"] if worth else []
+    lines += [
         f"{summary['samples']:,} images of {summary['classes']:,} classes: **{summary['kept']:,} kept,"
         f" {summary['relabelled']:,} relabelled, {summary['dropped']:,} dropped**.",
         f"{noise[:1].upper()}{noise[1:]}.",

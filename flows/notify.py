@@ -115,7 +115,7 @@ def _facts(ended: State[Any] | None, folder: Path, noise_above: float | None) ->
     standing = {"standing": summary["versions"]["standing"], "label_noise": noise}
     facts: dict[About, dict[str, Any]] = {"finished": standing | {count: summary[count] for count in _COUNTS}}
     # Said where it is so whatever is not known of it, and not where it may be so.
-    if noise_above is not None and noise["low"] > noise_above:
+    if noise_above is not None and noise["low"] is not None and noise["low"] > noise_above:
         facts["noise"] = standing
     return facts
 
@@ -144,7 +144,8 @@ def _noisy(name: str, fact: dict[str, Any], known: dict[str, Any]) -> tuple[str,
 
 
 def _noise(fact: dict[str, Any], before: dict[str, Any]) -> str:
-    was = f" (last time {percent(before['label_noise']['noise'])} %)" if before else ""
+    known = before["label_noise"]["noise"] if before else None
+    was = "" if known is None else f" (last time {percent(known)} %)"
     return f"{wrong_labels(fact['label_noise'])}{was}"
 
 

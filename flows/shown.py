@@ -33,7 +33,7 @@ from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
 from cleaner.tables import text
 from cleaner.training.kept import Kept, outcome, trainings
-from cleaner.words import SCORE, STAGES, counted, shown, span, wrong_labels
+from cleaner.words import SCORE, STAGES, counted, models_worth, shown, span, wrong_labels
 from flows.console import console, plain, say, say_json
 
 _COUNTS = {"kept": "positives", "relabelled": "relabelled", "dropped": "dropped"}
@@ -50,6 +50,8 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
     counts = ", ".join(f"{summary[name]:,} {name}" for name in ("kept", "relabelled", "dropped"))
     samples = f"{counted(summary['samples'], 'sample')} of {counted(summary['classes'], 'class', 'classes')}"
     say(out, f"{samples}: {counts}{took}")
+    if worth := models_worth(summary["label_noise"]):
+        say(out, worth)
     for line in _unreadable(summary):
         say(out, line)
     leakage = summary["leakage"]

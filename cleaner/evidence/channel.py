@@ -5,9 +5,12 @@ from the predicted p(c | x), and the label y given to it from confusion[c, y]. E
 given labels are likeliest. Models learn from wrong labels too, and so are less sure than the truth deserves:
 predictions are sharpened by the exponent under which, with its confusion, the given labels are likeliest. On clean
 labels that is about 1 and the confusion about none, so that hard images alone are no noise.
+
+A class's confusion is drawn to that of all by as many made-up samples as foretell each label best from the others; a
+class that plainly has an error of its own is let go.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -17,6 +20,13 @@ _NEAR = 0.03
 _EM_PASSES = 15
 _FIRST_NOISE = 0.1
 _TRIAL = 50_000
+_STRENGTHS = (1.0, 3.0, 10.0, 1e9)
+"""Made-up samples of a class, in classes, that are tried."""
+_TRIED_EXPONENTS = (1.0, 1.5, 2.2, 3.0)
+_TRIED_PASSES = 10
+_RELEASED_FROM = 8
+_RELEASED_SHARE = 0.25
+_RELEASED_STRENGTH = 20.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class Guesses:
         rest: float64[n], what is left for all other classes together.
         given: int32[n] given class numbers.
         count: how many classes there are.
+        share: of how many samples they are drawn, as a share; 1 for all.
     """
 
     classes: np.ndarray
@@ -36,6 +47,7 @@ class Guesses:
     rest: np.ndarray
     given: np.ndarray
     count: int
+    share: float = 1.0
 
     @classmethod
     def of(
@@ -52,10 +64,12 @@ class Guesses:
         unlisted = max(1, self.count - self.classes.shape[1] + 1)
         probs, rest = self.probs**exponent, unlisted * (self.rest / unlisted) ** exponent
         total = probs.sum(1) + rest
-        return Guesses(self.classes, probs / total[:, None], rest / total, self.given, self.count)
+        return replace(self, probs=probs / total[:, None], rest=rest / total)
 
-    def take(self, rows: np.ndarray) -> "Guesses":
-        return Guesses(self.classes[rows], self.probs[rows], self.rest[rows], self.given[rows], self.count)
+    def drawn(self, rows: np.ndarray) -> "Guesses":
+        """Those of `rows`, drawn at random."""
+        parts = self.classes[rows], self.probs[rows], self.rest[rows], self.given[rows]
+        return Guesses(*parts, self.count, self.share * len(rows) / max(1, len(self.given)))
 
 
 @dataclass(frozen=True)
@@ -66,8 +80,9 @@ class Confusion:
         pairs: int64, ascending: class * classes + label of each pair that occurs.
         counts: float64, how often it is estimated to.
         totals: float64[classes], how many samples there are estimated to be of each class.
-        noise: the share of all labels that is wrong.
+        noise: the share of wrong labels that a class is drawn to.
         frequencies: float64[classes], how often each label is given.
+        strengths: float64[classes], by how many made-up samples.
     """
 
     pairs: np.ndarray
@@ -75,6 +90,7 @@ class Confusion:
     totals: np.ndarray
     noise: float
     frequencies: np.ndarray
+    strengths: np.ndarray
 
     def of(self, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """float64: how often a sample of each of `classes` is estimated to be given the one of `labels`."""
@@ -87,22 +103,26 @@ class Confusion:
         """The same of each of `pairs`."""
         return self._smoothed(self.counts, *np.divmod(self.pairs, len(self.totals)))
 
-    def _smoothed(self, counts: np.ndarray | float, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """To each class's counts come as many as there are classes, a share of `noise` of them labelled at random."""
-        size = len(self.totals)
+    def _smoothed(
+        self, counts: np.ndarray | float, classes: np.ndarray, labels: np.ndarray, own: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """To each class's counts come its made-up samples, a share of `noise` of them labelled at random; `own`, a
+        sample's own part in them, is left out."""
         others = np.maximum(1 - self.frequencies[classes], 1e-12)
         mistaken = self.noise * self.frequencies[labels] / others
         prior = np.where(classes == labels, 1 - self.noise, mistaken)
-        return (counts + size * prior) / (self.totals[classes] + size)
+        strength = self.strengths[classes]
+        return (counts - own + strength * prior) / (self.totals[classes] - own + strength)
 
 
 @dataclass(frozen=True)
 class Fit:
     """The `exponent` of n samples under which their given labels are likeliest, with the mean log `likelihood` of a
-    label."""
+    label, and the `strength` by which a class's confusion is drawn to that of all."""
 
     exponent: float
     likelihood: float
+    strength: float
 
 
 def some_of(given: np.ndarray) -> np.ndarray:
@@ -113,17 +133,23 @@ def some_of(given: np.ndarray) -> np.ndarray:
 
 
 def fitted(guesses: Guesses) -> Fit:
-    """The exponent from 1 up under which the given labels are likeliest."""
-    trial = guesses.take(some_of(guesses.given))
+    """The exponent from 1 up, and the strength, under which the given labels are likeliest."""
+    trial = guesses.drawn(some_of(guesses.given))
     channel = Channel.of(trial)
+    sharpened = [trial.sharpened(exponent) for exponent in _TRIED_EXPONENTS]
+
+    def foretold(strength: float) -> float:
+        return max(channel.foretold(sharp, channel.confusion(sharp, strength, _TRIED_PASSES)) for sharp in sharpened)
+
+    strength = max((guesses.count * each for each in _STRENGTHS), key=foretold)
 
     def loss(exponent: float) -> float:
         sharp = trial.sharpened(exponent)
-        joint, rest = channel.joint(sharp, channel.confusion(sharp))
+        joint, rest = channel.joint(sharp, channel.confusion(sharp, strength))
         return -float(np.log(np.maximum(joint.sum(1) + rest, 1e-300)).mean())
 
     found = minimize_scalar(loss, bounds=(1, _SHARPEST), method="bounded", options={"xatol": _NEAR})
-    return Fit(float(found.x), -float(found.fun))
+    return Fit(float(found.x), -float(found.fun), strength)
 
 
 @dataclass(frozen=True)
@@ -149,22 +175,47 @@ class Channel:
         frequencies = np.bincount(guesses.given, minlength=guesses.count) + 1.0
         return cls(pairs, cells.reshape(wanted.shape), guesses.given, frequencies / frequencies.sum())
 
-    def confusion(self, guesses: Guesses) -> Confusion:
-        """The one under which the given labels are likeliest, by EM."""
-        size = len(self.frequencies)
+    def confusion(self, guesses: Guesses, strength: float, passes: int = _EM_PASSES) -> Confusion:
+        """The one under which the given labels are likeliest, by EM.
+
+        Args:
+            strength: made-up samples by which a class is drawn to all, among as many samples as `guesses` are drawn
+                from. A class with a quarter of its samples, and at least 8, under one other label is drawn by 20 at
+                most, and says nothing of the noise that others are drawn to.
+        """
+        size, share = len(self.frequencies), guesses.share
         classes, labels = np.divmod(self.pairs, size)
         right = classes == labels
-        found = Confusion(self.pairs, np.zeros(len(self.pairs)), np.zeros(size), _FIRST_NOISE, self.frequencies)
-        for _ in range(_EM_PASSES):
-            joint, rest = self.joint(guesses, found)
-            share = joint / (joint.sum(1) + rest)[:, None]
-            counts = np.bincount(self.cells.ravel(), share.ravel(), len(self.pairs))
+        tied = np.full(size, strength * share)
+        found = Confusion(self.pairs, np.zeros(len(self.pairs)), np.zeros(size), _FIRST_NOISE, self.frequencies, tied)
+        for _ in range(passes):
+            counts = np.bincount(self.cells.ravel(), self._shares(guesses, found).ravel(), len(self.pairs))
             totals = np.bincount(classes, counts, size)
-            noise = float(1 - counts[right].sum() / len(self.given))
-            found = Confusion(self.pairs, counts, totals, noise, self.frequencies)
+            odd = ~right & (counts >= _RELEASED_FROM * share) & (counts >= _RELEASED_SHARE * totals[classes])
+            released = np.zeros(size, bool)
+            released[classes[odd]] = True
+            strengths = np.where(released, np.minimum(_RELEASED_STRENGTH * share, tied), tied)
+            bound = ~released if totals[~released].sum() >= totals.sum() / 2 else np.ones(size, bool)
+            noise = 1 - counts[right & bound[classes]].sum() / (len(self.given) - totals[~bound].sum())
+            found = Confusion(self.pairs, counts, totals, float(noise), self.frequencies, strengths)
         return found
+
+    def _shares(self, guesses: Guesses, confusion: Confusion) -> np.ndarray:
+        joint, rest = self.joint(guesses, confusion)
+        return joint / (joint.sum(1) + rest)[:, None]
+
+    def foretold(self, guesses: Guesses, confusion: Confusion) -> float:
+        """The mean log likelihood of a given label by a confusion that its own sample has no part in."""
+        own = self._shares(guesses, confusion)
+        classes, labels = np.divmod(self.pairs, len(self.frequencies))
+        of = confusion._smoothed(confusion.counts[self.cells], classes[self.cells], labels[self.cells], own)
+        likelihood = (guesses.probs * of).sum(1) + self._rest(guesses, confusion)
+        return float(np.log(np.maximum(likelihood, 1e-300)).mean())
 
     def joint(self, guesses: Guesses, confusion: Confusion) -> tuple[np.ndarray, np.ndarray]:
         """n x j: the probability that a candidate is true and the label given; n: that of all other classes."""
         joint = guesses.probs * confusion.occurring()[self.cells]
-        return np.maximum(joint, 1e-300), guesses.rest * confusion.noise * self.frequencies[self.given]
+        return np.maximum(joint, 1e-300), self._rest(guesses, confusion)
+
+    def _rest(self, guesses: Guesses, confusion: Confusion) -> np.ndarray:
+        return guesses.rest * confusion.noise * self.frequencies[self.given]

@@ -21,7 +21,7 @@ from cleaner.stages.confusion import Confusion
 from cleaner.stages.image_noise import SEEDS
 from cleaner.stages.small_classes import class_counts
 from cleaner.tables import Action, Classes, array
-from cleaner.words import ACTIONS, SCORE, STAGES, span, wrong_labels
+from cleaner.words import ACTIONS, SCORE, STAGES, models_worth, span, wrong_labels
 
 GALLERY = 48
 PAIRS = 15
@@ -74,10 +74,11 @@ def write_report(
         "galleries": _galleries(manifest, standing),
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
-    noise = wrong_labels(summary["label_noise"]).replace("`", "")
+    noise, worth = (said(summary["label_noise"]).replace("`", "") for said in (wrong_labels, models_worth))
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
     words: dict[str, Any] = {"words": STAGES, "actions": ACTIONS, "score": SCORE, "about": about}
-    words |= {"noise": noise[:1].upper() + noise[1:], "seconds": span(summary["seconds"])}
+    words |= {"noise": noise[:1].upper() + noise[1:], "worth": worth[:1].upper() + worth[1:]}
+    words["seconds"] = span(summary["seconds"])
     words["backbone"] = "{name} at {image_size} pixels".format(**summary["versions"]["weights"])
     write_text(path, render("report", summary=summary, pictures=shown, **words, **view))
 

@@ -16,7 +16,7 @@ from cleaner.stages.prevalence import Survey, prevalence
 from cleaner.tables import Answer, array
 
 
-@makes("how many labels are wrong", version=1)
+@makes("how many labels are wrong", version=2)
 def surveyed(
     models: pa.Table,
     manifest: pa.Table,
@@ -30,7 +30,8 @@ def surveyed(
     asked: tuple[str, ...],
 ) -> pa.Table:
     """One row: the share of wrong labels `noise`, and the shares `low` and `high` between which it lies in nine of ten
-    surveys, by so many `answers` on images that were drawn at random; as the `models` put it where there are none.
+    surveys, by so many `answers` on images that were drawn at random; as the `models` put it where there are none. What
+    is known of the models stands beside.
 
     An image that people call junk has no wrong label: it is counted as junk.
 
@@ -44,8 +45,9 @@ def surveyed(
     share = prevalence(found)
     if share is None:
         return models_alone(models)
-    columns = {"noise": [share.estimate], "low": [share.low], "high": [share.high]}
-    return pa.table({**columns, "answers": [int(found.answers.sum())]})
+    for name, value in {"noise": share.estimate, "low": share.low, "high": share.high}.items():
+        models = models.set_column(models.schema.get_field_index(name), name, pa.array([value]))
+    return models.append_column("answers", pa.array([int(found.answers.sum())]))
 
 
 @makes("how many labels are wrong, as models put it", version=1)

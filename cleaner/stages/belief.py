@@ -1,9 +1,11 @@
 """How far a given label is to be believed, from what models that did not see it say of its sample, and from how labels
 are mistaken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit
 
 from cleaner.evidence.channel import Channel, Confusion, Guesses, fitted, some_of
 
@@ -11,8 +13,39 @@ _SHARPEST = 3.0
 _EXPONENTS = np.exp(np.linspace(0, np.log(8), 13))
 _DOUBT = 0.5
 _SLIP = 0.02
-_COUNTS_FROM = 0.02
+_CHANGES = np.array([0.5, 0.3])
+"""How far answers are expected to move beliefs: the spread of what is added to log odds, and of the logarithm of what
+they are multiplied by."""
+_SUREST = 1e-9
 _NEVER = 0.95
+_LEAST_PROB = 1e-6
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How far the models' doubts are to be acted on.
+
+    Attributes:
+        information: how much the models know of the given labels: by how many nats the mean log probability of one,
+            out of sample, is over that of its frequency; of a mixture of both, the best, so that being too sure of what
+            is labelled wrong is no lack of knowledge.
+        error: its standard error.
+        knowledge: in [0, 1], 0 where the models know nothing of the labels.
+        open: in [0, 1]: 0 where images that are hard and labels that are wrong can't be told apart.
+        likeliest: the exponent from 1 up under which the given labels are likeliest.
+        exponent: the one to judge with: 1 where the gate is shut, beyond the likeliest where it is open.
+        strength: by how much a class's confusion is drawn to that of all.
+        accuracy: on how many samples the likeliest class is expected to be right, as a share.
+    """
+
+    information: float
+    error: float
+    knowledge: float
+    open: float
+    likeliest: float
+    exponent: float
+    strength: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -25,6 +58,7 @@ class Beliefs:
         other_prob: float64[n] in [0, 1], its probability.
         noise: the share of wrong labels, as estimated.
         confusion: how labels are mistaken, as estimated.
+        gate: how far doubts are to be acted on.
     """
 
     right: np.ndarray
@@ -32,37 +66,11 @@ class Beliefs:
     other_prob: np.ndarray
     noise: float
     confusion: Confusion
+    gate: Gate
 
     def of(self, some: np.ndarray) -> "Beliefs":
         """Of some of the samples, bool[n]."""
-        return Beliefs(self.right[some], self.other[some], self.other_prob[some], self.noise, self.confusion)
-
-
-@dataclass(frozen=True)
-class Level:
-    """How much noise there may be.
-
-    Attributes:
-        exponents: float64[e], ascending, that predictions may have to be sharpened by.
-        weights: float64[e], how likely each is; they sum to 1.
-        noises: float64[e], the share of wrong labels with each.
-    """
-
-    exponents: np.ndarray
-    weights: np.ndarray
-    noises: np.ndarray
-
-    @property
-    def noise(self) -> float:
-        return float(self.weights @ self.noises)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The shares of wrong labels between which 90 % of the weight lies."""
-        order = np.argsort(self.noises)
-        below = np.cumsum(self.weights[order])
-        low, high = np.searchsorted(below, [0.05, 0.95]).clip(max=len(order) - 1)
-        return float(self.noises[order][low]), float(self.noises[order][high])
+        return replace(self, right=self.right[some], other=self.other[some], other_prob=self.other_prob[some])
 
 
 def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
@@ -70,67 +78,112 @@ def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
 
     Args:
         told: int8[n], what people have answered: 1 where the given label is right, 0 where it is wrong, else -1. The
-            answers say how far predictions are to be sharpened, for all samples.
+            answers say how far beliefs are to be corrected, of all samples.
     """
+    gate = gate_of(guesses)
     if len(guesses.given) == 0:
         none, classes = np.zeros(0, np.int64), np.zeros(guesses.count)
-        nothing = Confusion(none, np.zeros(0), classes, 0.0, classes)
-        return Beliefs(np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing)
-    channel = Channel.of(guesses)
-    exponents, weights = np.array([_used(_trial(guesses, told)[0])]), np.ones(1)
-    if (told >= 0).any():
-        known = level(guesses, told)
-        some = known.weights >= _COUNTS_FROM
-        exponents, weights = known.exponents[some], known.weights[some] / known.weights[some].sum()
-    found = [_posterior(channel, guesses.sharpened(exponent)) for exponent in exponents]
-    posterior = sum(weight * each for weight, (each, _) in zip(weights, found, strict=True))
+        nothing = Confusion(none, np.zeros(0), classes, 0.0, classes, classes)
+        return Beliefs(np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, gate)
+    posterior, confusion = _posterior(Channel.of(guesses), guesses.sharpened(gate.exponent), gate.strength)
     given = guesses.classes == guesses.given[:, None]
-    right = np.where(given, posterior, 0).sum(1)
+    thought = np.clip(np.where(given, posterior, 0).sum(1), 0, 1)
     others = np.where(given, -1.0, posterior)
     best = others.argmax(1)[:, None]
     other, other_prob = (np.take_along_axis(of, best, 1)[:, 0] for of in (guesses.classes, others))
-    confusion = found[int(np.argmax(weights))][1]
-    return Beliefs(np.clip(right, 0, 1), other, np.clip(other_prob, 0, 1), float(1 - right.mean()), confusion)
+    right = corrected(thought, told)
+    other_prob = np.clip(other_prob, 0, 1) * (1 - right) / np.maximum(1 - thought, 1e-12)
+    return Beliefs(right, other, np.minimum(other_prob, 1 - right), float(1 - right.mean()), confusion, gate)
 
 
-def level(guesses: Guesses, told: np.ndarray) -> Level:
-    """How much noise there may be, by what people have answered, `told` as in `believe`; without answers, by how far
-    off the exponent that the given labels find likeliest was seen to be.
+def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Beliefs, float64[n], by what people have answered, `told` as in `believe`: their log odds times a number above 0,
+    and another added, the likeliest (Platt 1999); both are drawn to changing nothing, and the order stays.
 
-    The exponent's logarithm is taken for normal around the one that is used without answers, with a spread of 0.5; an
-    answer is wrong in 2 % of cases.
+    Whom people were asked about may depend on the beliefs, and so needs no weighting. An answer is wrong in 2 % of
+    cases.
     """
-    trial, said = _trial(guesses, told)
+    asked = told >= 0
+    if not asked.any():
+        return right
+    odds, yes = logit(np.clip(right, _SUREST, 1 - _SUREST)), told[asked] == 1
+
+    def loss(changes: np.ndarray) -> float:
+        prob = _SLIP + (1 - 2 * _SLIP) * expit(changes[0] + np.exp(changes[1]) * odds[asked])
+        return float(-np.log(np.where(yes, prob, 1 - prob)).sum() + 0.5 * ((changes / _CHANGES) ** 2).sum())
+
+    shift, log_factor = minimize(loss, np.zeros(2), method="BFGS").x
+    found: np.ndarray = expit(shift + np.exp(log_factor) * odds)
+    return found
+
+
+def span(guesses: Guesses, gate: Gate) -> tuple[float, float]:
+    """The shares of wrong labels between which models put it: how far off the exponent that the given labels find
+    likeliest was seen to be. Its logarithm is taken for normal around the one that is used, with a spread of 0.5."""
+    trial = guesses.drawn(some_of(guesses.given))
     channel, given = Channel.of(trial), trial.classes == trial.given[:, None]
-    asked = said >= 0
-    log_weights = -0.5 * (np.log(_EXPONENTS / _used(trial)) / _DOUBT) ** 2
-    noises = np.empty(len(_EXPONENTS))
-    for number, exponent in enumerate(_EXPONENTS):
-        right = np.where(given, _posterior(channel, trial.sharpened(exponent))[0], 0).sum(1)
-        noises[number] = 1 - right.mean()
-        sure = np.clip(right[asked], _SLIP, 1 - _SLIP)
-        log_weights[number] += np.log(np.where(said[asked] == 1, sure, 1 - sure)).sum()
-    weights = np.exp(log_weights - log_weights.max())
-    return Level(_EXPONENTS, weights / weights.sum(), noises)
+    noises = [
+        1 - np.where(given, _posterior(channel, trial.sharpened(exponent), gate.strength)[0], 0).sum(1).mean()
+        for exponent in _EXPONENTS
+    ]
+    weights = np.exp(-0.5 * (np.log(_EXPONENTS / gate.exponent) / _DOUBT) ** 2)
+    order = np.argsort(noises)
+    below = np.cumsum(weights[order] / weights.sum())
+    low, high = np.searchsorted(below, [0.05, 0.95]).clip(max=len(order) - 1)
+    return float(noises[order[low]]), float(noises[order[high]])
 
 
-def _trial(guesses: Guesses, told: np.ndarray) -> tuple[Guesses, np.ndarray]:
-    """Of at most 50,000 samples, and of all that people have answered on."""
-    rows = np.union1d(some_of(guesses.given), np.flatnonzero(told >= 0))
-    return guesses.take(rows), told[rows]
+def gate_of(guesses: Guesses) -> Gate:
+    """How far the models' doubts are to be acted on, where nobody has answered."""
+    n = len(guesses.given)
+    if n == 0:
+        return Gate(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, float(guesses.count), 0.0)
+    given = guesses.classes == guesses.given[:, None]
+    share = np.bincount(guesses.given, minlength=guesses.count)[guesses.given] / n
+    information, error = _information(np.where(given, guesses.probs, 0).sum(1) / share)
+    # Where all labels are one class there is nothing to know; without spread, what is above 0 is known.
+    knowledge = float(information > 0) if error == 0 else float(np.clip(information / error - 2, 0, 1))
+    fit = fitted(guesses)
+    trial = guesses.drawn(some_of(guesses.given))
+    sharp = trial.sharpened(fit.exponent)
+    posterior, confusion = _posterior(Channel.of(trial), sharp, fit.strength)
+    noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
+    sureness = float(sharp.probs.max(1).mean())
+    sure = np.clip((sureness + 0.2 * np.log(fit.exponent) - 0.70) / 0.06, 0, 1)
+    rule = np.clip((_concentration(confusion) - 0.6) / 0.15, 0, 1) * np.clip((noise - 0.15) / 0.05, 0, 1)
+    open_ = float(knowledge * max(sure, rule))
+    exponent = 1 + open_ * (_sharpness(fit.exponent, noise=float(noise), sureness=sureness) - 1)
+    accuracy = float(trial.sharpened(exponent).probs.max(1).mean())
+    return Gate(information, error, knowledge, open_, fit.exponent, exponent, fit.strength, accuracy)
 
 
-def _used(guesses: Guesses) -> float:
-    """The exponent to judge with where nobody has answered."""
-    likeliest = fitted(guesses).exponent
-    sharp, given = guesses.sharpened(likeliest), guesses.classes == guesses.given[:, None]
-    noise = 1 - np.where(given, _posterior(Channel.of(guesses), sharp)[0], 0).sum(1).mean()
-    return _sharpness(likeliest, noise=float(noise), sureness=float(sharp.probs.max(1).mean()))
+def _information(ratio: np.ndarray) -> tuple[float, float]:
+    """The mean of log(1 - m + m * ratio) for the best m in [0, 1], and its standard error."""
+
+    def loss(mixed: float) -> float:
+        return -float(np.log1p(mixed * (ratio - 1)).mean())
+
+    mixed = minimize_scalar(loss, bounds=(0, 1 - _LEAST_PROB), method="bounded").x
+    nats = np.log1p(mixed * (ratio - 1))
+    return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))
 
 
-def _posterior(channel: Channel, sharp: Guesses) -> tuple[np.ndarray, Confusion]:
+def _concentration(confusion: Confusion) -> float:
+    """Which part of the mistakes of each class goes to one other, beyond what equal shares would show; at most 1."""
+    size = len(confusion.totals)
+    if size < 4:
+        return 0.0
+    classes, labels = np.divmod(confusion.pairs, size)
+    wrong = classes != labels
+    most = np.zeros(size)
+    np.maximum.at(most, classes[wrong], confusion.counts[wrong])
+    even = 1 / (size - 1)
+    return float((most.sum() / max(confusion.counts[wrong].sum(), 1e-300) - even) / (1 - even))
+
+
+def _posterior(channel: Channel, sharp: Guesses, strength: float) -> tuple[np.ndarray, Confusion]:
     """float64 n x j: the probability that each candidate is the true class; and how labels are mistaken."""
-    confusion = channel.confusion(sharp)
+    confusion = channel.confusion(sharp, strength)
     joint, rest = channel.joint(sharp, confusion)
     return joint / (joint.sum(1) + rest)[:, None], confusion
 
@@ -156,12 +209,15 @@ def flag_below(beliefs: Beliefs) -> float:
     With true probabilities the best F1, F, comes from flagging what is wrong with a probability over F / 2 (Lipton et
     al. 2014, theorem 1). Errors that look like hard images escape the estimate, the more so the lower F: F squared in
     place of F was measured to be better on people's labels. Below 4 % of estimated noise, which a clean set of hard
-    images shows too, only what is more likely wrong than right is flagged; a label that is believed by more than
-    95 % never.
+    images shows too, and where models are too weak to tell hard images from wrong labels, only what is more likely
+    wrong than right is flagged; a label that is believed by more than 95 % never; and where models know nothing of the
+    labels, none.
     """
+    if beliefs.gate.knowledge == 0:
+        return 0.0
     wrong = np.sort(1 - beliefs.right)[::-1]
     if len(wrong) == 0 or wrong.sum() == 0:
         return 0.5
     reached = (2 * np.cumsum(wrong) / (np.arange(1, len(wrong) + 1) + wrong.sum())).max()
-    sure = np.clip((wrong.mean() - 0.04) / 0.03, 0, 1)
+    sure = beliefs.gate.open * np.clip((wrong.mean() - 0.04) / 0.03, 0, 1)
     return min(_NEVER, float(1 - (sure * reached**2 / 2 + (1 - sure) * 0.5)))

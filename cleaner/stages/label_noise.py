@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from cleaner.evidence.channel import Confusion, Guesses, fitted
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, believe, flag_below, level
+from cleaner.stages.belief import Beliefs, believe, flag_below, span
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 
@@ -23,9 +23,11 @@ LEAST_GAIN = 0.002
 LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
 _VOUCHED = 5
+_NOT_LEARNT = "its class was not learnt: no other picture of it is there to learn from"
+_NOTHING_KNOWN = "the models can't tell the classes apart"
 
 
-@makes("verdicts on label noise", version=5)
+@makes("verdicts on label noise", version=6)
 def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
@@ -46,11 +48,12 @@ def verdicts(
         standing: what stood when the evidence was made.
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
-        said: what people said of images, SAID: it says how much noise there is among all.
+        said: what people said of images, SAID: beliefs in all labels are corrected by it.
         k: the recipe's; `effective_k` says what it comes to.
-        policy: `belief`: negative is, in `coarse`, a label that is more likely wrong than right and not among the k
-            most probable, in `fine` one believed less than `belief.flag_below`. `accv`: the recipe as it was: a label
-            not among the k most probable; after the first round negatives come back, and positives never go.
+        policy: `belief`: where models know nothing of the labels all are kept, without a score. Else negative is, in
+            `coarse`, a label that is more likely wrong than right and not among the k most probable, in `fine` one
+            believed less than `belief.flag_below`. `accv`: the recipe as it was: a label not among the k most probable;
+            after the first round negatives come back, and positives never go.
         relabel: the probability from which another class becomes the label, if models by themselves, the estimated
             noise left aside, find it at least half as probable; else a negative is dropped.
         stage, round, by: as they are to stand in the ledger; `by` is the predictor's name.
@@ -59,9 +62,13 @@ def verdicts(
     learnt = _learnt(manifest, standing, evidence, classes, policy)
     open_ = _open(standing)[array(evidence, "row")]
     stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
-    unlearnt = _unlearnt(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), (stage, round, f"model:{by}"))
+    who = stage, round, f"model:{by}"
+    unlearnt = _unscored(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), who, _NOT_LEARNT)
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
     beliefs = believe(_guesses(manifest, standing, weighed, classes), told)
+    if beliefs.gate.knowledge == 0 and policy != ACCV:
+        untold = _unscored(manifest, evidence.filter(pa.array(open_ & learnt)), who, _NOTHING_KNOWN)
+        return pa.concat_tables([untold, unlearnt]).sort_by("row").combine_chunks()
     beliefs = beliefs.of(_open(standing)[array(weighed, "row")])
     evidence = evidence.filter(pa.array(open_ & learnt))
     rows = array(evidence, "row")
@@ -74,21 +81,30 @@ def verdicts(
     becomes = negative & (beliefs.other_prob >= relabel) & (_raw(evidence, beliefs.other) >= relabel / 2)
     becomes &= _vouched(standing, rows[~negative], classes)[beliefs.other]
     answers = int((told >= 0).sum())
-    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, (stage, round, f"model:{by}"), answers)
+    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, who, answers)
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
-@makes("how many labels models take for wrong", version=1)
+@makes("how many labels models take for wrong", version=2)
 def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
-    """One row: the share of wrong labels among those judged, `noise`, and the shares `low` and `high` between which the
-    models put it; arguments as for `verdicts`. No more than their opinion: `people.survey` asks people."""
+    """One row of what models make of those labels that they judge; arguments as for `verdicts`.
+
+    The share of wrong ones `noise`, and the shares `low` and `high` between which the models put it: no more than their
+    opinion, `people.survey` asks people; none of the three where the models know nothing. What is known of their worth,
+    as `belief.Gate` has it: `information` and its `error` in nats, `knowledge`, `gate`, `accuracy`. `corrected`: how
+    many answers of people beliefs are corrected by.
+    """
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    if len(weighed) == 0:
-        return pa.table({"noise": [0.0], "low": [0.0], "high": [0.0]})
     guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
-    low, high = level(guesses, told).interval
-    estimate = believe(guesses, told).noise
-    return pa.table({"noise": [estimate], "low": [min(low, estimate)], "high": [max(high, estimate)]})
+    beliefs = believe(guesses, told)
+    gate, shares = beliefs.gate, dict[str, float | None](noise=None, low=None, high=None)
+    if gate.knowledge > 0:
+        low, high = span(guesses, gate)
+        shares = {"noise": beliefs.noise, "low": min(low, beliefs.noise), "high": max(high, beliefs.noise)}
+    worth = {"information": gate.information, "error": gate.error, "knowledge": gate.knowledge}
+    worth |= {"gate": gate.open, "accuracy": gate.accuracy}
+    columns = {name: pa.array([share], pa.float64()) for name, share in {**shares, **worth}.items()}
+    return pa.table({**columns, "corrected": [int((told >= 0).sum())]})
 
 
 def _weighed(
@@ -151,8 +167,8 @@ def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes:
     return counts.sum(1)[given] > counts[given, fold]
 
 
-def _unlearnt(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str]) -> pa.Table:
-    """VERDICTS that keep samples of which nothing can be known."""
+def _unscored(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str], why: str) -> pa.Table:
+    """VERDICTS that keep samples of whose labels nothing can be known."""
     rows, count = evidence.column("row"), len(evidence)
     stage, round, by = said
     columns = {
@@ -164,9 +180,9 @@ def _unlearnt(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str]
         "new_label": pa.nulls(count, pa.string()),
         "score": pa.nulls(count, pa.float32()),
         "by": pa.repeat(by, count),
-        "reason": pa.repeat("its class was not learnt: no other picture of it is there to learn from", count),
+        "reason": pa.repeat(why, count),
     }
-    return check(pa.table(columns), VERDICTS, "verdicts on what was not learnt")
+    return check(pa.table(columns), VERDICTS, "verdicts on what is not known")
 
 
 def _raw(evidence: pa.Table, classes: np.ndarray) -> np.ndarray:
@@ -188,7 +204,7 @@ def _vouched(standing: pa.Table, positives: np.ndarray, classes: Classes) -> np.
 
 def _disbelieved(beliefs: Beliefs, outranked: np.ndarray, stage: str) -> np.ndarray:
     if stage == COARSE:
-        return outranked & (beliefs.right < 0.5)
+        return outranked & (beliefs.right < min(0.5, flag_below(beliefs)))
     return beliefs.right < flag_below(beliefs)
 
 
@@ -285,7 +301,7 @@ def _reasons(
     columns = [rank, prob, rival, np.take_along_axis(probs, place, 1)[:, 0]]
     columns += [confusion.of(rival, given), confusion.of(given, given)]
     names, count, reasons = classes.names, len(classes.names), []
-    sharpened = f"; sharpened by {counted(answers, 'answer')}" if answers else ""
+    corrected = f"; corrected by {counted(answers, 'answer')}" if answers else ""
     for label, rank_, own, other, p, mistaken, right in zip(
         labels.to_pylist(), *map(np.ndarray.tolist, columns), strict=True
     ):
@@ -295,7 +311,7 @@ def _reasons(
             reason += f" and {percent(right)} % of {label} carry this label"
         elif count > 1:
             reason += f"; {names[other]} ranks 2nd (p {p:.2f})"
-        reasons.append(reason + sharpened)
+        reasons.append(reason + corrected)
     return reasons
 
 

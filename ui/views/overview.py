@@ -15,7 +15,7 @@ from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
 from cleaner.training.kept import trainings
-from cleaner.words import SCORE, STAGES, counted, wrong_labels
+from cleaner.words import SCORE, STAGES, counted, models_worth, wrong_labels
 from ui.access import Look, look_at
 from ui.elements.links import filtered, go
 from ui.elements.plain import plain
@@ -42,11 +42,14 @@ def show(look: Look) -> None:
     tiles.metric("Answers missing", f"{missing:,}", "of people", **_PLAIN)
     classes = counted(len(samples.classes), "class", "classes")
     st.caption(f"{counted(found.samples, 'image')} of {classes}, from {plain(str(look.origin.source))}")
+    noise = opened.noise(look)
+    if noise is not None and (worth := models_worth(noise)):
+        st.warning(f"{worth[:1].upper()}{worth[1:]}.")
     gone = branches(samples)
     wrong, next_ = st.columns(2, gap="large")
     with wrong:
         st.subheader("What is wrong")
-        _noise(gone, opened.noise(look), found.samples)
+        _noise(gone, noise, found.samples)
     with next_:
         st.subheader("What to do next")
         _next(look, found, missing)
