@@ -43,6 +43,7 @@ from cleaner.tables import DUPLICATES, SAID, VERDICTS, Action, Answer, array, ma
 SEED = 0
 SEEDS = (0, 1, 2)
 ANSWERS = (0, 50, 100)
+MARKS = (0, 1, 5, 20)
 FILTERS = (
     "prune_by_noise_rate",
     "prune_by_class",
@@ -284,7 +285,8 @@ def answers_line(sets: list[Noisy]) -> str:
 
 
 def junk(data: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator[str]:
-    """Lines on photos that show no class, mixed into `sets` of features and labels: what is found without marks."""
+    """Lines on photos that show no class, mixed into `sets` of features and labels: what is found without marks, and
+    with so many of each kind."""
     strange = features_of(data / "offtopic.parquet")
     for name, (features, labels) in sets.items():
         for share in (0.0, 0.005, 0.02, 0.08):
@@ -292,13 +294,52 @@ def junk(data: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator
             count = int(share * len(labels))
             mixed = np.concatenate([features, strange[random.permutation(len(strange))[:count]]])
             given = np.concatenate([labels, random.integers(0, labels.max() + 1, count)]).astype(np.int32)
-            manifest = manifest_of(given)
-            standing = fold(manifest, [])
-            evidence = first_evidence(mixed, manifest, seed=SEED)
-            marks = image_noise.marks(manifest)
-            said = image_noise.unclaimed(manifest, standing, evidence, marks, mixed, threshold=0.9, seed=SEED)
-            found = array(said, "row") >= len(labels)
-            yield f"| {name} | {len(labels):,} | {count} | {found.sum()} | {(~found).sum()} |"
+            good = np.arange(len(given)) < len(labels)
+            cells = [dropped(mixed, given, good, marks) for marks in MARKS]
+            yield f"| {name} | {len(labels):,} | {count} | {' | '.join(cells)} |"
+        for words, moved in (("a second camera", second_camera(features)), ("labels shuffled", features)):
+            given = random.permutation(labels) if words == "labels shuffled" else labels
+            cells = [dropped(moved, given, np.ones(len(given), bool), marks) for marks in MARKS]
+            yield f"| {name}, {words} | {len(labels):,} | 0 | {' | '.join(cells)} |"
+        for count in (30, 150):
+            moved, given = placeholders(features, labels, count)
+            cells = [dropped(moved, given, np.arange(len(given)) < len(labels), marks) for marks in MARKS]
+            yield f"| {name}, placeholders | {len(labels):,} | {count} | {' | '.join(cells)} |"
+
+
+def second_camera(features: np.ndarray) -> np.ndarray:
+    """Features of which for 6 % of the images all but the 64 principal directions is twice as far from the mean."""
+    values = features.astype(np.float32)
+    middle = values.mean(0)
+    main = np.linalg.svd((values - middle)[:4_000], full_matrices=False)[2][:64]
+    rest = (values - middle) - (values - middle) @ main.T @ main
+    moved = np.random.default_rng(SEED).random(len(values)) < 0.06
+    return (values + np.where(moved[:, None], rest, 0)).astype(np.float16)
+
+
+def placeholders(features: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many that are nearly one image, under random labels, beside the rest."""
+    random, values = np.random.default_rng(SEED), features.astype(np.float32)
+    one, other = (values[random.integers(0, len(values), count)] for _ in range(2))
+    made = (values[17] + 0.2 * (one - other)).astype(np.float16)
+    given = np.concatenate([labels, random.integers(0, labels.max() + 1, count)]).astype(np.int32)
+    return np.concatenate([features, made]), given
+
+
+def dropped(features: np.ndarray, given: np.ndarray, good: np.ndarray, marked: int) -> str:
+    """How many junk images are found, and how many good ones lost, with so many of each marked."""
+    random = np.random.default_rng(SEED)
+    kinds = {True: random.permutation(np.flatnonzero(~good))[:marked], False: random.permutation(np.flatnonzero(good))}
+    rows = np.concatenate([kinds[True], kinds[False][:marked]])
+    if marked and len(kinds[True]) < marked:
+        return "-"
+    manifest = manifest_of(given)
+    marks = pa.table({"row": pa.array(rows, pa.int32()), "junk": ~good[rows]}).sort_by("row")
+    standing, evidence = fold(manifest, []), first_evidence(features, manifest, seed=SEED)
+    likely = image_noise.judged(manifest, standing, evidence, marks, features, seed=SEED)
+    said = image_noise.verdicts(manifest, standing, evidence, likely, threshold=0.9)
+    found = np.setdiff1d(array(said, "row"), rows)
+    return f"{(~good[found]).sum()} / {good[found].sum()}"
 
 
 HEAD = """# Wrong labels found, beside cleanlab 2.9.0
@@ -325,10 +366,12 @@ F1 / AP / ECE of the last round's evidence over all samples, those answered incl
 | set | no answer | 50 answers | 100 answers |
 |---|---|---|---|"""
 JUNK = """
-Photos of other things (ImageNet's) mixed in under random labels, found without any marks after the first round:
+Photos of other things (ImageNet's) mixed in under random labels, a second camera (6 % of the images with all but the
+principal directions twice as far out), shuffled labels, placeholders (nearly one image under random labels): junk found
+beside what is marked / good images lost, with so many images of each kind marked:
 
-| set | good images | junk | found | good images lost |
-|---|---|---|---|---|"""
+| set | good images | junk | no mark | 1 + 1 | 5 + 5 | 20 + 20 |
+|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:

@@ -97,7 +97,6 @@ class ImageNoise(Section):
 
     seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
     threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
-    max_rounds: int = Field(default=10, ge=1, le=1000, description="rounds at most")
     candidates: int = Field(
         default=300, ge=1, le=1_000_000, description="images at most in the batch of candidates put before people"
     )

@@ -18,6 +18,12 @@ _TRAINED_ON = 40
 _TRAINING_PASSES = 4
 _SLACK = 3.0
 _NEIGHBOURS = 10
+_LEAST_GROUP = 8
+_EXACT_UNTIL = 20_000
+_ASKED = 1_000
+_PROJECTED = 64
+_CELL = 2_000
+_COMPARED = 1_024
 
 
 @dataclass(frozen=True)
@@ -160,3 +166,86 @@ def cosines(features: Features, middle: np.ndarray, first: np.ndarray, second: n
         one, other = np.split(values[place], 2)
         found[start:stop] = (one * other).sum(1)
     return found
+
+
+def groups(features: Features, rows: np.ndarray, *, seed: int) -> np.ndarray:
+    """int32[m]: of each of `rows` the number of its group of images that are nearly equal, -1 for none.
+
+    Nearly equal are those whose squared distance is less than half of what is usual between nearest ones. The image
+    with most of these takes them, then the next of those that are left, while they are at least 8. Beyond 20,000 images
+    it is looked for within cells of about 2,000, what is nearest to one of some images drawn at random, and of a large
+    cell within 20,000 at once.
+
+    Args:
+        features: n x width.
+        rows: int[m].
+        seed: of what is drawn.
+    """
+    found = np.full(len(rows), -1, np.int32)
+    if len(rows) < _LEAST_GROUP:
+        return found
+    random = np.random.default_rng(seed)
+    middle = mean_of(features, rows)
+    number = 0
+    with one_thread_each():
+        near = _usual_distance(features, rows, middle, random) / 2
+        for cell in _cells(features, rows, middle, random):
+            points = features[rows[cell]].astype(np.float32) - middle
+            for members in _alike(points, near):
+                found[cell[members]] = number
+                number += 1
+    return found
+
+
+def _usual_distance(features: Features, rows: np.ndarray, middle: np.ndarray, random: np.random.Generator) -> float:
+    """The median squared distance of 1,000 images to the nearest of 20,000."""
+    among = np.sort(random.permutation(len(rows))[:_EXACT_UNTIL])
+    points = features[rows[among]].astype(np.float32) - middle
+    asked = np.sort(random.permutation(len(among))[:_ASKED])
+    squares = (points**2).sum(1)
+    distances = squares[asked, None] + squares - 2 * points[asked] @ points.T
+    distances[np.arange(len(asked)), asked] = np.inf
+    return float(np.median(np.maximum(distances.min(1), 0)))
+
+
+def _cells(
+    features: Features, rows: np.ndarray, middle: np.ndarray, random: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Places of rows that lie near each other, ascending."""
+    if len(rows) <= _EXACT_UNTIL:
+        yield np.arange(len(rows))
+        return
+    projection = random.standard_normal((len(middle), _PROJECTED)).astype(np.float32)
+    small = np.empty((len(rows), _PROJECTED), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block = features[rows[start : start + _BLOCK]].astype(np.float32) - middle
+        small[start : start + len(block)] = block @ projection
+    centres = small[random.permutation(len(rows))[: len(rows) // _CELL]]
+    length = (centres**2).sum(1) / 2
+    cell = np.empty(len(rows), np.int64)
+    for start in range(0, len(rows), _BLOCK):
+        cell[start : start + _BLOCK] = (small[start : start + _BLOCK] @ centres.T - length).argmax(1)
+    order = np.argsort(cell, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        yield from (own[start : start + _EXACT_UNTIL] for start in range(0, len(own), _EXACT_UNTIL))
+
+
+def _alike(points: np.ndarray, near: float) -> Iterator[np.ndarray]:
+    """The members of each group among `points`."""
+    squares, count = (points**2).sum(1), np.empty(len(points), np.int64)
+
+    def close(asked: np.ndarray) -> np.ndarray:
+        found: np.ndarray = squares[asked, None] + squares - 2 * points[asked] @ points.T < near
+        return found
+
+    for start in range(0, len(points), _COMPARED):
+        count[start : start + _COMPARED] = close(np.arange(start, min(start + _COMPARED, len(points)))).sum(1)
+    free = np.ones(len(points), bool)
+    for row in np.argsort(-count, kind="stable"):
+        if count[row] < _LEAST_GROUP:
+            return
+        if free[row]:
+            members = np.flatnonzero(close(np.array([row]))[0] & free)
+            if len(members) >= _LEAST_GROUP:
+                free[members] = False
+                yield members

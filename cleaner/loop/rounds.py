@@ -67,7 +67,6 @@ class Line:
     copies: str = ""
     said: str = ""
     people: str = ""
-    candidates: str = ""
     small: str = ""
     noise: str = ""
     standing: str = ""
@@ -131,10 +130,13 @@ def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
     """The rounds of all stages; ends early, and gives True, where people have answered a batch."""
     line.parts, line.judged, line.ended = [], [], {}
     yield from _hear_people(run, line)
+    yield line.begins("image_noise", "looking for junk images")
+    before = yield from _stand(line, "first")
+    first = yield from _out_of_sample(run, line, "coarse", 1, before)
     return (
-        (yield from _image_noise(run, line))
-        or (yield from _label_noise(run, line, "coarse", run.config.coarse))
-        or (yield from _label_noise(run, line, "fine", run.config.fine))
+        (yield from _image_noise(run, line, first))
+        or (yield from _label_noise(run, line, "coarse", run.config.coarse, first))
+        or (yield from _label_noise(run, line, "fine", run.config.fine, _carried(run, line)))
     )
 
 
@@ -322,47 +324,29 @@ def _judge(
     return part
 
 
-def _image_noise(run: Run, line: Line) -> Generator[Item, None, bool]:
+def _image_noise(run: Run, line: Line, evidence: str) -> Generator[Item, None, bool]:
+    """Junk, by the first evidence there is and what people have marked; then people may be asked about candidates."""
     wanted = run.config.image_noise
-    yield line.begins("image_noise", "looking for junk images")
-    limit = {"limit": wanted.candidates, "seed": run.config.seed}
-    inputs = (line.manifest, *line.shards)
-    line.candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, inputs, limit))
-    if _may_ask(run, "image_noise"):
-        standing = yield from _stand(line, "image_noise-batch")
-        inputs = (line.manifest, standing, line.candidates, line.twins, line.people, *line.shards)
-        settings = {"overlap": _overlap(run), "seed": run.config.seed}
-        asked = Step("image_noise-batch", review.candidate_batch, inputs, settings)
-        if (yield from _put_before_people(run, line, asked, "image_noise")):
-            return True
-    yield from _noise_rounds(run, line)
-    end = line.ended["image_noise"]
-    yield Ends(f"{end['found']:,} found; {end['why']}" if end["rounds"] else end["why"])
-    return False
-
-
-def _noise_rounds(run: Run, line: Line) -> Generator[Item, None, None]:
-    wanted = run.config.image_noise
-    settings = {"threshold": wanted.threshold, "folds": run.config.folds, "seed": run.config.seed}
-    found = 0
-    for number in range(1, wanted.max_rounds + 1):
-        step = Step(f"image_noise-{number}-marks", image_noise.marks, (line.manifest, *line.parts))
-        marks = yield from _one(step)
-        if not pc.any(run.store.read(marks).column("junk")).as_py():
-            proposed = counted(run.store.rows(line.candidates), "candidate is", "candidates are")
-            why = f"nobody has marked any yet; {proposed} proposed for a review"
-            line.ended["image_noise"] = _end(False, 0, why)
-            return
-        inputs = (line.manifest, marks, line.twins, *line.shards)
-        judged = Judged("image_noise", number)
-        part = yield from _judge(line, judged, image_noise.verdicts, inputs, {"round": number, **settings})
-        new = count_dropped(run.store.read(part))
-        found += new
-        if new == 0:
-            line.ended["image_noise"] = _end(True, number, "nothing new came") | {"found": found}
-            return
-    why = f"stopped at the most rounds allowed, {number}; the last still found {new:,}"
-    line.ended["image_noise"] = _end(False, number, why) | {"found": found}
+    marks = yield from _one(Step("image_noise-marks", image_noise.marks, (line.manifest, *line.parts)))
+    standing = yield from _stand(line, "image_noise")
+    inputs = (line.manifest, standing, evidence, marks, *line.shards)
+    judged = yield from _one(Step("image_noise", image_noise.judged, inputs, {"seed": run.config.seed}))
+    inputs = (line.manifest, standing, evidence, judged)
+    round_ = Judged("image_noise", 1, before=standing)
+    part = yield from _judge(line, round_, image_noise.verdicts, inputs, {"threshold": wanted.threshold})
+    found, marked = count_dropped(run.store.read(part)), pc.sum(run.store.read(marks).column("junk")).as_py() or 0
+    why = f"{found:,} found" + f", with {counted(marked, 'image')} that people marked to learn from" * (marked > 0)
+    line.ended["image_noise"] = _end(True, 1, why) | {"found": found}
+    yield Ends(why)
+    if not _may_ask(run, "image_noise"):
+        return False
+    limit = {"limit": wanted.candidates}
+    candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, (line.manifest, judged), limit))
+    standing = yield from _stand(line, "image_noise-batch")
+    inputs = (line.manifest, standing, candidates, line.twins, line.people, *line.shards)
+    settings = {"overlap": _overlap(run), "seed": run.config.seed}
+    asked = Step("image_noise-batch", review.candidate_batch, inputs, settings)
+    return (yield from _put_before_people(run, line, asked, "image_noise"))
 
 
 def _end(converged: bool, rounds: int, why: str) -> dict[str, Any]:
@@ -377,8 +361,8 @@ def count_dropped(verdicts: pa.Table) -> int:
     return pc.sum(pc.equal(verdicts.column("action"), Action.DROP.value)).as_py() or 0
 
 
-def _label_noise(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, bool]:
-    yield from _until_it_explains_no_more(run, line, stage, split)
+def _label_noise(run: Run, line: Line, stage: str, split: Split, found: str) -> Generator[Item, None, bool]:
+    yield from _until_it_explains_no_more(run, line, stage, split, found)
     if stage == "coarse" and (yield from _calibrate(run, line)):
         return True
     if not _may_ask(run, stage):
@@ -436,11 +420,13 @@ def _contents(run: Run, batch: str) -> list[str]:
     return contents
 
 
-def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -> Generator[Item, None, None]:
-    """The rounds of a stage. By belief, until one explains the given labels no better than the one before it; the first
-    round of `fine` judges what the last of `coarse` predicted. By the recipe, until nothing is taken back any more."""
+def _until_it_explains_no_more(
+    run: Run, line: Line, stage: str, split: Split, found: str
+) -> Generator[Item, None, None]:
+    """The rounds of a stage, the first by the evidence `found` where there is any. By belief, until one explains the
+    given labels no better than the one before it; the first round of `fine` judges what the last of `coarse` predicted.
+    By the recipe, until nothing is taken back any more."""
     last, why = split.max_rounds, ""
-    found = _carried(run, line, stage)
     for number in range(1, last + 1):
         words = f"looking for {STAGES[stage]}, round {number} of at most {last}"
         yield line.begins(f"{stage}-{number}", words)
@@ -456,16 +442,13 @@ def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -
                 line.ended[stage] = _end(True, number - 1, f"round {number} refused: {_NO_BETTER}")
                 yield Ends(f"refused: {_NO_BETTER}")
                 return
-        if stage == "coarse" and number == 1:
-            before = yield from _unclaimed(run, line, evidence, before)
-            yield line.begins("coarse-1", words)
         inputs = (line.manifest, before, evidence, line.said)
         settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
         judged = Judged(stage, number, before=before, evidence=evidence)
         part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
         new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
         yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (number > 1))
-        if evidence == found and line.ended["coarse"]["converged"]:
+        if stage == "fine" and evidence == found and line.ended["coarse"]["converged"]:
             line.ended[stage] = _end(True, 1, line.ended["coarse"]["why"])
             return
         if number > 1 and new == 0 and split.policy == label_noise.ACCV:
@@ -478,11 +461,11 @@ def _until_it_explains_no_more(run: Run, line: Line, stage: str, split: Split) -
 _NO_BETTER = "it explained the labels no better"
 
 
-def _carried(run: Run, line: Line, stage: str) -> str:
+def _carried(run: Run, line: Line) -> str:
     """The evidence of `coarse` on which `fine` may judge: where another prediction would be the same."""
     coarse, fine = run.config.coarse, run.config.fine
     alike = coarse.predictor == fine.predictor and label_noise.ACCV not in (coarse.policy, fine.policy)
-    return line.judged[-1].evidence if stage == "fine" and alike else ""
+    return line.judged[-1].evidence if alike else ""
 
 
 def _explains_more(run: Run, line: Line, before: str, evidence: str) -> Generator[Item, None, bool]:
@@ -490,24 +473,6 @@ def _explains_more(run: Run, line: Line, before: str, evidence: str) -> Generato
     inputs = (line.manifest, before, line.judged[-1].evidence, evidence)
     found = yield from _one(Step("gain", label_noise.gain, inputs))
     return bool(run.store.read(found).column("gain")[0].as_py() > label_noise.LEAST_GAIN)
-
-
-def _unclaimed(run: Run, line: Line, evidence: str, before: str) -> Generator[Item, None, str]:
-    """Junk that nobody has marked, by the first evidence there is; what stands without it."""
-    marks = yield from _one(Step("image_noise-marks", image_noise.marks, (line.manifest, *line.parts)))
-    inputs = (line.manifest, before, evidence, marks, *line.shards)
-    settings = {"threshold": run.config.image_noise.threshold, "seed": run.config.seed}
-    part = yield from _one(Step("image_noise-1-verdicts", image_noise.unclaimed, inputs, settings, judges=True))
-    found = count_dropped(run.store.read(part))
-    if found == 0:
-        return before
-    line.parts.append(part)
-    line.judged.append(Judged("image_noise", 1, verdicts=part))
-    why = f"{counted(found, 'image')} unlike all others that no class claims; {line.ended['image_noise']['why']}"
-    line.ended["image_noise"] = _end(True, 1, why) | {"found": found}
-    yield line.begins("coarse-1", "looking for junk images that nobody has marked")
-    yield Ends(f"{found:,} found")
-    return (yield from _stand(line, "coarse-1"))
 
 
 def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -> Generator[Item, None, str]:
@@ -560,7 +525,8 @@ def out_of_sample(
     action, by_person = array(standing, "action"), pc.starts_with(standing.column("by"), PERSON).to_numpy()
     relabelled = (action == Action.RELABEL) & by_person
     labels = classes.encode(pc.if_else(pa.array(relabelled), standing.column("new_label"), standing.column("label")))
-    gone = (action == Action.DROP) & np.isin(array(standing, "stage"), (PEOPLE, *STAGES_BEFORE_LABELS))
+    # What people marked as junk is predicted too: it tells what junk looks like to models.
+    gone = ~by_person & (action == Action.DROP) & np.isin(array(standing, "stage"), STAGES_BEFORE_LABELS)
     # By the label that it was given, so that an image stays in its fold when people give it another.
     given, groups, keys = (
         classes.encode(standing.column("label")),

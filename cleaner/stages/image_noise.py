@@ -1,24 +1,22 @@
-"""Images that show nothing of any class: a binary classifier grows from what people have marked.
+"""Images that show nothing of any class, found with or without what people have marked.
 
 The recipe's first stage: of the images that are not three-channel about one in ten was junk; people mark some, a
-classifier learns them, whatever it is surer of than a threshold joins them, until nothing new comes.
+classifier learns them, whatever it is surer of than a threshold joins them, until nothing new comes. Here what was
+found is not learnt from again: two hats marked as junk by mistake became 557 images so.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.evidence.crossfit import Features, assign_folds, keys_of
+from cleaner.evidence.crossfit import Features
 from cleaner.evidence.features import ShardedFeatures
-from cleaner.evidence.neighbors import directions, mean_of
+from cleaner.evidence.neighbors import directions, groups, mean_of
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.calibration import outliers, probabilities
-from cleaner.stages.references import pictures
+from cleaner.stages.junk import Found, Seen, groups_of_junk, probabilities
 from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
 from cleaner.threads import one_thread_each
 
@@ -34,12 +32,12 @@ _RARE = {
     "CMYK": "in printers' colours, as few images here are",
 }
 _MINORITY = 0.2
-_UNMARKED = 20_000
+_SAMPLE = 20_000
 _BLOCK = 8_192
 _DIRECTIONS = 64
 _POWER_STEPS = 4
-_STRENGTH = 0.3
-_CLAIMED = 0.9
+_NEAREST = 1e-12
+_UNSURE = 0.05
 
 
 @makes("verdicts by marks beforehand", version=2)
@@ -63,42 +61,98 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
 
 
-@makes("junk candidates", version=2)
-def candidates(manifest: pa.Table, *shards: np.ndarray, limit: int, seed: int) -> pa.Table:
-    """Images that may be junk, for people to mark: half in a rare colour mode, half far from all others.
-
-    A mode is rare when less than a fifth of the usable images have it; the farthest of them come first. How far an
-    image is, is what of its features the data set's 64 principal directions do not explain.
+@makes("how likely images are junk", version=1)
+def judged(
+    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, marks: pa.Table, *shards: np.ndarray, seed: int
+) -> pa.Table:
+    """Of each row of `evidence` that no person but by a mark has decided, and that nothing else has dropped: `row`
+    int32; `prob` float64, the probability that it is junk; `far` float64, the logarithm of what the data set's
+    principal directions leave of it; `group` int32, of what is nearly equal, or none; `like_marked` bool, whether it is
+    judged by what people have marked; `placeholder` bool, whether its group's labels are random.
 
     Args:
+        evidence: of the first round.
+        marks: as `marks` gives them.
+        seed: of the samples that directions and groups are taken from.
+    """
+    known = np.full(len(manifest), -1, np.int8)
+    known[array(marks, "row")] = array(marks, "junk")
+    kept = array(standing, "action") == Action.KEEP
+    evidence = evidence.filter(pa.array((kept | (known == 1))[array(evidence, "row")]))
+    rows, classes = array(evidence, "row"), Classes.of(manifest)
+    features = ShardedFeatures(shards)
+    seen = Seen(
+        matrix(evidence, "top_probs").astype(np.float64) if len(rows) else np.zeros((0, 1)),
+        array(evidence, "given_prob").astype(np.float64),
+        classes.encode(manifest.column("label").take(pa.array(rows))),
+        len(classes.names),
+        known[rows],
+    )
+    group = groups(features, rows, seed=seed)
+    alike = groups_of_junk(group, seen)
+    far = np.log(np.maximum(_distances(features, rows, seed), _NEAREST)).astype(np.float64)
+    rest = np.flatnonzero(~alike)
+    found = _mixed(features, rows[rest], far[rest], array(evidence, "fold")[rest], seen.of(rest), seed)
+    prob, like_marked = np.where(known[rows] == 0, 0.0, 1.0), np.zeros(len(rows), bool)
+    prob[rest], like_marked[rest] = found.prob, found.like_marked
+    columns = {"row": rows, "prob": prob, "far": far, "like_marked": like_marked, "placeholder": alike}
+    return pa.table({**columns, "group": pa.array(group, pa.int32(), mask=group < 0)})
+
+
+def _mixed(features: Features, rows: np.ndarray, far: np.ndarray, fold: np.ndarray, seen: Seen, seed: int) -> Found:
+    if len(rows) == 0:
+        return Found(np.zeros(0), np.zeros(0, bool))
+    middle = mean_of(features, rows)
+
+    def points() -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            yield part, directions(features, rows[part], middle)
+
+    sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_SAMPLE])
+    with one_thread_each():
+        return probabilities(far, points, directions(features, sample, middle), fold, seen)
+
+
+@makes("junk candidates", version=3)
+def candidates(manifest: pa.Table, judged: pa.Table, *, limit: int) -> pa.Table:
+    """Images that may be junk, for people to mark, those first of which an answer would change most: what is as likely
+    junk as not, of images that are nearly equal one; then half in a rare colour mode, half far from all others.
+
+    A mode is rare when less than a fifth of the usable images have it; the farthest of them come first.
+
+    Args:
+        judged: as `judged` gives it.
         limit: how many at most.
-        seed: of the sample that the directions are taken from.
 
     Returns:
         `row` int32 and `asked_because`, one row a candidate.
     """
-    features = ShardedFeatures(shards)
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
-    far = _distances(features, usable, seed)
-    order = usable[np.argsort(-far, kind="stable")]
+    rows, prob = array(judged, "row"), array(judged, "prob")
+    group = pc.fill_null(judged.column("group"), -1).to_numpy()
+    _, first = np.unique(np.where(group < 0, -1 - np.arange(len(group)), group), return_index=True)
+    unsure = np.sort(first[(prob[first] > _UNSURE) & (prob[first] < 1 - _UNSURE)])
+    unsure = unsure[np.argsort(np.abs(prob[unsure] - 0.5), kind="stable")][: -(-limit // 2)]
+    order = np.argsort(-array(judged, "far"), kind="stable")
+    order = order[~np.isin(order, unsure)]
     modes = array(manifest, "mode")
+    usable = manifest.column("problem").is_null().to_numpy()
     names, counts = np.unique(modes[usable].astype(str), return_counts=True)
-    rare = set(names[counts < _MINORITY * len(usable)]) - {"RGB"}
-    odd = order[np.isin(modes[order].astype(str), list(rare))][: -(-limit // 2)]
-    outliers = order[~np.isin(order, odd)][: max(0, min(limit - len(odd), len(order) // 20))]
-    because = [_RARE.get(modes[row], f"rare among these images: mode {modes[row]}") for row in odd]
+    rare = set(names[counts < _MINORITY * usable.sum()]) - {"RGB"}
+    left = limit - len(unsure)
+    odd = order[np.isin(modes[rows[order]].astype(str), list(rare))][: -(-left // 2)]
+    outliers = order[~np.isin(order, odd)][: max(0, min(left - len(odd), len(order) // 20))]
+    because = [f"may be junk, with probability {p:.2f}" for p in prob[unsure]]
+    because += [_RARE.get(modes[rows[row]], f"rare among these images: mode {modes[rows[row]]}") for row in odd]
     because += [UNLIKE_ALL] * len(outliers)
-    rows = np.concatenate([odd, outliers]).astype(np.int32)
-    return pa.table({"row": pa.array(rows, pa.int32()), "asked_because": pa.array(because, pa.string())})
+    asked = rows[np.concatenate([unsure, odd, outliers])].astype(np.int32)
+    return pa.table({"row": pa.array(asked, pa.int32()), "asked_because": pa.array(because, pa.string())})
 
 
-@makes("marks", version=3)
+@makes("marks", version=4)
 def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
-    """What is known to be junk or none after `parts` of the ledger: `row` int32, `junk` bool, rows ascending.
-
-    What people say counts, save that they can't tell, or no more than that a label is wrong; what a model of this stage
-    dropped is junk to the next.
-    """
+    """What people say is junk or none in `parts` of the ledger, save that they can't tell, or no more than that a label
+    is wrong: `row` int32, `junk` bool, rows ascending."""
     known = np.full(len(manifest), -1, np.int8)
     for part in parts:
         personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
@@ -106,150 +160,51 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
         rows = array(part, "row")
         said = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
         known[rows[personal & said & (array(part, "stage") != MISLABELLED)]] = 0
-        known[rows[junk]] = 1
+        known[rows[personal & junk]] = 1
     rows = np.flatnonzero(known >= 0).astype(np.int32)
     return pa.table({"row": rows, "junk": known[rows] == 1})
 
 
-@makes("verdicts on image noise", version=2)
+@makes("verdicts on image noise", version=3)
 def verdicts(
-    manifest: pa.Table,
-    marks: pa.Table,
-    twins: pa.Table,
-    *shards: np.ndarray,
-    round: int,
-    threshold: float,
-    folds: int,
-    seed: int,
+    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, judged: pa.Table, *, threshold: float
 ) -> pa.Table:
-    """VERDICTS that drop every unmarked image which a classifier that did not see it holds for junk.
-
-    Args:
-        marks: as `marks` gives them; without junk among them nothing is dropped.
-        threshold: the probability of junk above which an image is dropped. With 30 shop photos and 30 junk photos
-            marked among 3,000, of which 200 were junk, 0.9 found 95 to 98 % of the rest, and 2 to 4 % of what it found
-            were shop photos; where the marks do not set junk apart from the rest it drops nothing.
-    """
-    features = ShardedFeatures(shards)
-    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
-    known = np.full(len(manifest), -1, np.int8)
-    known[array(marks, "row")] = array(marks, "junk")
-    fold = assign_folds(known.astype(np.int32), pictures(len(manifest), twins), keys_of(manifest, seed), folds=folds)
-    scores = _Learning(features, rows, known, fold, seed).scores(folds)
-    judged = ~np.isnan(scores)
-    prob = np.zeros(len(rows))
-    prob[judged] = probabilities(scores[judged], known[rows][judged])
-    found = (known[rows] < 0) & (prob > threshold)
-    reasons = [f"junk with probability {p:.2f}" for p in prob[found]]
-    actions = pa.array([Action.DROP.value] * len(reasons), pa.string())
-    belief = pa.array((1 - prob[found]).astype(np.float32))
-    return _verdicts(manifest, rows[found], round, actions, belief, "model:logistic_regression", reasons)
-
-
-@makes("verdicts on unmarked junk", version=1)
-def unclaimed(
-    manifest: pa.Table,
-    standing: pa.Table,
-    evidence: pa.Table,
-    marks: pa.Table,
-    *shards: np.ndarray,
-    threshold: float,
-    seed: int,
-) -> pa.Table:
-    """VERDICTS that drop the images that are unlike all others and that no class claims, where nobody has marked junk.
-
-    How far an image is from all others is what the data set's principal directions leave of it, in spreads above the
-    median of its logarithm; a class claims it where models that did not see it are sure of one. A rare class of its own
-    kind is as far out, but claimed.
-
-    Args:
-        evidence: of the first round.
-        marks: as `marks` gives them; where junk is among them the classifier finds more, and where people called most
-            of what is far and unclaimed no junk, they are believed.
-        threshold: the probability of junk above which an image is dropped. With 0.9, and 0.5 to 8 % of other photos
-            among groceries and among CIFAR-10, 67 to 92 % of these were found, at most 7 of 5,000 good images lost, and
-            none where there was no junk.
-        seed: of the sample that the directions are taken from.
-    """
-    rows = array(evidence, "row")
-    known = np.full(len(manifest), -1, np.int8)
-    known[array(marks, "row")] = array(marks, "junk")
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
-    top, probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
-    prob = np.zeros(len(rows))
-    if not (known == 1).any() and len(rows):
-        far = np.full(len(manifest), np.nan)
-        far[usable] = np.log(np.maximum(_distances(ShardedFeatures(shards), usable, seed), 1e-12))
-        prob = outliers(far[rows], open_=probs[:, 0] < _CLAIMED, good=known[rows] == 0)
-    decided = pc.starts_with(standing.column("by"), PERSON).to_numpy()
-    kept = array(standing, "action") == Action.KEEP
-    found = (prob > threshold) & kept[rows] & ~decided[rows]
-    names = Classes.of(manifest).names
-    told = zip(prob[found].tolist(), top[found, 0].tolist(), probs[found, 0].tolist(), strict=True)
-    reasons = [
-        f"junk with probability {p:.2f}: unlike all others, and no class claims it (most of all {names[c]}, p {q:.2f})"
-        for p, c, q in told
-    ]
+    """VERDICTS that drop what is junk with a probability over `threshold`, where nobody has said so; arguments as for
+    `judged`, and what it gives."""
+    known = pc.index_in(evidence.column("row"), value_set=judged.column("row").combine_chunks()).is_valid().to_numpy()
+    evidence = evidence.filter(pa.array(known))
+    rows, prob = array(judged, "row"), array(judged, "prob")
+    found = (prob > threshold) & (array(standing, "action") == Action.KEEP)[rows] & ~_decided(standing)[rows]
+    group = pc.fill_null(judged.column("group"), -1).to_numpy()
+    size = np.bincount(group[group >= 0], minlength=1)
+    top, probs, names = matrix(evidence, "top_classes"), matrix(evidence, "top_probs"), Classes.of(manifest).names
+    like_marked, placeholder = array(judged, "like_marked"), array(judged, "placeholder")
+    reasons = []
+    for place in np.flatnonzero(found).tolist():
+        reason = f"junk with probability {prob[place]:.2f}: "
+        if placeholder[place]:
+            reason += f"one of {size[group[place]]} images that are nearly equal, under labels as if drawn at random"
+        elif like_marked[place]:
+            reason += "like what people marked as junk"
+        else:
+            reason += "unlike all others, and no class claims it"
+            reason += f" (most of all {names[top[place, 0]]}, p {probs[place, 0]:.2f})"
+        reasons.append(reason)
     actions = pa.array([Action.DROP.value] * len(reasons), pa.string())
     belief = pa.array((1 - prob[found]).astype(np.float32))
     return _verdicts(manifest, rows[found], 1, actions, belief, "rule:image_noise", reasons)
 
 
-@dataclass(frozen=True)
-class _Learning:
-    """What a round learns from: `known` is 1 for junk, 0 for none, -1 where nobody has said, and so taken for none."""
-
-    features: Features
-    rows: np.ndarray
-    known: np.ndarray
-    fold: np.ndarray
-    seed: int
-
-    def scores(self, folds: int) -> np.ndarray:
-        """How like junk each of `rows` looks to a classifier that did not see its fold; float64, no probability, and no
-        number where there is no such classifier."""
-        import sklearn.linear_model  # noqa: F401  # Loaded before its threads are held.
-
-        middle = mean_of(self.features, self.rows)
-        found = np.full(len(self.rows), np.nan)
-        with one_thread_each():
-            for number in range(folds):
-                asked = np.flatnonzero(self.fold[self.rows] == number)
-                model = self._model(number, middle)
-                for start in range(0, len(asked) if model else 0, _BLOCK):
-                    block = asked[start : start + _BLOCK]
-                    points = directions(self.features, self.rows[block], middle)
-                    found[block] = model.decision_function(points * points.shape[1] ** 0.5)
-        return found
-
-    def _model(self, number: int, middle: np.ndarray) -> Any:
-        """A logistic regression on all folds but `number`; None where they have one kind only.
-
-        Its penalty is so strong that it does little more than to compare with the mean of what is marked: with a few
-        tens of marks among thousands a weaker one learns the marked images by heart.
-        """
-        from sklearn.linear_model import LogisticRegression
-
-        learnt = self._sample(self.rows[self.fold[self.rows] != number])
-        junk = self.known[learnt] == 1
-        if junk.all() or not junk.any():
-            return None
-        points = directions(self.features, learnt, middle)
-        model = LogisticRegression(C=_STRENGTH / len(learnt), class_weight="balanced", max_iter=1_000)
-        return model.fit(points * points.shape[1] ** 0.5, junk)
-
-    def _sample(self, rows: np.ndarray) -> np.ndarray:
-        """All that is marked, and of the rest at most 20,000; ascending."""
-        marked, rest = rows[self.known[rows] >= 0], rows[self.known[rows] < 0]
-        drawn = np.random.default_rng(self.seed).permutation(rest)[:_UNMARKED]
-        return np.sort(np.concatenate([marked, drawn]))
+def _decided(standing: pa.Table) -> np.ndarray:
+    found: np.ndarray = pc.starts_with(standing.column("by"), PERSON).to_numpy()
+    return found
 
 
 def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
     """float32: what of each of `rows` is left, squared, when the principal directions of a sample are taken away."""
     import torch
 
-    sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_UNMARKED])
+    sample = np.sort(np.random.default_rng(seed).permutation(rows)[:_SAMPLE])
     known = features[sample].astype(np.float32)
     few = max(1, min(_DIRECTIONS, len(known) // 4, known.shape[1] // 4))
     middle = known.mean(0, dtype=np.float64).astype(np.float32)

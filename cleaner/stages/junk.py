@@ -1,0 +1,361 @@
+"""How likely an image is junk, from how far it is from all others, whether a class claims it, whether its label can be
+foretold, what it looks like, and what people have marked: one mixture for all of these, arrays in, arrays out.
+
+Images are of the bulk, far from it but good, or junk. A second camera, or a rare kind of a class, is far too, but its
+labels are foretold as those of others are; the labels of junk tell nothing. Where letting what is far be junk explains
+its labels no better, nothing is junk.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.special import expit, gammaln, logit, logsumexp
+
+_STEPS = 100
+_FAR = 2.5
+_LEAST_CENTRE = 1.5
+_PRIOR_SPREAD = 0.25
+_NARROWEST = 0.2
+_APART = 2.5
+_BINS = 10
+_BIN_PRIOR = 3.0
+_CLAIMED = 0.9
+_SHARPENED = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+_LEAST_ERROR, _MOST_ERROR = 0.02, 0.5
+_LEAST_SHARE = 1e-5
+_GAINS = {1.0: 3.0, 0.75: 3.0, 0.5: -3.0}
+"""By how many nats junk must explain the labels of what is far better than models that are too sure of it, by the
+exponent that these are flattened by."""
+_MARK_GAIN = 2.94
+_SPREAD_PRIOR = 5.0
+_KNOWN_FROM = 0.5
+_MARK_RIDGE = 100.0
+_MARKS_REACH = 4.0
+_JUDGED_FROM = -3.0
+_FLOOR, _CEILING = 0.1, 0.9
+_GROUP_PRIOR = 0.1
+_GROUP_MARK = 3.9
+_RANDOM_LABELS = 0.9
+_GROUP_ERRORS = (0.05, 0.25, 0.5)
+_INFORMED = 0.1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of n images beside what they look like.
+
+    Attributes:
+        top: float[n, k], the probabilities of the likeliest classes, the highest first.
+        given_prob: float[n], that of the given label.
+        given: int[n], given class numbers.
+        classes: how many classes there are.
+        marks: int8[n]: 1 where people have marked junk, 0 where they said that it is none, else -1.
+    """
+
+    top: np.ndarray
+    given_prob: np.ndarray
+    given: np.ndarray
+    classes: int
+    marks: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Seen":
+        return Seen(self.top[rows], self.given_prob[rows], self.given[rows], self.classes, self.marks[rows])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """float64[n]: how often each given label is given."""
+        counts = np.bincount(self.given, minlength=self.classes)
+        return np.maximum(counts[self.given] / max(1, len(self.given)), _LEAST_SHARE)
+
+    def foretold(self, exponent: float) -> np.ndarray:
+        """float64[n]: how probable the given label is, with predictions to the power of `exponent`; what the likeliest
+        classes leave is spread evenly over the others."""
+        others = max(1, self.classes - self.top.shape[1])
+        rest = np.clip(1 - self.top.sum(1), 0, 1) / others
+        total = (self.top**exponent).sum(1) + others * rest**exponent * (self.classes > self.top.shape[1])
+        found: np.ndarray = np.clip(self.given_prob, 0, 1) ** exponent / np.maximum(total, 1e-300)
+        return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The probability that each of n images is junk, float64[n]; `free`: without what was marked on it itself."""
+
+    junk: np.ndarray
+    free: np.ndarray
+
+
+@dataclass(frozen=True)
+class Found:
+    """The probability that each of n images is junk, `prob`, float64[n]; `like_marked`, bool[n]: it comes of what was
+    marked, else of how far from all others an image is."""
+
+    prob: np.ndarray
+    like_marked: np.ndarray
+
+
+Points = Callable[[], Iterable[tuple[slice, np.ndarray]]]
+"""The features of all images, in blocks."""
+
+
+def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
+    """bool[n]: the images of those groups whose labels are as random as all labels together are: placeholders, one
+    image under many classes, are junk; many pictures of one thing are not.
+
+    The labels of a group come either at random (in the shares of all labels, or a Dirichlet-multinomial around them),
+    or from one class, with 5, 25 or 50 % at random. One group of ten is expected to be junk. Where labels tell
+    nothing of any image none is.
+
+    Args:
+        groups: int[n], number of each one's group of images that are nearly equal, -1 for none.
+    """
+    junk = np.zeros(len(groups), bool)
+    shares = np.maximum(np.bincount(seen.given, minlength=seen.classes) / max(1, len(seen.given)), _LEAST_SHARE)
+    entropy = -(shares * np.log(shares)).sum()
+    told = np.log(0.95 * seen.given_prob / seen.shares + 0.05).mean() if len(groups) else 0.0
+    if told < _INFORMED * entropy:
+        return junk
+    for number in range(int(groups.max(initial=-1)) + 1):
+        members = np.flatnonzero(groups == number)
+        marked = seen.marks[members]
+        odds = random_labels(np.bincount(seen.given[members], minlength=seen.classes), shares)
+        odds += _GROUP_MARK * (int((marked == 1).sum()) - int((marked == 0).sum()))
+        junk[members] = expit(odds + logit(_GROUP_PRIOR)) > _RANDOM_LABELS
+    return junk
+
+
+def random_labels(counts: np.ndarray, shares: np.ndarray) -> float:
+    """By how many nats labels of these counts, int[classes], are likelier if drawn by `shares` than if they come from
+    one class or from shares of their own."""
+    total = counts.sum()
+    at_random = counts @ np.log(shares)
+    own = gammaln(shares.sum()) - gammaln(shares.sum() + total) + (gammaln(shares + counts) - gammaln(shares)).sum()
+    of_one = [
+        logsumexp(
+            np.log(shares)
+            + at_random
+            + total * np.log(error)
+            + counts * (np.log(1 - error + error * shares) - np.log(error * shares))
+        )
+        for error in _GROUP_ERRORS
+    ]
+    return float(at_random - max(own, *of_one))
+
+
+def mixture(far: np.ndarray, seen: Seen, look: np.ndarray | None = None, *, by_marks: bool = False) -> Judged:
+    """The probability of junk, by expectation-maximisation; it never falls with `far`.
+
+    Args:
+        far: float[n], how far an image is from all others, by any measure.
+        look: float[n], the log ratio of how likely junk and other images look like it; none where that is not known.
+        by_marks: `far` is the direction from what is not junk to what people marked as such: junk begins at the marks,
+            and those of no junk weigh against there being any. A label that is likelier than in general vetoes.
+    """
+    n, nothing = len(far), Judged(np.zeros(len(far)), np.zeros(len(far)))
+    if n == 0:
+        return nothing
+    low, middle = np.quantile(far, [0.16, 0.5])
+    z = (far - middle) / max(middle - low, 1e-12)
+    top, marked = seen.top[:, 0], seen.marks
+    start = z[marked == 1] if by_marks else z[z > _FAR]
+    if by_marks and not len(start):
+        return nothing
+    if not by_marks and ((z > _FAR) & (top < _CLAIMED)).sum() < 3 and not (marked == 1).any():
+        return nothing
+    begun = max(_LEAST_CENTRE, float(np.mean(start) if by_marks else np.median(start) if len(start) else _FAR))
+    exponent, error = _labelling(seen)
+    likely = _ratio(seen, exponent, error)
+    edges = np.quantile(top, np.linspace(0, 1, _BINS + 1)[1:-1])
+    bin_ = np.searchsorted(edges, top, side="right")
+    weight = np.where(marked < 0, 1.0, 0.5)
+    looks = np.zeros(n) if look is None else look
+    centre, spread = begun, 1.0
+    parts = np.array([0.9, 0.05, 0.05])
+    claims = np.full((3, _BINS), 1 / _BINS)
+    open_ = top < _CLAIMED
+    for _ in range(_STEPS):
+        clipped = np.clip(z, 0, centre)
+        bulk, away = -0.5 * clipped**2, -0.5 * ((clipped - centre) / spread) ** 2 - np.log(spread)
+        logs = np.column_stack(
+            [
+                np.log(parts[0]) + bulk + np.log(likely) + np.log(claims[0, bin_]),
+                np.log(parts[1]) + away + np.log(likely) + np.log(claims[1, bin_]),
+                np.where(open_, np.log(parts[2]) + away + looks + np.log(claims[2, bin_]), -np.inf),
+            ]
+        )
+        free = np.exp(logs - logsumexp(logs, 1, keepdims=True))
+        found = free.copy()
+        found[marked == 1] = (0, 0, 1)
+        none = marked == 0
+        found[none, 2] = 0
+        found[none] /= np.maximum(found[none].sum(1, keepdims=True), 1e-300)
+        parts = np.maximum((weight[:, None] * found).sum(0) / weight.sum(), _LEAST_SHARE)
+        parts /= parts.sum()
+        out = found[:, 1] + found[:, 2]
+        centre = max(_LEAST_CENTRE, float((out @ z + by_marks * begun) / max(out.sum() + by_marks, 1e-12)))
+        spread = max(_NARROWEST, float(np.sqrt((out @ (z - centre) ** 2 + _PRIOR_SPREAD) / (out.sum() + 1))))
+        claims = _claims(found, bin_)
+    if centre < _APART or not _explains(seen, found, parts, (exponent, error), likely, by_marks=by_marks):
+        return nothing
+    junk, alone = found[:, 2].copy(), free[:, 2].copy()
+    if by_marks:
+        foretold = seen.given_prob / seen.shares > np.e
+        alone[foretold] = 0
+        junk[foretold & (marked != 1)] = 0
+    return Judged(junk, alone)
+
+
+def _labelling(seen: Seen) -> tuple[float, float]:
+    """The exponent of predictions, and the share of labels given at random, under which the given ones are
+    likeliest."""
+    best = (-np.inf, 1.0, _LEAST_ERROR)
+    for exponent in _SHARPENED:
+        likely = seen.foretold(exponent)
+        error = 0.1
+        for _ in range(30):
+            random = error * seen.shares
+            error = float(np.clip((random / ((1 - error) * likely + random)).mean(), _LEAST_ERROR, _MOST_ERROR))
+        best = max(best, (float(np.log((1 - error) * likely + error * seen.shares).mean()), exponent, error))
+    return best[1:]
+
+
+def _ratio(seen: Seen, exponent: float, error: float) -> np.ndarray:
+    """float64[n]: how much likelier the given label is for an image that shows a class than for junk."""
+    return (1 - error) * seen.foretold(exponent) / seen.shares + error
+
+
+def _claims(found: np.ndarray, bin_: np.ndarray) -> np.ndarray:
+    """float64[3, bins]: how often the likeliest class's probability lies in each bin, of the bulk, of what is far, and
+    of junk: the surer a model is, the less often it is junk."""
+    bulk = np.bincount(bin_, found[:, 0], _BINS) + 1e-9
+    bulk /= bulk.sum()
+    far, junk = (np.bincount(bin_, found[:, number], _BINS) + _BIN_PRIOR * bulk for number in (1, 2))
+    falling = isotonic_regression(junk / bulk, weights=bulk, increasing=False).x * bulk
+    return np.stack([bulk, far / far.sum(), falling / falling.sum()])
+
+
+def _explains(
+    seen: Seen,
+    found: np.ndarray,
+    parts: np.ndarray,
+    labelling: tuple[float, float],
+    likely: np.ndarray,
+    *,
+    by_marks: bool,
+) -> bool:
+    """Whether junk among what is far explains its labels better than models that are too sure of it."""
+    exponent, error = labelling
+    weight, part = found[:, 1] + found[:, 2], parts[2] / (parts[1] + parts[2])
+    marks = _MARK_GAIN * float(weight[seen.marks == 1].sum())
+    if by_marks:
+        marks -= _MARK_GAIN * float(weight[seen.marks == 0].sum())
+    with_junk = np.log(part + (1 - part) * likely)
+    for flattened, least in _GAINS.items():
+        gain = weight @ (with_junk - np.log(_ratio(seen, exponent * flattened, error)))
+        if gain + marks < least:
+            return False
+    return True
+
+
+def appearance(points: Points, weights: np.ndarray, fold: np.ndarray, metric: np.ndarray | None = None) -> np.ndarray:
+    """float64[n]: how like junk each image looks, along the direction from the mean of the others to that of junk, both
+    of the folds that are not its own; no number where there is too little junk in these.
+
+    Args:
+        points: called, gives float32[m, d] of all n in turn, each with the slice that they are.
+        weights: float64[n] in [0, 1], how much each is junk.
+        fold: int[n], not negative.
+        metric: float64[d, d], of the product with that direction; none: as it is.
+    """
+    found, folds = np.full(len(weights), np.nan), int(fold.max(initial=-1)) + 1
+    sums: np.ndarray = np.zeros((2 * folds, 1))
+    for part, block in points():
+        shares = np.zeros((2 * folds, len(block)), np.float32)
+        shares[fold[part], np.arange(len(block))] = weights[part]
+        shares[folds + fold[part], np.arange(len(block))] = 1 - weights[part]
+        sums = sums + (shares @ block).astype(np.float64)
+    junk, others = (np.bincount(fold, w, folds) for w in (weights, 1 - weights))
+    axes = np.full((folds, sums.shape[1]), np.nan)
+    for number in range(folds):
+        rest = np.arange(folds) != number
+        of_junk, of_others = junk[rest].sum(), others[rest].sum()
+        if of_junk >= _KNOWN_FROM and of_others > 0:
+            axes[number] = sums[:folds][rest].sum(0) / of_junk - sums[folds:][rest].sum(0) / of_others
+    if metric is not None:
+        axes = axes @ metric
+    for part, block in points():
+        found[part] = np.einsum("nd,nd->n", block, axes[fold[part]].astype(np.float32))
+    return found
+
+
+def looks(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float64[n]: the log ratio of two normal densities of `along`, as `appearance` gives it, of junk and of the
+    others; 0 where it is no number. The less junk there is, the less it may say."""
+    known = ~np.isnan(along)
+    found: np.ndarray = np.zeros(len(along))
+    junk = weights[known]
+    total = junk.sum()
+    if total < _KNOWN_FROM or (1 - junk).sum() < 2:
+        return found
+    h = along[known]
+    means = [float(np.average(h, weights=w)) for w in (1 - junk, junk)]
+    wide = float(np.average((h - means[0]) ** 2, weights=1 - junk))
+    of_junk = (junk @ (h - means[1]) ** 2 + _SPREAD_PRIOR * wide) / (total + _SPREAD_PRIOR) * (1 + 1 / total)
+    ratio = -0.5 * (h - means[1]) ** 2 / of_junk - 0.5 * np.log(of_junk)
+    ratio += 0.5 * (h - means[0]) ** 2 / wide + 0.5 * np.log(wide)
+    most = 0.5 * np.log(1 + total / 4)
+    found[known] = np.clip(ratio, -most, most)
+    return found
+
+
+def whitening(sample: np.ndarray, marks: int) -> np.ndarray:
+    """float64[d, d]: the metric in which all directions have the same spread, as far as so many marks of junk can tell:
+    the fewer, the more the directions stay as they are. `sample`: float32[m, d]."""
+    spreads = np.cov(sample.T.astype(np.float64), ddof=0)
+    ridge = max(_MARK_RIDGE / marks * np.trace(spreads) / len(spreads), 1e-12)
+    found: np.ndarray = np.linalg.inv(spreads + ridge * np.eye(len(spreads)))
+    return found
+
+
+def shift(free: np.ndarray, marks: np.ndarray) -> float:
+    """By how much, at most 0, log odds of junk are to be moved for the marks to be likeliest: where people call most of
+    what is taken for junk none, they are believed."""
+    odds = logit(np.clip(free, 1e-12, 1 - 1e-12))
+    judged = (marks >= 0) & (odds > _JUDGED_FROM)
+    if not judged.any():
+        return 0.0
+    said = marks[judged] == 1
+
+    def loss(moved: float) -> float:
+        prob = _FLOOR + (_CEILING - _FLOOR) * expit(odds[judged] + moved)
+        return float(-np.log(np.where(said, prob, 1 - prob)).sum() + moved**2 / 8)
+
+    return float(minimize_scalar(loss, bounds=(-30, 0), method="bounded").x)
+
+
+def probabilities(far: np.ndarray, points: Points, sample: np.ndarray, fold: np.ndarray, seen: Seen) -> Found:
+    """The probability that each image is junk; what is marked is what it was marked as.
+
+    Args:
+        far: float[n], the logarithm of what the data set's principal directions leave of an image.
+        points: as for `appearance`, unit directions of the features.
+        sample: float32[m, d], some of these, drawn at random.
+        fold: int[n], equal for images that are one picture.
+    """
+    marks = seen.marks
+    sure = np.where(marks >= 0, marks, 0).astype(float)
+    weights = np.where(marks >= 0, sure, mixture(far, seen).junk)
+    found = [mixture(far, seen, looks(appearance(points, weights, fold), weights))]
+    if count := int((marks == 1).sum()):
+        thought = found[0].junk
+        reach = min(1.0, _MARKS_REACH * count / max(thought[marks < 0].sum(), 1e-12))
+        weights = np.where(marks >= 0, sure, reach * thought)
+        along = appearance(points, weights, fold, whitening(sample, count))
+        if not np.isnan(along).all():
+            along = np.where(np.isnan(along), np.nanmedian(along), along)
+            found.append(mixture(along, seen, by_marks=True))
+    moved = shift(np.max([each.free for each in found], 0), marks)
+    moved_to = [expit(logit(np.clip(each.junk, 0, 1)) + moved) for each in found]
+    return Found(np.where(marks >= 0, sure, np.max(moved_to, 0)), np.argmax(moved_to, 0) == 1)
