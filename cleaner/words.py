@@ -41,8 +41,8 @@ def shown(names: Sequence[str], most: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in hundredths, to two digits: `0.12`, `9.5`, `100`."""
-    return f"{Decimal(f'{100 * share:.2g}'):f}"
+    """A share in hundredths, to two digits and no finer than thousandths of one: `0.12`, `9.5`, `100`, `0`."""
+    return f"{Decimal(f'{round(100 * share, 3):.2g}'):f}"
 
 
 def span(seconds: float) -> str:
@@ -77,8 +77,9 @@ def models_worth(noise: dict[str, Any]) -> str:
     empty where there is nothing to warn of."""
     if noise.get("knowledge") == 0:
         return (
-            f"these features can't tell your classes apart: they know {noise['information']:.2f} +-"
-            f" {noise['error']:.2f} nats of a label. No label is doubted; other features may tell (`features.backbone`)"
+            f"these features can't tell your classes apart: they know {max(noise['information'], 0):.2f} +-"
+            f" {noise['error']:.2f} nats of a label, and nothing is known of how likely one is right; other features"
+            " may tell (`features.backbone`)"
         )
     if noise.get("gate", 1) < 1 and noise["corrected"] < TELLING:
         return (

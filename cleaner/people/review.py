@@ -36,7 +36,7 @@ DOUBTFUL = "kept, but the least sure"
 CALIBRATES = "tells how many labels are wrong"
 
 
-@makes("review batch", version=5)
+@makes("review batch", version=6)
 def batch(
     manifest: pa.Table,
     standing: pa.Table,
@@ -74,7 +74,8 @@ def batch(
     askable = _one_a_file(manifest, _open(manifest, standing, people) & ~np.isnan(margin))
     kept = array(standing, "action") == Action.KEEP
     negatives = np.flatnonzero(askable & ~kept & (array(standing, "stage") == stage))
-    positives = np.flatnonzero(askable & kept)
+    # Of what has no score models know nothing: asking about it because it seems doubtful would be asking at random.
+    positives = np.flatnonzero(askable & kept & standing.column("score").is_valid().to_numpy())
     wanted = _fit([share * len(negatives), random_share * len(negatives), doubtful_share * len(positives)], max_samples)
     drawn = np.random.default_rng(seed).permutation(negatives)[: wanted[1]]
     rest = np.setdiff1d(negatives, drawn)

@@ -16,7 +16,8 @@ _SLIP = 0.02
 _CHANGES = np.array([0.5, 0.3])
 """How far answers are expected to move beliefs: the spread of what is added to log odds, and of the logarithm of what
 they are multiplied by."""
-_SUREST = 1e-9
+_SUREST = 1e-15
+_BEGUN_FROM = (0.0, -1.0, -2.0, -3.0)
 _NEVER = 0.95
 _LEAST_PROB = 1e-6
 
@@ -112,7 +113,9 @@ def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
         prob = _SLIP + (1 - 2 * _SLIP) * expit(changes[0] + np.exp(changes[1]) * odds[asked])
         return float(-np.log(np.where(yes, prob, 1 - prob)).sum() + 0.5 * ((changes / _CHANGES) ** 2).sum())
 
-    shift, log_factor = minimize(loss, np.zeros(2), method="BFGS").x
+    # Beliefs near 0 and 1 leave no slope to go by: it is begun from flatter ones too.
+    tried = [minimize(loss, np.array([0.0, factor]), method="BFGS") for factor in _BEGUN_FROM]
+    shift, log_factor = min(tried, key=lambda each: each.fun).x
     found: np.ndarray = expit(shift + np.exp(log_factor) * odds)
     return found
 
@@ -141,16 +144,21 @@ def gate_of(guesses: Guesses) -> Gate:
     given = guesses.classes == guesses.given[:, None]
     share = np.bincount(guesses.given, minlength=guesses.count)[guesses.given] / n
     information, error = _information(np.where(given, guesses.probs, 0).sum(1) / share)
-    # Where all labels are one class there is nothing to know; without spread, what is above 0 is known.
-    knowledge = float(information > 0) if error == 0 else float(np.clip(information / error - 2, 0, 1))
+    # Without spread, as where all labels are one class, what is above 0 but for rounding is known.
+    knowledge = (
+        float(information > _LEAST_PROB) if error < _LEAST_PROB else float(np.clip(information / error - 2, 0, 1))
+    )
     fit = fitted(guesses)
     trial = guesses.drawn(some_of(guesses.given))
     sharp = trial.sharpened(fit.exponent)
     posterior, confusion = _posterior(Channel.of(trial), sharp, fit.strength)
     noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
     sureness = float(sharp.probs.max(1).mean())
+    most, one_way = _concentration(confusion)
     sure = np.clip((sureness + 0.2 * np.log(fit.exponent) - 0.70) / 0.06, 0, 1)
-    rule = np.clip((_concentration(confusion) - 0.6) / 0.15, 0, 1) * np.clip((noise - 0.15) / 0.05, 0, 1)
+    # Classes that are taken for each other, each for one other alone, look alike, however sure models come to be.
+    sure *= 1 - np.clip((most - one_way - 0.6) / 0.2, 0, 1)
+    rule = np.clip((one_way - 0.6) / 0.15, 0, 1) * np.clip((noise - 0.15) / 0.05, 0, 1)
     open_ = float(knowledge * max(sure, rule))
     exponent = 1 + open_ * (_sharpness(fit.exponent, noise=float(noise), sureness=sureness) - 1)
     accuracy = float(trial.sharpened(exponent).probs.max(1).mean())
@@ -168,17 +176,23 @@ def _information(ratio: np.ndarray) -> tuple[float, float]:
     return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))
 
 
-def _concentration(confusion: Confusion) -> float:
-    """Which part of the mistakes of each class goes to one other, beyond what equal shares would show; at most 1."""
+def _concentration(confusion: Confusion) -> tuple[float, float]:
+    """Which part of the mistakes of each class goes to one other, and which does so and does not come back from it,
+    both beyond what equal shares would show; at most 1. What comes back is what classes that look alike show too."""
     size = len(confusion.totals)
     if size < 4:
-        return 0.0
+        return 0.0, 0.0
     classes, labels = np.divmod(confusion.pairs, size)
     wrong = classes != labels
-    most = np.zeros(size)
+    back = labels * size + classes
+    place = np.minimum(np.searchsorted(confusion.pairs, back), len(confusion.pairs) - 1)
+    returned = np.where(confusion.pairs[place] == back, confusion.counts[place], 0)
+    most, one_way = np.zeros(size), np.zeros(size)
     np.maximum.at(most, classes[wrong], confusion.counts[wrong])
-    even = 1 / (size - 1)
-    return float((most.sum() / max(confusion.counts[wrong].sum(), 1e-300) - even) / (1 - even))
+    np.maximum.at(one_way, classes[wrong], (confusion.counts - returned)[wrong])
+    even, total = 1 / (size - 1), max(confusion.counts[wrong].sum(), 1e-300)
+    one, other = ((part.sum() / total - even) / (1 - even) for part in (most, one_way))
+    return float(one), float(other)
 
 
 def _posterior(channel: Channel, sharp: Guesses, strength: float) -> tuple[np.ndarray, Confusion]:

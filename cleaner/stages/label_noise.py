@@ -278,7 +278,7 @@ def _table(
         "round": [round] * len(rows),
         "action": action.tolist(),
         "new_label": pa.array(names[beliefs.other], pa.string(), mask=~becomes),
-        "score": beliefs.right.astype(np.float32),
+        "score": pa.array(beliefs.right, pa.float32(), mask=np.full(len(rows), beliefs.gate.knowledge == 0)),
         "by": [by] * len(rows),
         "reason": _reasons(
             evidence, manifest.column("label").take(pa.array(rows)), classes, beliefs.confusion, answers

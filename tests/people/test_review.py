@@ -207,7 +207,11 @@ def test_of_copies_one_is_asked_about(judged):
 
 def test_a_data_set_without_negatives_asks_about_positives_only(judged):
     clean = fold(judged.manifest, [])
-    asked = of(replace(judged, standing=clean))
+    assert len(of(replace(judged, standing=clean))) == 0, "without a score nothing is doubtful"
+    scored = clean.set_column(
+        clean.schema.get_field_index("score"), "score", pa.array(np.full(len(clean), 0.9), pa.float32())
+    )
+    asked = of(replace(judged, standing=scored))
     assert set(asked.column("asked_because").to_pylist()) == {DOUBTFUL}
 
 

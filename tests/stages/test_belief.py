@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_predict
 
 from cleaner.evidence import channel
 from cleaner.evidence.fitting import guesses_of
-from cleaner.stages.belief import believe, flag_below, gate_of
+from cleaner.stages.belief import believe, corrected, flag_below, gate_of
 
 
 def nobody(labels):
@@ -127,3 +127,45 @@ def test_sure_models_know_the_labels_though_none_differs():
     found, flagged = judged(np.eye(2)[given], given)
     assert found.gate.knowledge == 1
     assert not flagged.any()
+
+
+@pytest.mark.parametrize("gap", [0.8, 1.2])
+def test_classes_that_look_alike_in_pairs_are_not_taken_for_mislabelled(gap):
+    """Two and two classes lie so near each other that models are right in two of three cases; all labels are right."""
+    random = np.random.default_rng(1)
+    given = np.arange(2000) % 4
+    features = random.normal(size=(2000, 16))
+    features[:, 0] += 8 * (given // 2)
+    features[:, 1] += gap * (given % 2)
+    probs = learnt(features, given)
+    assert 0.6 < (probs.argmax(1) == given).mean() < 0.75
+    _, flagged = judged(probs, given)
+    assert flagged.mean() < 0.02
+
+
+@pytest.mark.parametrize("sure", [1e-3, 1e-5, 1e-9, 0.0])
+def test_many_answers_overrule_beliefs_however_sure(sure):
+    told = np.full(1000, -1, np.int8)
+    told[:50] = 0
+    found = corrected(np.full(1000, 1 - sure), told)
+    assert found[60] < 0.4
+    told[:50] = 1
+    assert corrected(np.full(1000, sure), told)[60] > 0.6
+
+
+def test_corrected_beliefs_keep_their_order_and_hardly_change_by_an_answer_as_expected():
+    random = np.random.default_rng(2)
+    right = random.beta(2, 0.3, 5000)
+    told = np.full(5000, -1, np.int8)
+    told[:40] = random.random(40) < right[:40]
+    found = corrected(right, told)
+    assert ((found > 0) & (found < 1)).all()
+    assert (np.diff(found[np.argsort(right)]) >= 0).all()
+    assert np.abs(found - right).mean() < 0.05
+    assert (corrected(right, np.full(5000, -1, np.int8)) == right).all()
+
+
+def test_predictions_that_are_all_the_same_are_no_knowledge():
+    for classes in (2, 5, 10, 50):
+        found, _ = judged(np.full((200, classes), 1 / classes), np.arange(200) % classes)
+        assert found.gate.knowledge == 0
