@@ -172,8 +172,9 @@ def judges(size: Size) -> Iterator[Figure]:
 
     def discriminants() -> None:
         for part, found in out_of_fold(on_device, labels, weights, folds, size.classes):
+            linear = found.linear(0.1)
             for start in range(0, len(part), 4_096):
-                found.logits(on_device[torch.from_numpy(part[start : start + 4_096]).to(DEVICE)], 0.1)
+                linear.logits(on_device[torch.from_numpy(part[start : start + 4_096]).to(DEVICE)])
 
     started = synchronised()
     discriminants()

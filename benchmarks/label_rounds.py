@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
-from cleaner.evidence.crossfit import Features, Task, assign_folds, keys_of
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.loop.rounds import FINER
+from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
+from cleaner.loop.rounds import out_of_sample
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
-from cleaner.tables import MANIFEST, SAID, Action, Classes, array
+from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 
 
 @dataclass(frozen=True)
@@ -40,63 +40,62 @@ def manifest_of(labels: np.ndarray) -> pa.Table:
     return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
 
 
-def rounds(features: Features, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
+def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
     """The rounds of both stages with the settings of a default run, but for `policy`."""
     config = Config(seed=seed)
     manifest, parts, evidence = manifest_of(labels), list[pa.Table](), None
-    refused = False
+    ended: End | None = None
     for stage in ("coarse", "fine"):
-        split = getattr(config, stage)
-        settings = split.model_dump(exclude={"max_rounds", "predictor"}) | {"policy": policy}
+        split = getattr(config, stage).model_copy(update={"policy": policy})
         carried = stage == "fine" and policy != label_noise.ACCV
-        final = carried and refused
-        for number in range(1, split.max_rounds + 1):
-            standing = fold(manifest, parts)
-            if not carried or number > 1:
-                fresh = _evidence(features, manifest, standing, number, config, policy)
-                refused = (
-                    policy != label_noise.ACCV
-                    and evidence is not None
-                    and not _better(manifest, standing, evidence, fresh)
-                )
-                if refused:
-                    break
-                evidence = fresh
-            said = {"stage": stage, "round": number, "by": split.predictor}
-            parts.append(label_noise.verdicts(manifest, standing, evidence, SAID.empty_table(), **settings, **said))
-            new, lost = label_noise.changes(standing, parts[-1])
-            yield Round(stage, number, evidence, parts[-1], new, lost)
-            if final or (policy == label_noise.ACCV and number > 1 and new == 0):
+        asked = label_rounds(
+            split, evidence if carried else None, ended if carried and ended and ended.converged else None
+        )
+        wanted, standing = next(asked), fold(manifest, parts)
+        while True:
+            answer: pa.Table | float | int
+            match wanted:
+                case Predict():
+                    answer = _evidence(features, manifest, standing, wanted.number, config, policy)
+                case Compare():
+                    found = label_noise.gain(manifest, standing, evidence, wanted.evidence)
+                    answer = found.column("gain")[0].as_py()
+                case Judge():
+                    evidence = wanted.evidence
+                    settings = split.model_dump(exclude={"max_rounds", "predictor"})
+                    said = {"stage": stage, "round": wanted.number, "by": split.predictor}
+                    parts.append(
+                        label_noise.verdicts(manifest, standing, evidence, SAID.empty_table(), **settings, **said)
+                    )
+                    answer, lost = label_noise.changes(standing, parts[-1])
+                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost)
+                    standing = fold(manifest, parts)
+            try:
+                wanted = asked.send(answer)
+            except StopIteration as end:
+                ended = end.value
                 break
 
 
-def first_evidence(features: Features, manifest: pa.Table, *, seed: int) -> pa.Table:
+def first_evidence(features: np.ndarray, manifest: pa.Table, *, seed: int) -> pa.Table:
     """The EVIDENCE of a run's first round."""
     return _evidence(features, manifest, fold(manifest, []), 1, Config(seed=seed), Config().coarse.policy)
 
 
-def _better(manifest: pa.Table, standing: pa.Table, before: pa.Table, now: pa.Table) -> bool:
-    return label_noise.gain(manifest, standing, before, now).column("gain")[0].as_py() > label_noise.LEAST_GAIN
-
-
 def _evidence(
-    features: Features, manifest: pa.Table, standing: pa.Table, number: int, config: Config, policy: str
+    features: np.ndarray, manifest: pa.Table, standing: pa.Table, number: int, config: Config, policy: str
 ) -> pa.Table:
-    classes = Classes.of(manifest)
-    labels = classes.encode(manifest.column("label"))
-    alone, keys = np.full(len(labels), -1, np.int32), keys_of(manifest, config.seed)
-    task = Task(
-        labels=labels,
-        train=array(standing, "action") == Action.KEEP,
-        weights=label_noise.weights(standing, policy),
-        predict=np.ones(len(labels), bool),
-        folds=assign_folds(labels, alone, keys, folds=config.folds),
-        finer_folds=assign_folds(labels, alone, keys, folds=config.folds, finer=FINER),
-        classes=len(classes.names),
+    return out_of_sample(
+        manifest,
+        standing,
+        DUPLICATES.empty_table(),
+        features,
+        predictor=Probe(),
         round=number,
         seed=config.seed,
-        features=features,
+        folds=config.folds,
+        asked=tuple(range(config.folds)),
+        policy=policy,
         source=Folder(Path()),
-        manifest=manifest,
+        workers=1,
     )
-    return Probe().evidence(task, tuple(range(config.folds)))

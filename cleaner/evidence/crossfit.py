@@ -151,32 +151,51 @@ def evidence_table(
 
 def _evidence_block(rows: np.ndarray, folds: np.ndarray, probs: np.ndarray, labels: np.ndarray) -> pa.Table:
     classes = probs.shape[1]
-    keys = _tie_free(probs)
-    top = _largest(keys, min(SHOWN_CLASSES, classes))
+    probs = np.ascontiguousarray(probs, np.float32)
+    top = _largest(probs, min(SHOWN_CLASSES, classes))
     top_probs = np.take_along_axis(probs, top, 1)
     known = labels >= 0
     at = np.where(known, labels, 0)[:, None]
-    given = np.where(known, np.take_along_axis(probs, at, 1)[:, 0], 0)
-    above = (keys > np.take_along_axis(keys, at, 1)).sum(1)
-    rank = np.where(known, above, classes - 1)
+    given = np.take_along_axis(probs, at, 1)
+    rank = np.where(known, _above(probs, at, given), classes - 1)
+    given = np.where(known, given[:, 0], 0)
     rival = top_probs[:, min(1, classes - 1)]
     other = np.where(top[:, 0] == labels, rival if classes > 1 else 0, top_probs[:, 0])
     columns = [rows, folds, lists(top, pa.int32()), lists(top_probs, pa.float32()), given, rank, given - other]
     return pa.table([_column(values, field.type) for values, field in zip(columns, EVIDENCE, strict=True)], EVIDENCE)
 
 
+def _above(probs: np.ndarray, at: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """int64[m]: how many classes come before class `at` of each row, which has the probability `given`."""
+    found: np.ndarray = (probs > given).sum(1)
+    tied = np.flatnonzero((probs >= given).sum(1) > found + 1)
+    before = np.arange(probs.shape[1]) < at[tied]
+    found[tied] += ((probs[tied] == given[tied]) & before).sum(1)
+    return found
+
+
 def _column(values: np.ndarray | pa.Array, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values).cast(kind, safe=False)
 
 
-def _tie_free(probs: np.ndarray) -> np.ndarray:
-    """int64 keys in the order of the probabilities, no two equal: the bits of floats from 0 up are ordered."""
-    bits = np.ascontiguousarray(probs, np.float32).view(np.int32).astype(np.int64)
-    return (bits << 32) - np.arange(probs.shape[1])
+def _keys(probs: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """int64 keys in the order of the probabilities, of equal ones the first place highest: the bits of floats from 0 up
+    are ordered."""
+    bits = np.ascontiguousarray(probs).view(np.int32).astype(np.int64)
+    return (bits << 32) - places
 
 
-def _largest(keys: np.ndarray, k: int) -> np.ndarray:
-    """m x k column numbers of the largest keys, the largest first."""
-    top = np.argpartition(keys, -k, axis=1)[:, -k:]
-    order = np.argsort(-np.take_along_axis(keys, top, 1), axis=1)
-    return np.take_along_axis(top, order, 1).astype(np.int32)
+def _largest(probs: np.ndarray, count: int) -> np.ndarray:
+    """int64 m x count: the places of each row's largest, the largest first; of equal ones the first."""
+    import torch
+
+    values, places = (each.numpy() for each in torch.topk(torch.from_numpy(probs), count))
+    order = np.argsort(-_keys(values, places), 1)
+    found = np.take_along_axis(places, order, 1)
+    # Which of those that equal the least of them were taken is not said.
+    tied = np.flatnonzero((probs >= values[:, -1:]).sum(1) > count)
+    if len(tied):
+        keys = _keys(probs[tied], np.arange(probs.shape[1]))
+        some = np.argpartition(-keys, count - 1, axis=1)[:, :count]
+        found[tied] = np.take_along_axis(some, np.argsort(-np.take_along_axis(keys, some, 1), 1), 1)
+    return found

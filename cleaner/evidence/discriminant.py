@@ -52,7 +52,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Discriminant:
-    """Means, the covariance's axes, and the classes' frequencies; the logits are linear in the points.
+    """Means, the covariance's axes, and the classes' frequencies.
 
     Attributes:
         means: float32 classes x m.
@@ -78,12 +78,24 @@ class Discriminant:
         prior = torch.log((known.counts + 1) / (total + len(known.counts)))
         return cls(means, variances.clamp(min=0).float(), axes.float(), prior.float())
 
-    def logits(self, points: torch.Tensor, shrinkage: float) -> torch.Tensor:
-        """rows x classes, by the covariance moved by `shrinkage`, in (0, 1], towards its mean variance."""
+    def linear(self, shrinkage: float) -> "Linear":
+        """By the covariance moved by `shrinkage`, in (0, 1], towards its mean variance."""
         spread = (1 - shrinkage) * self.variances + shrinkage * self.variances.mean()
         turned = self.means @ self.axes
         weights = (turned / spread.clamp(min=1e-12)) @ self.axes.T
-        return points.float() @ weights.T + (self.prior - 0.5 * (weights * self.means).sum(1))
+        return Linear(weights, self.prior - 0.5 * (weights * self.means).sum(1))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """What a discriminant makes of points, linear in them: `weights` float32 classes x m, `bias` float32[classes]."""
+
+    weights: torch.Tensor
+    bias: torch.Tensor
+
+    def logits(self, points: torch.Tensor) -> torch.Tensor:
+        """rows x classes."""
+        return points.float() @ self.weights.T + self.bias
 
 
 def out_of_fold(

@@ -10,14 +10,14 @@ from scipy.optimize import minimize_scalar
 
 from cleaner.evidence.channel import Guesses, fitted
 from cleaner.evidence.crossfit import Task, evidence_table
-from cleaner.evidence.discriminant import Discriminant, out_of_fold
+from cleaner.evidence.discriminant import Discriminant, Linear, out_of_fold
 from cleaner.evidence.heads import Heads, Samples, blocks, fit
 from cleaner.progress import track
 from cleaner.tables import array, matrix
 from cleaner.threads import computed
 
 _LOGITS_AT_ONCE = 2**22
-_TRIAL_CELLS = 2e7
+_TRIAL_CELLS = 2e6
 _CHANNEL_TRIAL = 10_000
 _SHRINKAGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -45,13 +45,16 @@ class Fitting:
         size = max(16, _LOGITS_AT_ONCE // self.task.classes)
         count = sum(-(-len(part) // size) for part, _ in pool.discriminants)
         parts = (
-            (part[some], discriminant) for part, discriminant in pool.discriminants for some in blocks(len(part), size)
+            (part[some], linear)
+            for part, discriminant in pool.discriminants
+            for linear in (discriminant.linear(pool.shrinkage),)
+            for some in blocks(len(part), size)
         )
 
-        def told(part: tuple[np.ndarray, Discriminant]) -> pa.Table:
-            asked, discriminant = part
+        def told(part: tuple[np.ndarray, Linear]) -> pa.Table:
+            asked, linear = part
             rows = self.rows[asked].astype(np.int32)
-            probs = torch.exp(pool.of(self, asked, discriminant)).cpu().numpy()
+            probs = torch.exp(pool.of(self, asked, linear)).cpu().numpy()
             return evidence_table(rows, self.task.folds[rows], probs, self.task.labels[rows])
 
         found = track(computed(told, parts, workers=self._workers), count, "blocks predicted")
@@ -187,7 +190,7 @@ class _Pool:
             logits = torch.empty(len(trial), fitting.task.classes, device=_device())
             for own, discriminant in cut:
                 at = torch.from_numpy(own).to(logits.device)
-                logits[at] = discriminant.logits(fitting._points(trial[own]), shrinkage)
+                logits[at] = discriminant.linear(shrinkage).logits(fitting._points(trial[own]))
             return *sharpest(logits, labels), shrinkage, logits
 
         by_shrinkage = computed(tried, _SHRINKAGES, workers=fitting._workers)
@@ -212,10 +215,10 @@ class _Pool:
         _, share, after = max(computed(judged, _SHARES, workers=fitting._workers))
         return cls(heads, discriminants, shrinkage, head_sharpness, sharpness, share, after)
 
-    def of(self, fitting: Fitting, positions: np.ndarray, discriminant: Discriminant) -> torch.Tensor:
-        """Log probabilities, len(positions) x classes, of samples that `discriminant` did not learn from."""
+    def of(self, fitting: Fitting, positions: np.ndarray, linear: Linear) -> torch.Tensor:
+        """Log probabilities, len(positions) x classes, of samples that the discriminant did not learn from."""
         points = fitting._points(positions)
-        pooled = torch.log_softmax(discriminant.logits(points, self.shrinkage) * self.sharpness, 1)
+        pooled = torch.log_softmax(linear.logits(points) * self.sharpness, 1)
         if self.heads is not None:
             by_heads = torch.log_softmax(fitting._by_heads(self.heads, positions) * self.head_sharpness, 1)
             pooled = self.share * pooled + (1 - self.share) * by_heads

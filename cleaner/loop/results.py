@@ -131,7 +131,10 @@ def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str,
         "relabelled": actions[Action.RELABEL],
         "dropped": actions[Action.DROP],
         "stages": [_round(run, line, judged, seconds) for judged in line.judged],
-        "convergence": line.ended,
+        "convergence": {
+            stage: {"converged": end.converged, "rounds": end.rounds, "why": end.why}
+            for stage, end in line.ended.items()
+        },
         "label_noise": run.store.read(line.noise).to_pylist()[0],
         "small_classes": run.store.read(line.small).column("label").to_pylist(),
         "leakage": _leakage(manifest, run.store.read(line.twins)),

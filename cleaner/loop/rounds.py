@@ -22,6 +22,7 @@ from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
 from cleaner.loop.asking import CALIBRATION, Ask, unanswered
+from cleaner.loop.label_rounds import NO_BETTER, Compare, End, Judge, Predict, label_rounds
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.runs import Run
 from cleaner.people import review, survey
@@ -73,7 +74,7 @@ class Line:
     backbone: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
-    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: dict[str, End] = field(default_factory=dict)
     outline: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def begins(self, part: str, words: str) -> Begins:
@@ -336,7 +337,7 @@ def _image_noise(run: Run, line: Line, evidence: str) -> Generator[Item, None, b
     part = yield from _judge(line, round_, image_noise.verdicts, inputs, {"threshold": wanted.threshold})
     found, marked = count_dropped(run.store.read(part)), pc.sum(run.store.read(marks).column("junk")).as_py() or 0
     why = f"{found:,} found" + f", with {counted(marked, 'image')} that people marked to learn from" * (marked > 0)
-    line.ended["image_noise"] = _end(True, 1, why) | {"found": found}
+    line.ended["image_noise"] = End(True, 1, why)
     yield Ends(why)
     if not _may_ask(run, "image_noise"):
         return False
@@ -349,10 +350,6 @@ def _image_noise(run: Run, line: Line, evidence: str) -> Generator[Item, None, b
     return (yield from _put_before_people(run, line, asked, "image_noise"))
 
 
-def _end(converged: bool, rounds: int, why: str) -> dict[str, Any]:
-    return {"converged": converged, "rounds": rounds, "why": why}
-
-
 def count_doubted(verdicts: pa.Table) -> int:
     return pc.sum(pc.not_equal(verdicts.column("action"), Action.KEEP.value)).as_py() or 0
 
@@ -361,8 +358,10 @@ def count_dropped(verdicts: pa.Table) -> int:
     return pc.sum(pc.equal(verdicts.column("action"), Action.DROP.value)).as_py() or 0
 
 
-def _label_noise(run: Run, line: Line, stage: str, split: Split, found: str) -> Generator[Item, None, bool]:
-    yield from _until_it_explains_no_more(run, line, stage, split, found)
+def _label_noise(run: Run, line: Line, stage: str, split: Split, first: str | None) -> Generator[Item, None, bool]:
+    before = line.ended.get("coarse") if stage == "fine" and first is not None else None
+    settled = before if before is not None and before.converged else None
+    line.ended[stage] = yield from _rounds(run, line, stage, split, first, settled)
     if stage == "coarse" and (yield from _calibrate(run, line)):
         return True
     if not _may_ask(run, stage):
@@ -420,59 +419,55 @@ def _contents(run: Run, batch: str) -> list[str]:
     return contents
 
 
-def _until_it_explains_no_more(
-    run: Run, line: Line, stage: str, split: Split, found: str
-) -> Generator[Item, None, None]:
-    """The rounds of a stage, the first by the evidence `found` where there is any. By belief, until one explains the
-    given labels no better than the one before it; the first round of `fine` judges what the last of `coarse` predicted.
-    By the recipe, until nothing is taken back any more."""
-    last, why = split.max_rounds, ""
-    for number in range(1, last + 1):
-        words = f"looking for {STAGES[stage]}, round {number} of at most {last}"
-        yield line.begins(f"{stage}-{number}", words)
-        before = yield from _stand(line, f"{stage}-{number}")
-        evidence = found
-        if number > 1 or not found:
-            evidence = yield from _out_of_sample(run, line, stage, number, before)
-            if (
-                number > 1
-                and split.policy != label_noise.ACCV
-                and not (yield from _explains_more(run, line, before, evidence))
-            ):
-                line.ended[stage] = _end(True, number - 1, f"round {number} refused: {_NO_BETTER}")
-                yield Ends(f"refused: {_NO_BETTER}")
-                return
-        inputs = (line.manifest, before, evidence, line.said)
-        settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": number}
-        judged = Judged(stage, number, before=before, evidence=evidence)
-        part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
-        new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
-        yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (number > 1))
-        if stage == "fine" and evidence == found and line.ended["coarse"]["converged"]:
-            line.ended[stage] = _end(True, 1, line.ended["coarse"]["why"])
-            return
-        if number > 1 and new == 0 and split.policy == label_noise.ACCV:
-            line.ended[stage] = _end(True, number, "nothing was taken back any more")
-            return
-        why = f"stopped at the most rounds allowed, {last}" + f"; the last still took {new:,} back" * (number > 1)
-    line.ended[stage] = _end(False, last, why)
+def _rounds(
+    run: Run, line: Line, stage: str, split: Split, first: str | None, settled: End | None
+) -> Generator[Item, None, End]:
+    """The rounds of a stage, as `label_rounds` wants them, by steps."""
+    rounds = label_rounds(split, first, settled)
+    wanted, before, begun = next(rounds), "", 0
+    while True:
+        if not isinstance(wanted, Compare) and wanted.number > begun:
+            begun = wanted.number
+            words = f"looking for {STAGES[stage]}, round {begun} of at most {split.max_rounds}"
+            yield line.begins(f"{stage}-{begun}", words)
+            before = yield from _stand(line, f"{stage}-{begun}")
+        answer: str | float | int
+        match wanted:
+            case Predict():
+                answer = yield from _out_of_sample(run, line, stage, wanted.number, before)
+            case Compare():
+                inputs = (line.manifest, before, line.judged[-1].evidence, wanted.evidence)
+                found = yield from _one(Step("gain", label_noise.gain, inputs))
+                answer = float(run.store.read(found).column("gain")[0].as_py())
+            case Judge():
+                answer = yield from _judge_labels(run, line, stage, split, wanted, before)
+        try:
+            wanted = rounds.send(answer)
+        except StopIteration as end:
+            ended: End = end.value
+            if ended.refused:
+                yield Ends(f"refused: {NO_BETTER}")
+            return ended
 
 
-_NO_BETTER = "it explained the labels no better"
+def _judge_labels(
+    run: Run, line: Line, stage: str, split: Split, wanted: Judge, before: str
+) -> Generator[Item, None, int]:
+    """How many positives are new."""
+    inputs = (line.manifest, before, wanted.evidence, line.said)
+    settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": wanted.number}
+    judged = Judged(stage, wanted.number, before=before, evidence=wanted.evidence)
+    part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
+    new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
+    yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (wanted.number > 1))
+    return new
 
 
-def _carried(run: Run, line: Line) -> str:
+def _carried(run: Run, line: Line) -> str | None:
     """The evidence of `coarse` on which `fine` may judge: where another prediction would be the same."""
     coarse, fine = run.config.coarse, run.config.fine
     alike = coarse.predictor == fine.predictor and label_noise.ACCV not in (coarse.policy, fine.policy)
-    return line.judged[-1].evidence if alike else ""
-
-
-def _explains_more(run: Run, line: Line, before: str, evidence: str) -> Generator[Item, None, bool]:
-    """Whether `evidence` explains the given labels better than the evidence that was judged last."""
-    inputs = (line.manifest, before, line.judged[-1].evidence, evidence)
-    found = yield from _one(Step("gain", label_noise.gain, inputs))
-    return bool(run.store.read(found).column("gain")[0].as_py() > label_noise.LEAST_GAIN)
+    return line.judged[-1].evidence if alike else None
 
 
 def _out_of_sample(run: Run, line: Line, stage: str, number: int, before: str) -> Generator[Item, None, str]:

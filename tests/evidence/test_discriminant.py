@@ -24,7 +24,7 @@ def of(points, labels, weights=None, classes=10):
 def test_it_judges_as_scikit_learns_does(digits, shrinkage):
     points, labels = digits
     peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(points[:1000], labels[:1000])
-    ours = torch.softmax(of(points[:1000], labels[:1000]).logits(torch.from_numpy(points[1000:]), shrinkage), 1)
+    ours = torch.softmax(of(points[:1000], labels[:1000]).linear(shrinkage).logits(torch.from_numpy(points[1000:])), 1)
     # Ours puts one more sample into each class, and shrinks towards the variance within classes, not of each class.
     assert np.abs(ours.numpy() - peer.predict_proba(points[1000:])).mean() < 0.01
     assert (ours.argmax(1).numpy() == peer.predict(points[1000:])).mean() > 0.98
@@ -37,7 +37,7 @@ def test_a_sample_of_weight_two_counts_as_two(digits):
     weighted = of(points, labels, twice)
     doubled = of(np.concatenate([points, points[:50]]), np.concatenate([labels, labels[:50]]))
     asked = torch.from_numpy(digits[0][300:400])
-    assert torch.allclose(weighted.logits(asked, 0.1), doubled.logits(asked, 0.1), atol=1e-3)
+    assert torch.allclose(weighted.linear(0.1).logits(asked), doubled.linear(0.1).logits(asked), atol=1e-3)
 
 
 def test_each_fold_is_judged_by_all_others_alone(digits):
@@ -47,11 +47,11 @@ def test_each_fold_is_judged_by_all_others_alone(digits):
     weights = np.ones(400, np.float32)
     found = [out_of_fold(points, given, weights, folds, 10) for given in (labels, changed)]
     for part, before, after in ((one[0], one[1], other[1]) for one, other in zip(*found, strict=True)):
-        same = torch.allclose(before.logits(points, 0.1), after.logits(points, 0.1), atol=1e-2)
+        same = torch.allclose(before.linear(0.1).logits(points), after.linear(0.1).logits(points), atol=1e-2)
         assert same == (folds[part[0]] == 3) and (folds[part] == folds[part[0]]).all()
 
 
 def test_a_class_without_samples_lies_where_all_do(digits):
     found = of(*digits, classes=12)
     assert torch.allclose(found.means[11], torch.from_numpy(digits[0].mean(0)), atol=1e-4)
-    assert torch.isfinite(found.logits(torch.from_numpy(digits[0]), 0.01)).all()
+    assert torch.isfinite(found.linear(0.01).logits(torch.from_numpy(digits[0]))).all()

@@ -5,87 +5,26 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from benchmarks.surveys import KINDS, blind_class, calibrated, clean, half_seen, repeated, surveyed, useless
 from cleaner.stages.prevalence import Survey, cut, draw, prevalence, shares
 
 REPEATS = 200
 LEAST = 0.88
 
 
-def calibrated(random, n, share):
-    doubt = random.beta(0.25, 0.25 * (1 - share) / share, n)
-    return doubt, random.random(n) < doubt
-
-
-def overconfident(random, n, share):
-    doubt, wrong = calibrated(random, n, share)
-    odds = np.log(np.clip(doubt, 1e-12, 1 - 1e-12) / np.clip(1 - doubt, 1e-12, 1))
-    return 1 / (1 + np.exp(-2 * odds)), wrong
-
-
-def half_seen(random, n, share):
-    doubt, wrong = calibrated(random, n, share / 2)
-    return doubt, wrong | (random.random(n) < share / 2)
-
-
-def useless(random, n, share):
-    return random.random(n), random.random(n) < share
-
-
-def too_doubtful(random, n, share):
-    doubt, wrong = calibrated(random, n, share)
-    return np.minimum(0.95, 5 * doubt), wrong
-
-
-def clean(random, n, share):
-    return calibrated(random, n, share)[0], np.zeros(n, bool)
-
-
-def blind_class(random, n, share):
-    """One class is wrong where no label is doubted."""
-    doubt = random.beta(0.25, 5, n)
-    return np.where(np.arange(n) < share * n, 1e-4, doubt), np.arange(n) < share * n
-
-
-KINDS = (calibrated, overconfident, half_seen, useless, too_doubtful, clean, blind_class)
-
-
-def surveyed(stratum, doubt, asked, wrong):
-    count = int(stratum.max()) + 1
-    return Survey(
-        sizes=np.bincount(stratum, minlength=count),
-        doubts=np.bincount(stratum, doubt, count) / np.bincount(stratum, minlength=count),
-        answers=np.bincount(stratum[asked], minlength=count),
-        wrong=np.bincount(stratum[asked], wrong[asked], count).astype(int),
-        untold=np.zeros(count, int),
-    )
-
-
-def repeated(kind, n, share, answers, repeats=REPEATS):
-    """Of many surveys how many cover the truth, and how wide they are."""
-    random = np.random.default_rng([KINDS.index(kind), n, answers])
-    covered, widths = [], []
-    for seed in range(repeats):
-        doubt, wrong = kind(random, n, share)
-        stratum = cut(doubt, answers)
-        found = prevalence(surveyed(stratum, doubt, draw(stratum, doubt, answers, seed=seed), wrong))
-        covered.append(found.low - 1e-12 <= wrong.mean() <= found.high + 1e-12)
-        widths.append(found.high - found.low)
-    return np.mean(covered), np.mean(widths)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interval_of_ninety_percent_holds_the_truth_whatever_models_think(kind):
-    assert repeated(kind, 2_000, 0.15, 100)[0] >= LEAST
+    assert repeated(kind, 2_000, 0.15, 100, REPEATS)[0] >= LEAST
 
 
 @pytest.mark.parametrize("kind", [half_seen, useless, blind_class])
 def test_it_holds_with_many_answers_and_models_that_err(kind):
-    assert repeated(kind, 5_000, 0.15, 300)[0] >= LEAST
+    assert repeated(kind, 5_000, 0.15, 300, REPEATS)[0] >= LEAST
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_holds_where_few_labels_are_wrong_among_few(kind):
-    assert repeated(kind, 400, 0.02, 50)[0] >= LEAST
+    assert repeated(kind, 400, 0.02, 50, REPEATS)[0] >= LEAST
 
 
 def test_models_that_know_make_it_narrower_and_those_that_do_not_no_wider_than_a_plain_draw():
