@@ -1,4 +1,4 @@
-"""How sure labels are."""
+"""How sure labels are, and how that stands to what people say."""
 
 import altair as alt
 import numpy as np
@@ -37,3 +37,22 @@ def histogram(counts: dict[str, np.ndarray], all_of: dict[str, int]) -> alt.Face
         .properties(width=210, height=150)
     )
     return bars.facet(column=alt.Column("of:N", title=None, sort=table["of"].unique().tolist()))
+
+
+def reliability(ranges: list[dict[str, float]]) -> alt.LayerChart:
+    """Of each range of scores how many of the labels that people answered on are right: on the line is what is as right
+    as it is believed. Bars are intervals of 90 %, the larger a point the more answers it stands for."""
+    table = pd.DataFrame(ranges)
+    share = alt.Scale(domain=[0, 1])
+    told = alt.Chart(table).encode(x=alt.X("believed:Q", title="score, before answers corrected it", scale=share))
+    points = told.mark_circle(color=TONES["kept"], opacity=1).encode(
+        y=alt.Y("right:Q", title="share of right labels", scale=share),
+        size=alt.Size("answers:Q", scale=alt.Scale(range=[60, 400]), legend=None),
+        tooltip=[
+            alt.Tooltip("answers:Q", format=","),
+            *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("believed", "right")),
+        ],
+    )
+    bars = told.mark_rule(color=TONES["kept"]).encode(y="low:Q", y2="high:Q")
+    line = alt.Chart(pd.DataFrame({"at": [0, 1]})).mark_line(color="#9aa3b2", strokeDash=[4, 4], strokeWidth=1)
+    return (line.encode(x="at:Q", y="at:Q") + bars + points).properties(width=320, height=260)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cleaner.charts.classes import long_tail, matrix
 from cleaner.charts.flow import flow
 from cleaner.charts.rounds import kept, moved
-from cleaner.charts.scores import BINS, histogram
+from cleaner.charts.scores import BINS, histogram, reliability
 from cleaner.data.sources import Source
 from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
@@ -64,6 +64,7 @@ def write_report(
         "flow": drawing(flow(summary["samples"], _branches(standing), ink=INK), 900),
         "stages": _stages(summary),
         "histogram": _histogram(standing),
+        "reliability": drawing(reliability(ranges)) if (ranges := summary["label_noise"].get("reliability")) else "",
         "confusion": _confusion(standing, likely, classes),
         "tail": drawing(long_tail(*_sizes(counts)), 900),
         "pairs": _pairs(standing, likely, classes),

@@ -17,6 +17,8 @@ _CHANGES = np.array([0.5, 0.3])
 """How far answers are expected to move beliefs: the spread of what is added to log odds, and of the logarithm of what
 they are multiplied by."""
 _SUREST = 1e-15
+_RANGES = (0.2, 0.5, 0.8, 0.95)
+_NINETY = 1.645
 _BEGUN_FROM = (0.0, -1.0, -2.0, -3.0)
 _NEVER = 0.95
 _LEAST_PROB = 1e-6
@@ -55,6 +57,7 @@ class Beliefs:
 
     Attributes:
         right: float64[n] in [0, 1], the probability that the given label is right.
+        alone: float64[n], the same before answers of people corrected it.
         other: int32[n], the likeliest other class.
         other_prob: float64[n] in [0, 1], its probability.
         noise: the share of wrong labels, as estimated.
@@ -63,6 +66,7 @@ class Beliefs:
     """
 
     right: np.ndarray
+    alone: np.ndarray
     other: np.ndarray
     other_prob: np.ndarray
     noise: float
@@ -71,7 +75,8 @@ class Beliefs:
 
     def of(self, some: np.ndarray) -> "Beliefs":
         """Of some of the samples, bool[n]."""
-        return replace(self, right=self.right[some], other=self.other[some], other_prob=self.other_prob[some])
+        arrays = {name: getattr(self, name)[some] for name in ("right", "alone", "other", "other_prob")}
+        return replace(self, **arrays)
 
 
 def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
@@ -85,7 +90,7 @@ def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
     if len(guesses.given) == 0:
         none, classes = np.zeros(0, np.int64), np.zeros(guesses.count)
         nothing = Confusion(none, np.zeros(0), classes, 0.0, classes, classes)
-        return Beliefs(np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, gate)
+        return Beliefs(np.zeros(0), np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, gate)
     posterior, confusion = _posterior(Channel.of(guesses), guesses.sharpened(gate.exponent), gate.strength)
     given = guesses.classes == guesses.given[:, None]
     thought = np.clip(np.where(given, posterior, 0).sum(1), 0, 1)
@@ -94,7 +99,8 @@ def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
     other, other_prob = (np.take_along_axis(of, best, 1)[:, 0] for of in (guesses.classes, others))
     right = corrected(thought, told)
     other_prob = np.clip(other_prob, 0, 1) * (1 - right) / np.maximum(1 - thought, 1e-12)
-    return Beliefs(right, other, np.minimum(other_prob, 1 - right), float(1 - right.mean()), confusion, gate)
+    noise = float(1 - right.mean())
+    return Beliefs(right, thought, other, np.minimum(other_prob, 1 - right), noise, confusion, gate)
 
 
 def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
@@ -117,6 +123,22 @@ def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
     tried = [minimize(loss, np.array([0.0, factor]), method="BFGS") for factor in _BEGUN_FROM]
     shift, log_factor = min(tried, key=lambda each: each.fun).x
     found: np.ndarray = expit(shift + np.exp(log_factor) * odds)
+    return found
+
+
+def reliability(alone: np.ndarray, told: np.ndarray) -> list[dict[str, float]]:
+    """How beliefs, as `Beliefs.alone`, stand to what people have answered, `told` as in `believe`: of each range of
+    beliefs in which there are answers how many, the mean belief, the share of right labels, and the ends of an interval
+    of 90 % of it (Wilson 1927)."""
+    found, asked = [], told >= 0
+    place = np.searchsorted(_RANGES, alone[asked], side="right")
+    for number in np.unique(place):
+        own = place == number
+        count, right = int(own.sum()), int((told[asked][own] == 1).sum())
+        middle, wide = right + _NINETY**2 / 2, _NINETY * np.sqrt(right * (count - right) / count + _NINETY**2 / 4)
+        low, high = ((middle + sign * wide) / (count + _NINETY**2) for sign in (-1, 1))
+        shares = {"believed": float(alone[asked][own].mean()), "right": right / count}
+        found.append({"answers": count, **shares, "low": float(low), "high": float(high)})
     return found
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from cleaner.evidence.channel import Confusion, Guesses, fitted
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, believe, flag_below, span
+from cleaner.stages.belief import Beliefs, believe, flag_below, reliability, span
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 
@@ -23,6 +23,9 @@ LEAST_GAIN = 0.002
 LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
 _VOUCHED = 5
+RELIABILITY = pa.list_(
+    pa.struct({"answers": pa.int64()} | {name: pa.float64() for name in ("believed", "right", "low", "high")})
+)
 _NOT_LEARNT = "its class was not learnt: no other picture of it is there to learn from"
 _NOTHING_KNOWN = "the models can't tell the classes apart"
 
@@ -92,7 +95,7 @@ def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.T
     The share of wrong ones `noise`, and the shares `low` and `high` between which the models put it: no more than their
     opinion, `people.survey` asks people; none of the three where the models know nothing. What is known of their worth,
     as `belief.Gate` has it: `information` and its `error` in nats, `knowledge`, `gate`, `accuracy`. `corrected`: how
-    many answers of people beliefs are corrected by.
+    many answers of people beliefs are corrected by; `reliability`: how they stand to these, as `belief.reliability`.
     """
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
     guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
@@ -104,7 +107,8 @@ def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.T
     worth = {"information": gate.information, "error": gate.error, "knowledge": gate.knowledge}
     worth |= {"gate": gate.open, "accuracy": gate.accuracy}
     columns = {name: pa.array([share], pa.float64()) for name, share in {**shares, **worth}.items()}
-    return pa.table({**columns, "corrected": [int((told >= 0).sum())]})
+    stands = pa.array([reliability(beliefs.alone, told)], RELIABILITY)
+    return pa.table({**columns, "corrected": [int((told >= 0).sum())], "reliability": stands})
 
 
 def _weighed(

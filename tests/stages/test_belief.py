@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_predict
 
 from cleaner.evidence import channel
 from cleaner.evidence.fitting import guesses_of
-from cleaner.stages.belief import believe, corrected, flag_below, gate_of
+from cleaner.stages.belief import believe, corrected, flag_below, gate_of, reliability
 
 
 def nobody(labels):
@@ -169,3 +169,27 @@ def test_predictions_that_are_all_the_same_are_no_knowledge():
     for classes in (2, 5, 10, 50):
         found, _ = judged(np.full((200, classes), 1 / classes), np.arange(200) % classes)
         assert found.gate.knowledge == 0
+
+
+def test_how_beliefs_stand_to_answers_is_told_by_range():
+    alone = np.repeat([0.1, 0.6, 0.97], 100)
+    told = np.full(300, -1, np.int8)
+    told[:20], told[5:9] = 0, 1
+    told[200:210] = 1
+    found = reliability(alone, told)
+    assert [each["answers"] for each in found] == [20, 10]
+    assert found[0]["right"] == 0.2 and found[0]["believed"] == pytest.approx(0.1)
+    assert found[0]["low"] < 0.1 < 0.2 < found[0]["high"] < 0.4
+    assert found[1]["right"] == 1 and 0.75 < found[1]["low"] and found[1]["high"] == pytest.approx(1)
+    assert reliability(alone, np.full(300, -1, np.int8)) == []
+
+
+def test_its_intervals_hold_the_truth():
+    random = np.random.default_rng(0)
+    held = []
+    for _ in range(400):
+        right = random.uniform(0.55, 0.75)
+        told = (random.random(40) < right).astype(np.int8)
+        (found,) = reliability(np.full(40, 0.6), told)
+        held.append(found["low"] <= right <= found["high"])
+    assert np.mean(held) > 0.86

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from cleaner.charts.flow import flow
-from cleaner.charts.scores import histogram
+from cleaner.charts.scores import histogram, reliability
 from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import reopen
 from cleaner.run.state import Doing
@@ -59,6 +59,13 @@ def show(look: Look) -> None:
     st.subheader("How sure the labels are")
     st.altair_chart(histogram(scores(samples), found.actions), alt="how many images have which score")
     st.caption(f"{SCORE} Heights grow with the logarithm of the number, so that few are seen beside many.")
+    if noise is not None and noise.get("reliability"):
+        st.subheader("Are labels as right as they are believed?")
+        st.altair_chart(reliability(noise["reliability"]), width="content")
+        st.caption(
+            "Where people answered: how many labels are right, with intervals of 90 %, by the score that models by"
+            " themselves gave them. On the line the two agree; scores elsewhere are corrected by these answers."
+        )
     _models(look)
 
 
