@@ -19,7 +19,8 @@ from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 
 @dataclass(frozen=True)
 class Round:
-    """One round: its evidence and its verdicts on all samples, and how many came to be positive and ceased to be."""
+    """One round: its evidence and its verdicts on all samples, how many came to be positive and ceased to be, and how
+    far models are believed."""
 
     stage: str
     number: int
@@ -27,6 +28,7 @@ class Round:
     verdicts: pa.Table
     new: int
     lost: int
+    gate: pa.Table
 
     @property
     def flagged(self) -> np.ndarray:
@@ -43,7 +45,7 @@ def manifest_of(labels: np.ndarray) -> pa.Table:
 def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
     """The rounds of both stages with the settings of a default run, but for `policy`."""
     config = Config(seed=seed)
-    manifest, parts, evidence = manifest_of(labels), list[pa.Table](), None
+    manifest, parts, evidence, gate = manifest_of(labels), list[pa.Table](), None, None
     ended: End | None = None
     for stage in ("coarse", "fine"):
         split = getattr(config, stage).model_copy(update={"policy": policy})
@@ -61,14 +63,14 @@ def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) 
                     found = label_noise.gain(manifest, standing, evidence, wanted.evidence)
                     answer = found.column("gain")[0].as_py()
                 case Judge():
-                    evidence = wanted.evidence
+                    evidence, nobody = wanted.evidence, SAID.empty_table()
+                    if gate is None:
+                        gate = label_noise.gate(manifest, standing, evidence, nobody, policy=policy)
                     settings = split.model_dump(exclude={"max_rounds", "predictor"})
                     said = {"stage": stage, "round": wanted.number, "by": split.predictor}
-                    parts.append(
-                        label_noise.verdicts(manifest, standing, evidence, SAID.empty_table(), **settings, **said)
-                    )
+                    parts.append(label_noise.verdicts(manifest, standing, evidence, nobody, gate, **settings, **said))
                     answer, lost = label_noise.changes(standing, parts[-1])
-                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost)
+                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost, gate)
                     standing = fold(manifest, parts)
             try:
                 wanted = asked.send(answer)

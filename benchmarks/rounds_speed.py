@@ -55,7 +55,8 @@ def time_verdicts(labels: np.ndarray, done: Round) -> float:
     standing, said = fold(manifest, []), SAID.empty_table()
     split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
     started = time.monotonic()
-    label_noise.verdicts(manifest, standing, done.evidence, said, **split, stage="fine", round=1, by="probe")
+    known = manifest, standing, done.evidence, said, done.gate
+    label_noise.verdicts(*known, **split, stage="fine", round=1, by="probe")
     return time.monotonic() - started
 
 

@@ -54,6 +54,7 @@ class Line:
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
         standing: what stands so far, and in the end.
+        gates: how far the models of each predictor are to be believed, by the first evidence they gave.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
         outline: of each part of the run the shares of it that are done before and after.
     """
@@ -74,6 +75,7 @@ class Line:
     backbone: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
+    gates: dict[str, str] = field(default_factory=dict)
     ended: dict[str, End] = field(default_factory=dict)
     outline: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -115,8 +117,9 @@ def plan(run: Run, line: Line) -> Plan:
     while (yield from _judge_all(run, line)):
         pass
     last = line.judged[-1]
-    inputs = (line.manifest, last.before, last.evidence, line.said)
-    models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": run.config.fine.policy}))
+    fine = run.config.fine
+    inputs = (line.manifest, last.before, last.evidence, line.said, line.gates[fine.predictor])
+    models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": fine.policy}))
     yield from _survey(run, line, models, last.evidence)
     yield line.begins("settling", "settling duplicates and small classes")
     yield from _settle_duplicates(run, line)
@@ -129,7 +132,7 @@ def plan(run: Run, line: Line) -> Plan:
 
 def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
     """The rounds of all stages; ends early, and gives True, where people have answered a batch."""
-    line.parts, line.judged, line.ended = [], [], {}
+    line.parts, line.judged, line.ended, line.gates = [], [], {}, {}
     yield from _hear_people(run, line)
     yield line.begins("image_noise", "looking for junk images")
     before = yield from _stand(line, "first")
@@ -455,9 +458,13 @@ def _judge_labels(
 ) -> Generator[Item, None, int]:
     """How many positives are new."""
     inputs = (line.manifest, before, wanted.evidence, line.said)
+    if split.predictor not in line.gates:
+        step = Step(f"{stage}-gate", label_noise.gate, inputs, {"policy": split.policy})
+        line.gates[split.predictor] = yield from _one(step)
     settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": wanted.number}
     judged = Judged(stage, wanted.number, before=before, evidence=wanted.evidence)
-    part = yield from _judge(line, judged, label_noise.verdicts, inputs, {**settings, "by": split.predictor})
+    settings["by"] = split.predictor
+    part = yield from _judge(line, judged, label_noise.verdicts, (*inputs, line.gates[split.predictor]), settings)
     new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
     yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (wanted.number > 1))
     return new

@@ -26,7 +26,8 @@ _LEAST_PROB = 1e-6
 
 @dataclass(frozen=True)
 class Gate:
-    """How far the models' doubts are to be acted on.
+    """How far the doubts of models are to be acted on, by what they made of labels as they were given: those of later
+    rounds learn the less from a label the less it is believed, and so come to be surer of what they doubt.
 
     Attributes:
         information: how much the models know of the given labels: by how many nats the mean log probability of one,
@@ -35,9 +36,6 @@ class Gate:
         error: its standard error.
         knowledge: in [0, 1], 0 where the models know nothing of the labels.
         open: in [0, 1]: 0 where images that are hard and labels that are wrong can't be told apart.
-        likeliest: the exponent from 1 up under which the given labels are likeliest.
-        exponent: the one to judge with: 1 where the gate is shut, beyond the likeliest where it is open.
-        strength: by how much a class's confusion is drawn to that of all.
         accuracy: on how many samples the likeliest class is expected to be right, as a share.
     """
 
@@ -45,9 +43,6 @@ class Gate:
     error: float
     knowledge: float
     open: float
-    likeliest: float
-    exponent: float
-    strength: float
     accuracy: float
 
 
@@ -62,6 +57,8 @@ class Beliefs:
         other_prob: float64[n] in [0, 1], its probability.
         noise: the share of wrong labels, as estimated.
         confusion: how labels are mistaken, as estimated.
+        exponent: what predictions were sharpened by: 1 where the gate is shut, beyond the likeliest where it is open.
+        strength: by how much a class's confusion is drawn to that of all.
         gate: how far doubts are to be acted on.
     """
 
@@ -71,6 +68,8 @@ class Beliefs:
     other_prob: np.ndarray
     noise: float
     confusion: Confusion
+    exponent: float
+    strength: float
     gate: Gate
 
     def of(self, some: np.ndarray) -> "Beliefs":
@@ -79,19 +78,21 @@ class Beliefs:
         return replace(self, **arrays)
 
 
-def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
+def believe(guesses: Guesses, told: np.ndarray, gate: Gate) -> Beliefs:
     """Estimate the noise from all samples together, and judge each.
 
     Args:
         told: int8[n], what people have answered: 1 where the given label is right, 0 where it is wrong, else -1. The
             answers say how far beliefs are to be corrected, of all samples.
+        gate: by the first evidence of the same kind of models.
     """
-    gate = gate_of(guesses)
     if len(guesses.given) == 0:
         none, classes = np.zeros(0, np.int64), np.zeros(guesses.count)
         nothing = Confusion(none, np.zeros(0), classes, 0.0, classes, classes)
-        return Beliefs(np.zeros(0), np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, gate)
-    posterior, confusion = _posterior(Channel.of(guesses), guesses.sharpened(gate.exponent), gate.strength)
+        return Beliefs(np.zeros(0), np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, 1.0, 1.0, gate)
+    fit = _Fitted.of(guesses)
+    exponent = 1 + gate.open * (fit.sharpness - 1)
+    posterior, confusion = _posterior(Channel.of(guesses), guesses.sharpened(exponent), fit.strength)
     given = guesses.classes == guesses.given[:, None]
     thought = np.clip(np.where(given, posterior, 0).sum(1), 0, 1)
     others = np.where(given, -1.0, posterior)
@@ -99,8 +100,8 @@ def believe(guesses: Guesses, told: np.ndarray) -> Beliefs:
     other, other_prob = (np.take_along_axis(of, best, 1)[:, 0] for of in (guesses.classes, others))
     right = corrected(thought, told)
     other_prob = np.clip(other_prob, 0, 1) * (1 - right) / np.maximum(1 - thought, 1e-12)
-    noise = float(1 - right.mean())
-    return Beliefs(right, thought, other, np.minimum(other_prob, 1 - right), noise, confusion, gate)
+    noise, other_prob = float(1 - right.mean()), np.minimum(other_prob, 1 - right)
+    return Beliefs(right, thought, other, other_prob, noise, confusion, exponent, fit.strength, gate)
 
 
 def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
@@ -142,49 +143,77 @@ def reliability(alone: np.ndarray, told: np.ndarray) -> list[dict[str, float]]:
     return found
 
 
-def span(guesses: Guesses, gate: Gate) -> tuple[float, float]:
+def span(guesses: Guesses, beliefs: Beliefs) -> tuple[float, float]:
     """The shares of wrong labels between which models put it: how far off the exponent that the given labels find
     likeliest was seen to be. Its logarithm is taken for normal around the one that is used, with a spread of 0.5."""
     trial = guesses.drawn(some_of(guesses.given))
     channel, given = Channel.of(trial), trial.classes == trial.given[:, None]
     noises = [
-        1 - np.where(given, _posterior(channel, trial.sharpened(exponent), gate.strength)[0], 0).sum(1).mean()
+        1 - np.where(given, _posterior(channel, trial.sharpened(exponent), beliefs.strength)[0], 0).sum(1).mean()
         for exponent in _EXPONENTS
     ]
-    weights = np.exp(-0.5 * (np.log(_EXPONENTS / gate.exponent) / _DOUBT) ** 2)
+    weights = np.exp(-0.5 * (np.log(_EXPONENTS / beliefs.exponent) / _DOUBT) ** 2)
     order = np.argsort(noises)
     below = np.cumsum(weights[order] / weights.sum())
     low, high = np.searchsorted(below, [0.05, 0.95]).clip(max=len(order) - 1)
     return float(noises[order[low]]), float(noises[order[high]])
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """What the given labels find likeliest: the `exponent` from 1 up, the `strength`, how labels are mistaken then, the
+    share `noise` of wrong ones, and the mean probability of the likeliest class, `sureness`."""
+
+    exponent: float
+    strength: float
+    confusion: Confusion
+    noise: float
+    sureness: float
+
+    @classmethod
+    def of(cls, guesses: Guesses) -> "_Fitted":
+        fit = fitted(guesses)
+        trial = guesses.drawn(some_of(guesses.given))
+        sharp = trial.sharpened(fit.exponent)
+        posterior, confusion = _posterior(Channel.of(trial), sharp, fit.strength)
+        noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
+        return cls(fit.exponent, fit.strength, confusion, float(noise), float(sharp.probs.max(1).mean()))
+
+    @property
+    def sharpness(self) -> float:
+        """The exponent to judge with: the likeliest one, and where labels are wrong, beyond it.
+
+        Part of what models learn from wrong labels is a system to them, which the likelihood takes for the images' own
+        hardness. From 2.5 % of estimated noise on, twice as far from 1 was measured to be nearer the truth, and three
+        times as far where models are sure otherwise, to which few images are hard.
+        """
+        beyond = np.clip((self.noise - 0.01) / 0.015, 0, 1) * (1 + np.clip((self.sureness - 0.8) / 0.1, 0, 1))
+        return min(_SHARPEST, 1 + (1 + float(beyond)) * (self.exponent - 1))
+
+
 def gate_of(guesses: Guesses) -> Gate:
-    """How far the models' doubts are to be acted on, where nobody has answered."""
+    """Of models that learnt from labels as they were given."""
     n = len(guesses.given)
     if n == 0:
-        return Gate(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, float(guesses.count), 0.0)
+        return Gate(0.0, 0.0, 0.0, 0.0, 0.0)
     given = guesses.classes == guesses.given[:, None]
     share = np.bincount(guesses.given, minlength=guesses.count)[guesses.given] / n
     information, error = _information(np.where(given, guesses.probs, 0).sum(1) / share)
     # Without spread, as where all labels are one class, what is above 0 but for rounding is known.
-    knowledge = (
-        float(information > _LEAST_PROB) if error < _LEAST_PROB else float(np.clip(information / error - 2, 0, 1))
-    )
-    fit = fitted(guesses)
-    trial = guesses.drawn(some_of(guesses.given))
-    sharp = trial.sharpened(fit.exponent)
-    posterior, confusion = _posterior(Channel.of(trial), sharp, fit.strength)
-    noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
-    sureness = float(sharp.probs.max(1).mean())
-    most, one_way = _concentration(confusion)
-    sure = np.clip((sureness + 0.2 * np.log(fit.exponent) - 0.70) / 0.06, 0, 1)
+    knowledge = float(information > _LEAST_PROB) if error < _LEAST_PROB else clip(information / error - 2)
+    fit = _Fitted.of(guesses)
+    most, one_way = _concentration(fit.confusion)
+    sure = clip((fit.sureness + 0.2 * np.log(fit.exponent) - 0.70) / 0.06)
     # Classes that are taken for each other, each for one other alone, look alike, however sure models come to be.
-    sure *= 1 - np.clip((most - one_way - 0.6) / 0.2, 0, 1)
-    rule = np.clip((one_way - 0.6) / 0.15, 0, 1) * np.clip((noise - 0.15) / 0.05, 0, 1)
-    open_ = float(knowledge * max(sure, rule))
-    exponent = 1 + open_ * (_sharpness(fit.exponent, noise=float(noise), sureness=sureness) - 1)
-    accuracy = float(trial.sharpened(exponent).probs.max(1).mean())
-    return Gate(information, error, knowledge, open_, fit.exponent, exponent, fit.strength, accuracy)
+    sure *= 1 - clip((most - one_way - 0.6) / 0.2)
+    rule = clip((one_way - 0.6) / 0.15) * clip((fit.noise - 0.15) / 0.05)
+    open_ = knowledge * max(sure, rule)
+    accuracy = guesses.sharpened(1 + open_ * (fit.sharpness - 1)).probs.max(1).mean()
+    return Gate(information, error, knowledge, open_, float(accuracy))
+
+
+def clip(value: float) -> float:
+    return float(np.clip(value, 0, 1))
 
 
 def _information(ratio: np.ndarray) -> tuple[float, float]:
@@ -222,21 +251,6 @@ def _posterior(channel: Channel, sharp: Guesses, strength: float) -> tuple[np.nd
     confusion = channel.confusion(sharp, strength)
     joint, rest = channel.joint(sharp, confusion)
     return joint / (joint.sum(1) + rest)[:, None], confusion
-
-
-def _sharpness(likeliest: float, *, noise: float, sureness: float) -> float:
-    """The exponent to judge with: the likeliest one, and where labels are wrong, beyond it.
-
-    Part of what models learn from wrong labels is a system to them, which the likelihood takes for the images' own
-    hardness. From 2.5 % of estimated noise on, twice as far from 1 was measured to be nearer the truth, and three times
-    as far where models are sure otherwise, to which few images are hard.
-
-    Args:
-        noise: as estimated with the likeliest exponent.
-        sureness: the mean probability of the likeliest class, with that exponent.
-    """
-    beyond = np.clip((noise - 0.01) / 0.015, 0, 1) * (1 + np.clip((sureness - 0.8) / 0.1, 0, 1))
-    return min(_SHARPEST, 1 + (1 + float(beyond)) * (likeliest - 1))
 
 
 def flag_below(beliefs: Beliefs) -> float:

@@ -4,6 +4,7 @@ Every sample is judged anew each round, those that were kept too: a negative who
 back, and a positive that it doubts goes.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from cleaner.evidence.channel import Confusion, Guesses, fitted
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, believe, flag_below, reliability, span
+from cleaner.stages.belief import Beliefs, Gate, believe, flag_below, gate_of, reliability, span
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 
@@ -36,6 +37,7 @@ def verdicts(
     standing: pa.Table,
     evidence: pa.Table,
     said: pa.Table,
+    gate: pa.Table,
     *,
     k: int,
     policy: str,
@@ -52,6 +54,7 @@ def verdicts(
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
         said: what people said of images, SAID: beliefs in all labels are corrected by it.
+        gate: as `gate` gives it.
         k: the recipe's; `effective_k` says what it comes to.
         policy: `belief`: where models know nothing of the labels all are kept, without a score. Else negative is, in
             `coarse`, a label that is more likely wrong than right and not among the k most probable, in `fine` one
@@ -68,7 +71,7 @@ def verdicts(
     who = stage, round, f"model:{by}"
     unlearnt = _unscored(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), who, _NOT_LEARNT)
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    beliefs = believe(_guesses(manifest, standing, weighed, classes), told)
+    beliefs = believe(_guesses(manifest, standing, weighed, classes), told, Gate(**gate.to_pylist()[0]))
     if beliefs.gate.knowledge == 0 and policy != ACCV:
         untold = _unscored(manifest, evidence.filter(pa.array(open_ & learnt)), who, _NOTHING_KNOWN)
         return pa.concat_tables([untold, unlearnt]).sort_by("row").combine_chunks()
@@ -88,8 +91,18 @@ def verdicts(
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
+@makes("how far models are to be believed", version=1)
+def gate(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
+    """One row, a `belief.Gate`, by the first evidence that models of a kind give; arguments as for `verdicts`."""
+    weighed, _ = _weighed(manifest, standing, evidence, said, policy)
+    found = gate_of(_guesses(manifest, standing, weighed, Classes.of(manifest)))
+    return pa.table({name: pa.array([share], pa.float64()) for name, share in asdict(found).items()})
+
+
 @makes("how many labels models take for wrong", version=2)
-def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
+def noise(
+    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, gate: pa.Table, *, policy: str
+) -> pa.Table:
     """One row of what models make of those labels that they judge; arguments as for `verdicts`.
 
     The share of wrong ones `noise`, and the shares `low` and `high` between which the models put it: no more than their
@@ -99,13 +112,13 @@ def noise(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.T
     """
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
     guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
-    beliefs = believe(guesses, told)
-    gate, shares = beliefs.gate, dict[str, float | None](noise=None, low=None, high=None)
-    if gate.knowledge > 0:
-        low, high = span(guesses, gate)
+    known = Gate(**gate.to_pylist()[0])
+    beliefs, shares = believe(guesses, told, known), dict[str, float | None](noise=None, low=None, high=None)
+    if known.knowledge > 0 and len(weighed):
+        low, high = span(guesses, beliefs)
         shares = {"noise": beliefs.noise, "low": min(low, beliefs.noise), "high": max(high, beliefs.noise)}
-    worth = {"information": gate.information, "error": gate.error, "knowledge": gate.knowledge}
-    worth |= {"gate": gate.open, "accuracy": gate.accuracy}
+    worth = {"information": known.information, "error": known.error, "knowledge": known.knowledge}
+    worth |= {"gate": known.open, "accuracy": known.accuracy}
     columns = {name: pa.array([share], pa.float64()) for name, share in {**shares, **worth}.items()}
     stands = pa.array([reliability(beliefs.alone, told)], RELIABILITY)
     return pa.table({**columns, "corrected": [int((told >= 0).sum())], "reliability": stands})

@@ -29,7 +29,17 @@ def judge(labels, probs, parts=(), said=SAID.empty_table(), **settings):  # noqa
     rows = np.arange(len(labels), dtype=np.int32)
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), probs, labels)
     defaults = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    return label_noise.verdicts(manifest, fold(manifest, list(parts)), evidence, said, **(defaults | settings))
+    return verdicts_of(manifest, fold(manifest, list(parts)), evidence, said, **(defaults | settings))
+
+
+def verdicts_of(*known, policy, **settings):
+    return label_noise.verdicts(*known, label_noise.gate(*known, policy=policy), policy=policy, **settings)
+
+
+def noise_of(manifest, evidence, said=SAID.empty_table()):  # noqa: B008
+    known = manifest, fold(manifest, []), evidence, said
+    gate = label_noise.gate(*known, policy="belief")
+    return label_noise.noise(*known, gate, policy="belief").to_pylist()[0]
 
 
 def noisy_world(n=3000, share=0.2, certainty=6.0, seed=0):
@@ -174,9 +184,7 @@ def test_no_evidence_gives_no_verdicts():
     none = np.zeros(0, np.int32)
     evidence = evidence_table(none, none, np.zeros((0, 3), np.float32), none)
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    assert (
-        label_noise.verdicts(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings).schema == VERDICTS
-    )
+    assert verdicts_of(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings).schema == VERDICTS
 
 
 def test_planted_errors_in_digits_are_found_in_one_round():
@@ -202,7 +210,7 @@ def test_planted_errors_in_digits_are_found_in_one_round():
     )
     evidence = Probe().evidence(task, (0, 1, 2, 3, 4))
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    found = label_noise.verdicts(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings)
+    found = verdicts_of(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings)
     assert f1(array(found, "action") != "keep", wrong) > 0.93
 
 
@@ -282,14 +290,31 @@ def test_what_models_put_the_share_of_wrong_labels_at_is_corrected_by_answers():
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), vague.astype(np.float32), given)
     manifest = manifest_of(given)
     told = answered(np.random.default_rng(1).permutation(len(true))[:200], true, given)
-    found = [
-        label_noise.noise(manifest, fold(manifest, []), evidence, said, policy="belief").to_pylist()[0]
-        for said in (SAID.empty_table(), told)
-    ]
+    found = [noise_of(manifest, evidence, said) for said in (SAID.empty_table(), told)]
     assert all(each["low"] <= each["noise"] <= each["high"] for each in found)
     off = [abs(each["noise"] - (true != given).mean()) for each in found]
     assert off[1] < off[0]
     assert [each["corrected"] for each in found] == [0, 200]
+
+
+def test_models_that_come_to_be_surer_in_later_rounds_open_no_gate():
+    """Hard images, rightly labelled: models that learnt little from what they doubt have become sure of it."""
+    _, given, probs = noisy_world(share=0.0, certainty=0.9)
+    assert 0.45 < (probs.argmax(1) == given).mean() < 0.6
+    sure = probs**4 / (probs**4).sum(1, keepdims=True)
+    manifest, rows = manifest_of(given), np.arange(len(given), dtype=np.int32)
+    first, later = (
+        evidence_table(rows, (rows % 5).astype(np.int8), each.astype(np.float32), given) for each in (probs, sure)
+    )
+    nobody, settings = SAID.empty_table(), {"policy": "belief"}
+    gates = [label_noise.gate(manifest, fold(manifest, []), each, nobody, **settings) for each in (first, later)]
+    settings |= {"k": 1, "relabel": 0.8, "stage": "fine", "round": 2, "by": "probe"}
+    by_first, by_own = (
+        label_noise.verdicts(manifest, fold(manifest, []), later, nobody, gate, **settings) for gate in gates
+    )
+    assert gates[0].column("open")[0].as_py() < 0.1 < 0.9 < gates[1].column("open")[0].as_py()
+    flagged = [(array(each, "action") != "keep").mean() for each in (by_first, by_own)]
+    assert flagged[0] < flagged[1]
 
 
 def test_where_models_know_nothing_of_the_labels_all_are_kept_and_it_is_said():
@@ -302,7 +327,7 @@ def test_where_models_know_nothing_of_the_labels_all_are_kept_and_it_is_said():
     rows = np.arange(len(given), dtype=np.int32)
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), probs.astype(np.float32), given)
     manifest = manifest_of(given)
-    told = label_noise.noise(manifest, fold(manifest, []), evidence, SAID.empty_table(), policy="belief").to_pylist()[0]
+    told = noise_of(manifest, evidence)
     assert told["noise"] is told["low"] is told["high"] is None
     assert told["knowledge"] == 0
 
