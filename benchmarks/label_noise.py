@@ -43,7 +43,7 @@ from cleaner.tables import DUPLICATES, SAID, VERDICTS, Action, Answer, array, ma
 SEED = 0
 SEEDS = (0, 1, 2)
 ANSWERS = (0, 50, 100)
-MARKS = (0, 1, 5, 20)
+MARKS = (0, 1, 5, 20, 100)
 FILTERS = (
     "prune_by_noise_rate",
     "prune_by_class",
@@ -293,17 +293,19 @@ def junk(data: Path, sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> Iterator
             count = int(share * len(labels))
             mixed = np.concatenate([features, strange[random.permutation(len(strange))[:count]]])
             given = np.concatenate([labels, random.integers(0, labels.max() + 1, count)]).astype(np.int32)
-            good = np.arange(len(given)) < len(labels)
-            cells = [dropped(mixed, given, good, marks) for marks in MARKS]
-            yield f"| {name} | {len(labels):,} | {count} | {' | '.join(cells)} |"
-        for words, moved in (("a second camera", second_camera(features)), ("labels shuffled", features)):
-            given = random.permutation(labels) if words == "labels shuffled" else labels
-            cells = [dropped(moved, given, np.ones(len(given), bool), marks) for marks in MARKS]
-            yield f"| {name}, {words} | {len(labels):,} | 0 | {' | '.join(cells)} |"
+            yield junk_line(name, mixed, given, len(labels))
+        yield junk_line(f"{name}, a second camera", second_camera(features), labels, len(labels))
+        yield junk_line(f"{name}, labels shuffled", features, random.permutation(labels), len(labels))
         for count in (30, 150):
-            moved, given = placeholders(features, labels, count)
-            cells = [dropped(moved, given, np.arange(len(given)) < len(labels), marks) for marks in MARKS]
-            yield f"| {name}, placeholders | {len(labels):,} | {count} | {' | '.join(cells)} |"
+            yield junk_line(f"{name}, placeholders", *placeholders(features, labels, count), len(labels))
+
+
+def junk_line(name: str, features: np.ndarray, given: np.ndarray, good: int) -> str:
+    """A line on images of which the first `good` are no junk."""
+    manifest = manifest_of(given)
+    evidence = first_evidence(features, manifest, seed=SEED)
+    cells = [dropped(manifest, evidence, features, good, marks) for marks in MARKS]
+    return f"| {name} | {good:,} | {len(given) - good} | {' | '.join(cells)} |"
 
 
 def second_camera(features: np.ndarray) -> np.ndarray:
@@ -325,20 +327,18 @@ def placeholders(features: np.ndarray, labels: np.ndarray, count: int) -> tuple[
     return np.concatenate([features, made]), given
 
 
-def dropped(features: np.ndarray, given: np.ndarray, good: np.ndarray, marked: int) -> str:
+def dropped(manifest: pa.Table, evidence: pa.Table, features: np.ndarray, good: int, marked: int) -> str:
     """How many junk images are found, and how many good ones lost, with so many of each marked."""
-    random = np.random.default_rng(SEED)
-    kinds = {True: random.permutation(np.flatnonzero(~good))[:marked], False: random.permutation(np.flatnonzero(good))}
-    rows = np.concatenate([kinds[True], kinds[False][:marked]])
-    if marked and len(kinds[True]) < marked:
+    random, n = np.random.default_rng(SEED), len(manifest)
+    if marked and n - good < marked:
         return "-"
-    manifest = manifest_of(given)
-    marks = pa.table({"row": pa.array(rows, pa.int32()), "junk": ~good[rows]}).sort_by("row")
-    standing, evidence = fold(manifest, []), first_evidence(features, manifest, seed=SEED)
+    rows = np.concatenate([good + random.permutation(n - good)[:marked], random.permutation(good)[:marked]])
+    marks = pa.table({"row": pa.array(rows, pa.int32()), "junk": rows >= good}).sort_by("row")
+    standing = fold(manifest, [])
     likely = image_noise.judged(manifest, standing, evidence, marks, features, seed=SEED)
     said = image_noise.verdicts(manifest, standing, evidence, likely, threshold=0.9)
     found = np.setdiff1d(array(said, "row"), rows)
-    return f"{(~good[found]).sum()} / {good[found].sum()}"
+    return f"{(found >= good).sum()} / {(found < good).sum()}"
 
 
 HEAD = """# Wrong labels found, beside cleanlab 2.9.0
@@ -369,8 +369,8 @@ Photos of other things (ImageNet's) mixed in under random labels, a second camer
 principal directions twice as far out), shuffled labels, placeholders (nearly one image under random labels): junk found
 beside what is marked / good images lost, with so many images of each kind marked:
 
-| set | good images | junk | no mark | 1 + 1 | 5 + 5 | 20 + 20 |
-|---|---|---|---|---|---|---|"""
+| set | good images | junk | no mark | 1 + 1 | 5 + 5 | 20 + 20 | 100 + 100 |
+|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ _TRAINING_PASSES = 4
 _SLACK = 3.0
 _NEIGHBOURS = 10
 _LEAST_GROUP = 8
+_ROUNDING = 1e-5
 _EXACT_UNTIL = 20_000
 _ASKED = 1_000
 _PROJECTED = 64
@@ -198,14 +199,15 @@ def groups(features: Features, rows: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def _usual_distance(features: Features, rows: np.ndarray, middle: np.ndarray, random: np.random.Generator) -> float:
-    """The median squared distance of 1,000 images to the nearest of 20,000."""
+    """The median squared distance of 1,000 images to the nearest of 20,000; where most have one like them, next to
+    nothing."""
     among = np.sort(random.permutation(len(rows))[:_EXACT_UNTIL])
     points = features[rows[among]].astype(np.float32) - middle
     asked = np.sort(random.permutation(len(among))[:_ASKED])
     squares = (points**2).sum(1)
     distances = squares[asked, None] + squares - 2 * points[asked] @ points.T
     distances[np.arange(len(asked)), asked] = np.inf
-    return float(np.median(np.maximum(distances.min(1), 0)))
+    return max(float(np.median(np.maximum(distances.min(1), 0))), _ROUNDING * float(squares.mean()))
 
 
 def _cells(

@@ -38,6 +38,7 @@ _DIRECTIONS = 64
 _POWER_STEPS = 4
 _NEAREST = 1e-12
 _UNSURE = 0.05
+_PLACEHOLDER = 0.9
 
 
 @makes("verdicts by marks beforehand", version=2)
@@ -68,7 +69,8 @@ def judged(
     """Of each row of `evidence` that no person but by a mark has decided, and that nothing else has dropped: `row`
     int32; `prob` float64, the probability that it is junk; `far` float64, the logarithm of what the data set's
     principal directions leave of it; `group` int32, of what is nearly equal, or none; `like_marked` bool, whether it is
-    judged by what people have marked; `placeholder` bool, whether its group's labels are random.
+    judged by what people have marked; `placeholder` bool, whether its group's labels are random; `marked`
+    bool, whether people have marked it.
 
     Args:
         evidence: of the first round.
@@ -89,13 +91,17 @@ def judged(
         known[rows],
     )
     group = groups(features, rows, seed=seed)
-    alike = groups_of_junk(group, seen)
+    by_group = groups_of_junk(group, seen)
+    alike = by_group > _PLACEHOLDER
     far = np.log(np.maximum(_distances(features, rows, seed), _NEAREST)).astype(np.float64)
     rest = np.flatnonzero(~alike)
     found = _mixed(features, rows[rest], far[rest], array(evidence, "fold")[rest], seen.of(rest), seed)
     prob, like_marked = np.where(known[rows] == 0, 0.0, 1.0), np.zeros(len(rows), bool)
-    prob[rest], like_marked[rest] = found.prob, found.like_marked
+    unmarked = known[rows][rest] < 0
+    prob[rest] = np.where(unmarked, np.maximum(found.prob, by_group[rest]), found.prob)
+    like_marked[rest] = found.like_marked
     columns = {"row": rows, "prob": prob, "far": far, "like_marked": like_marked, "placeholder": alike}
+    columns["marked"] = known[rows] >= 0
     return pa.table({**columns, "group": pa.array(group, pa.int32(), mask=group < 0)})
 
 
@@ -116,8 +122,9 @@ def _mixed(features: Features, rows: np.ndarray, far: np.ndarray, fold: np.ndarr
 
 @makes("junk candidates", version=3)
 def candidates(manifest: pa.Table, judged: pa.Table, *, limit: int) -> pa.Table:
-    """Images that may be junk, for people to mark, those first of which an answer would change most: what is as likely
-    junk as not, of images that are nearly equal one; then half in a rare colour mode, half far from all others.
+    """Images that may be junk, for people to mark, of those that they have not. Those first of which an answer would
+    change most: what is as likely junk as not, of images that are nearly equal one; then half in a rare colour mode,
+    half far from all others.
 
     A mode is rare when less than a fifth of the usable images have it; the farthest of them come first.
 
@@ -128,6 +135,7 @@ def candidates(manifest: pa.Table, judged: pa.Table, *, limit: int) -> pa.Table:
     Returns:
         `row` int32 and `asked_because`, one row a candidate.
     """
+    judged = judged.filter(pc.invert(judged.column("marked")))
     rows, prob = array(judged, "row"), array(judged, "prob")
     group = pc.fill_null(judged.column("group"), -1).to_numpy()
     _, first = np.unique(np.where(group < 0, -1 - np.arange(len(group)), group), return_index=True)

@@ -37,7 +37,6 @@ _JUDGED_FROM = -3.0
 _FLOOR, _CEILING = 0.1, 0.9
 _GROUP_PRIOR = 0.1
 _GROUP_MARK = 3.9
-_RANDOM_LABELS = 0.9
 _GROUP_ERRORS = (0.05, 0.25, 0.5)
 _INFORMED = 0.1
 
@@ -101,8 +100,8 @@ Points = Callable[[], Iterable[tuple[slice, np.ndarray]]]
 
 
 def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
-    """bool[n]: the images of those groups whose labels are as random as all labels together are: placeholders, one
-    image under many classes, are junk; many pictures of one thing are not.
+    """float64[n]: the probability that an image is of a group of placeholders, one image under many classes, whose
+    labels are as random as all labels together are; many pictures of one thing are not.
 
     The labels of a group come either at random (in the shares of all labels, or a Dirichlet-multinomial around them),
     or from one class, with 5, 25 or 50 % at random. One group of ten is expected to be junk. Where labels tell
@@ -111,7 +110,7 @@ def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
     Args:
         groups: int[n], number of each one's group of images that are nearly equal, -1 for none.
     """
-    junk = np.zeros(len(groups), bool)
+    junk = np.zeros(len(groups))
     shares = np.maximum(np.bincount(seen.given, minlength=seen.classes) / max(1, len(seen.given)), _LEAST_SHARE)
     entropy = -(shares * np.log(shares)).sum()
     told = np.log(0.95 * seen.given_prob / seen.shares + 0.05).mean() if len(groups) else 0.0
@@ -122,7 +121,7 @@ def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
         marked = seen.marks[members]
         odds = random_labels(np.bincount(seen.given[members], minlength=seen.classes), shares)
         odds += _GROUP_MARK * (int((marked == 1).sum()) - int((marked == 0).sum()))
-        junk[members] = expit(odds + logit(_GROUP_PRIOR)) > _RANDOM_LABELS
+        junk[members] = expit(odds + logit(_GROUP_PRIOR))
     return junk
 
 
@@ -153,58 +152,96 @@ def mixture(far: np.ndarray, seen: Seen, look: np.ndarray | None = None, *, by_m
         by_marks: `far` is the direction from what is not junk to what people marked as such: junk begins at the marks,
             and those of no junk weigh against there being any. A label that is likelier than in general vetoes.
     """
-    n, nothing = len(far), Judged(np.zeros(len(far)), np.zeros(len(far)))
-    if n == 0:
+    nothing = Judged(np.zeros(len(far)), np.zeros(len(far)))
+    z, marked = _standard(far), seen.marks
+    begun = _begun(z, seen, by_marks=by_marks)
+    if begun is None:
         return nothing
-    low, middle = np.quantile(far, [0.16, 0.5])
-    z = (far - middle) / max(middle - low, 1e-12)
-    top, marked = seen.top[:, 0], seen.marks
-    start = z[marked == 1] if by_marks else z[z > _FAR]
-    if by_marks and not len(start):
-        return nothing
-    if not by_marks and ((z > _FAR) & (top < _CLAIMED)).sum() < 3 and not (marked == 1).any():
-        return nothing
-    begun = max(_LEAST_CENTRE, float(np.mean(start) if by_marks else np.median(start) if len(start) else _FAR))
-    exponent, error = _labelling(seen)
-    likely = _ratio(seen, exponent, error)
-    edges = np.quantile(top, np.linspace(0, 1, _BINS + 1)[1:-1])
-    bin_ = np.searchsorted(edges, top, side="right")
-    weight = np.where(marked < 0, 1.0, 0.5)
-    looks = np.zeros(n) if look is None else look
-    centre, spread = begun, 1.0
-    parts = np.array([0.9, 0.05, 0.05])
-    claims = np.full((3, _BINS), 1 / _BINS)
-    open_ = top < _CLAIMED
+    labelling = _labelling(seen)
+    known = _Known(z, _ratio(seen, *labelling), _bins(seen.top[:, 0]), np.zeros(len(far)) if look is None else look)
+    now = _Mixed(begun, 1.0, np.array([0.9, 0.05, 0.05]), np.full((3, _BINS), 1 / _BINS))
+    open_, weight = seen.top[:, 0] < _CLAIMED, np.where(marked < 0, 1.0, 0.5)
     for _ in range(_STEPS):
-        clipped = np.clip(z, 0, centre)
-        bulk, away = -0.5 * clipped**2, -0.5 * ((clipped - centre) / spread) ** 2 - np.log(spread)
-        logs = np.column_stack(
-            [
-                np.log(parts[0]) + bulk + np.log(likely) + np.log(claims[0, bin_]),
-                np.log(parts[1]) + away + np.log(likely) + np.log(claims[1, bin_]),
-                np.where(open_, np.log(parts[2]) + away + looks + np.log(claims[2, bin_]), -np.inf),
-            ]
-        )
-        free = np.exp(logs - logsumexp(logs, 1, keepdims=True))
-        found = free.copy()
-        found[marked == 1] = (0, 0, 1)
-        none = marked == 0
-        found[none, 2] = 0
-        found[none] /= np.maximum(found[none].sum(1, keepdims=True), 1e-300)
-        parts = np.maximum((weight[:, None] * found).sum(0) / weight.sum(), _LEAST_SHARE)
-        parts /= parts.sum()
+        free = now.shares(known, open_)
+        found = _as_marked(free, marked)
         out = found[:, 1] + found[:, 2]
+        parts = np.maximum((weight[:, None] * found).sum(0) / weight.sum(), _LEAST_SHARE)
         centre = max(_LEAST_CENTRE, float((out @ z + by_marks * begun) / max(out.sum() + by_marks, 1e-12)))
         spread = max(_NARROWEST, float(np.sqrt((out @ (z - centre) ** 2 + _PRIOR_SPREAD) / (out.sum() + 1))))
-        claims = _claims(found, bin_)
-    if centre < _APART or not _explains(seen, found, parts, (exponent, error), likely, by_marks=by_marks):
+        now = _Mixed(centre, spread, parts / parts.sum(), _claims(found, known.bins))
+    if now.centre < _APART or not _explains(seen, found, now.parts, labelling, known.likely, by_marks=by_marks):
         return nothing
-    junk, alone = found[:, 2].copy(), free[:, 2].copy()
+    junk, alone = found[:, 2], free[:, 2]
     if by_marks:
         foretold = seen.given_prob / seen.shares > np.e
-        alone[foretold] = 0
-        junk[foretold & (marked != 1)] = 0
+        junk, alone = np.where(foretold & (marked != 1), 0, junk), np.where(foretold, 0, alone)
     return Judged(junk, alone)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Of n images: how far they are in spreads from the middle, how much likelier their labels are if they show a
+    class, the bin of their likeliest class's probability, and the log ratio of their looks."""
+
+    z: np.ndarray
+    likely: np.ndarray
+    bins: np.ndarray
+    look: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """A mixture of the bulk, of what is far but good, and of junk: the `centre` and `spread` of the two that are far,
+    the shares `parts` of all three, and their `claims`, as `_claims` gives them."""
+
+    centre: float
+    spread: float
+    parts: np.ndarray
+    claims: np.ndarray
+
+    def shares(self, known: _Known, open_: np.ndarray) -> np.ndarray:
+        """float64[n, 3]: the probability that an image is of each; junk is none but of those `open_`, bool[n]."""
+        z = np.clip(known.z, 0, self.centre)
+        bulk, away = -0.5 * z**2, -0.5 * ((z - self.centre) / self.spread) ** 2 - np.log(self.spread)
+        places = [bulk + np.log(known.likely), away + np.log(known.likely), np.where(open_, away + known.look, -np.inf)]
+        logs = np.stack(places, 1) + np.log(self.parts) + np.log(self.claims[:, known.bins]).T
+        found: np.ndarray = np.exp(logs - logsumexp(logs, 1, keepdims=True))
+        return found
+
+
+def _standard(far: np.ndarray) -> np.ndarray:
+    """In spreads above the median, of the lower side, which what is far does not blur."""
+    if len(far) == 0:
+        return far
+    low, middle = np.quantile(far, [0.16, 0.5])
+    found: np.ndarray = (far - middle) / max(middle - low, 1e-12)
+    return found
+
+
+def _begun(z: np.ndarray, seen: Seen, *, by_marks: bool) -> float | None:
+    """Where the mixture's far part begins; None where there is nothing to begin with."""
+    marked = seen.marks == 1
+    if by_marks:
+        return max(_LEAST_CENTRE, float(z[marked].mean())) if marked.any() else None
+    far = z > _FAR
+    if (far & (seen.top[:, 0] < _CLAIMED)).sum() < 3 and not marked.any():
+        return None
+    return float(np.median(z[far])) if far.any() else _FAR
+
+
+def _bins(top: np.ndarray) -> np.ndarray:
+    """int64[n]: which tenth."""
+    return np.searchsorted(np.quantile(top, np.linspace(0, 1, _BINS + 1)[1:-1]), top, side="right")
+
+
+def _as_marked(free: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The same where what is marked is what it was marked as."""
+    found = free.copy()
+    found[marks == 1] = (0, 0, 1)
+    none = marks == 0
+    found[none, 2] = 0
+    found[none] /= np.maximum(found[none].sum(1, keepdims=True), 1e-300)
+    return found
 
 
 def _labelling(seen: Seen) -> tuple[float, float]:
@@ -301,7 +338,7 @@ def looks(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return found
     h = along[known]
     means = [float(np.average(h, weights=w)) for w in (1 - junk, junk)]
-    wide = float(np.average((h - means[0]) ** 2, weights=1 - junk))
+    wide = max(float(np.average((h - means[0]) ** 2, weights=1 - junk)), 1e-12)
     of_junk = (junk @ (h - means[1]) ** 2 + _SPREAD_PRIOR * wide) / (total + _SPREAD_PRIOR) * (1 + 1 / total)
     ratio = -0.5 * (h - means[1]) ** 2 / of_junk - 0.5 * np.log(of_junk)
     ratio += 0.5 * (h - means[0]) ** 2 / wide + 0.5 * np.log(wide)
@@ -313,7 +350,7 @@ def looks(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def whitening(sample: np.ndarray, marks: int) -> np.ndarray:
     """float64[d, d]: the metric in which all directions have the same spread, as far as so many marks of junk can tell:
     the fewer, the more the directions stay as they are. `sample`: float32[m, d]."""
-    spreads = np.cov(sample.T.astype(np.float64), ddof=0)
+    spreads = np.atleast_2d(np.cov(sample.T.astype(np.float64), ddof=0))
     ridge = max(_MARK_RIDGE / marks * np.trace(spreads) / len(spreads), 1e-12)
     found: np.ndarray = np.linalg.inv(spreads + ridge * np.eye(len(spreads)))
     return found

@@ -69,8 +69,9 @@ def test_what_is_as_likely_junk_as_not_is_asked_first_of_a_group_one_then_what_i
     group[20:23] = 0
     likely = {"row": np.arange(N, dtype=np.int32), "prob": prob, "far": np.arange(N) / N}
     likely["group"] = pa.array(group, pa.int32(), mask=group < 0)
+    likely["marked"] = np.arange(N) == N - 1
     asked = candidates(manifest(), pa.table(likely), limit=8)
-    assert array(asked, "row").tolist() == [20, 5, 9, N - 1, N - 2, N - 3, N - 4, N - 5]
+    assert array(asked, "row").tolist() == [20, 5, 9, N - 2, N - 3, N - 4, N - 5, N - 6]
     assert asked.column("asked_because").to_pylist()[:4] == [
         *(f"may be junk, with probability {p}" for p in ("0.45", "0.70", "0.90")),
         "unlike all other images",
@@ -152,6 +153,23 @@ def test_a_mark_on_a_file_holds_for_its_copies():
 def test_who_can_not_tell_has_not_said_that_it_is_no_junk():
     unsure = {"row": 5, "sample_id": "", "stage": "image_noise", "round": 0, "by": "person:ana", "reason": ""}
     assert len(marks(manifest(), pa.Table.from_pylist([unsure], VERDICTS))) == 0
+
+
+def test_of_a_small_group_of_placeholders_one_is_asked_and_a_mark_drops_the_others(features):
+    placeholders, given = features.copy(), GIVEN.copy()
+    placeholders[:12] = features[3] + 0.01 * np.random.default_rng(2).standard_normal((12, WIDTH))
+    given[:12] = np.arange(12) % 6
+    images, likely, said = found(placeholders, given=given)
+    assert not set(array(said, "row")) & set(range(12))
+    asked = set(array(candidates(images, likely, limit=40), "row").tolist()) & set(range(12))
+    assert asked == {0}
+    _, _, said = found(placeholders, marked([0], []), given=given)
+    assert set(range(1, 12)) <= set(array(said, "row").tolist())
+
+
+def test_what_was_marked_beforehand_is_no_candidate(features):
+    images, likely, _ = found(features, marked(range(FINE, FINE + 5), range(FINE + 5, FINE + 10)))
+    assert not set(array(candidates(images, likely, limit=60), "row")) & {*range(FINE, FINE + 10)}
 
 
 def test_marks_that_mean_nothing_drop_nothing(features):
