@@ -1,5 +1,6 @@
 """The pages as Streamlit runs them, without a browser."""
 
+import html
 import json
 import shutil
 import time
@@ -7,6 +8,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 pytest.importorskip("streamlit")
 from command import clean_locally, here, stopped_before
@@ -53,6 +55,26 @@ def test_the_overview_shows_what_models_learnt_and_which_are_not_done(run, tmp_p
     assert (row["learnt from"], row["right on the test set"]) == ("clean", 100 * summary["accuracy"])
     (folder / "summary.json").unlink()
     assert "1 training not at the end yet" in page("overview", run).caption[-1].value
+
+
+def test_where_models_know_nothing_console_report_and_overview_say_so_and_keep_all(tmp_path):
+    """80 images of nothing in two classes: all were dropped once."""
+    random = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(40):
+            image = Image.fromarray(random.integers(0, 255, (24, 24, 3), np.uint8))
+            image.save(tmp_path / "images" / name / f"{number}.png")
+    words = ("--set", "features.backbone=pixels")
+    said = clean_locally(tmp_path / "images", tmp_path / "run", *words).stdout
+    told = "hese features can't tell your classes apart"
+    assert "80 kept, 0 relabelled, 0 dropped" in said and told in said.splitlines()[1]
+    report = html.unescape((tmp_path / "run" / "report.html").read_text())
+    assert told in report and "nothing wrong was found" not in report
+    shown = page("overview", tmp_path / "run")
+    assert not shown.exception
+    assert told in shown.warning[0].value
+    assert "How sure the labels are" not in [header.value for header in shown.subheader]
 
 
 def test_the_gallery_counts_what_its_filters_let_through(finished):

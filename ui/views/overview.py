@@ -56,9 +56,11 @@ def show(look: Look) -> None:
     st.subheader("Where the images went")
     chart = flow(found.samples, gone, ink=ink())
     st.altair_chart(chart, alt="how many images each stage relabelled or dropped")
-    st.subheader("How sure the labels are")
-    st.altair_chart(histogram(scores(samples), found.actions), alt="how many images have which score")
-    st.caption(f"{SCORE} Heights grow with the logarithm of the number, so that few are seen beside many.")
+    of = scores(samples)
+    if any(counts.any() for counts in of.values()):
+        st.subheader("How sure the labels are")
+        st.altair_chart(histogram(of, found.actions), alt="how many images have which score")
+        st.caption(f"{SCORE} Heights grow with the logarithm of the number, so that few are seen beside many.")
     if noise is not None and noise.get("reliability"):
         st.subheader("Are labels as right as they are believed?")
         st.altair_chart(reliability(noise["reliability"]), width="content")
