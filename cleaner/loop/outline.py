@@ -7,6 +7,7 @@ from cleaner.loop.runs import Run
 _COSTS = {"reading": 3.0, "features": 0.5, "duplicates": 0.5, "image_noise": 0.5, "settling": 0.2, "results": 0.5}
 _COST_BY_NETWORK = 12.0
 _COST_OF_A_ROUND = 0.4
+_COST_OF_JUDGING = 0.05
 _COST_OF_TRAINING = 60.0
 
 
@@ -37,6 +38,9 @@ def outline_of(run: Run, *, by_network: bool) -> dict[str, tuple[float, float]]:
         each = _COST_OF_A_ROUND if run.predictors[stage].folds_together else _COST_OF_TRAINING
         rounds = getattr(run.config, stage).max_rounds
         costs |= {f"{stage}-{number}": each for number in range(1, rounds + 1)} | {stage: 0.0}
+    # Junk is judged by what the first round of `coarse` predicts.
+    costs["image_noise"] += costs["coarse-1"]
+    costs["coarse-1"] = _COST_OF_JUDGING
     order = ["reading", "features", "duplicates", "image_noise", *(name for name in costs if name not in _COSTS)]
     order += ["settling", "results"]
     total, before, found = sum(costs.values()), 0.0, {}

@@ -169,7 +169,7 @@ def candidate_batch(
     overlap: float,
     seed: int,
 ) -> pa.Table:
-    """The BATCH of `candidates` (row, asked_because) in their order, before any model has spoken: no guesses, and as
+    """The BATCH of `candidates` (row, asked_because) in their order, without guesses, since junk shows no class, and as
     references kept samples most of whose nearest neighbours carry their label too; where there is none, no reference.
 
     Args:
