@@ -92,7 +92,7 @@ def test_every_recipe_goes_through_all_its_parts_in_seconds(run, here, recipe):
         metrics = pq.read_table(folder / "metrics.parquet")
         assert metrics.column("epoch").to_pylist() == list(range(1, summary["epochs"] + 1))
         assert metrics.column("test_accuracy").to_pylist()[-1] == pytest.approx(summary["accuracy"])
-        # 64 images in batches of 16; where classes are balanced the shares are rounded, and an epoch may be an image less.
+        # 64 images in batches of 16; where classes are balanced, rounded shares may make an epoch an image less.
         steps = len(pq.read_table(folder / "steps.parquet"))
         assert steps in (3 * summary["epochs"], 4 * summary["epochs"])
         assert json.loads((folder / "state.json").read_text())["doing"] == "finished"
