@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m benchmarks.rounds_speed
 	$(BIN)/python -m benchmarks.runners
 	$(BIN)/python -m benchmarks.label_noise
+	$(BIN)/python -m benchmarks.estimates
 	$(BIN)/python -m benchmarks.training
 
 clean:
