@@ -24,7 +24,7 @@ from benchmarks.surveys import KINDS, Kind, repeated
 from cleaner.evidence.fitting import guesses_of
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
-from cleaner.stages.belief import believe, flag_below, gate_of
+from cleaner.stages.belief import believe, fit_of, flag_below
 from cleaner.tables import SAID, matrix
 
 SEED, SAMPLES, REPEATS = 0, 5_000, 300
@@ -68,7 +68,7 @@ def doubted(data: Noisy) -> str:
     """A line: what all rounds come to, and what is said of the models."""
     *_, last = rounds(data.features, data.given, policy="belief", seed=SEED)
     manifest = manifest_of(data.given)
-    known = manifest, fold(manifest, []), last.evidence, SAID.empty_table(), last.gate
+    known = manifest, fold(manifest, []), last.evidence, SAID.empty_table(), last.fit, last.first
     said = label_noise.noise(*known, policy="belief").to_pylist()[0]
     score = pc.fill_null(last.verdicts.column("score"), 0.5).to_numpy()
     right = (matrix(last.evidence, "top_classes")[:, 0] == data.true).mean()
@@ -91,7 +91,7 @@ def of_many_classes(classes: int, each: int) -> str:
     true = np.minimum((probs.cumsum(1) < random.random((n, 1), np.float32)).sum(1), classes - 1).astype(np.int32)
     wrong = (true % 10 == 0) & (random.random(n) < 0.6)
     guesses = guesses_of(probs, np.where(wrong, true + 1, true).astype(np.int32))
-    found = believe(guesses, np.full(n, -1, np.int8), gate_of(guesses))
+    found = believe(guesses, np.full(n, -1, np.int8), *fit_of(guesses))
     sick = np.arange(0, classes, 10)
     learnt = found.confusion.of(sick, sick + 1).mean()
     cells = [learnt, f1_score(wrong, found.right < flag_below(found)), average_precision_score(wrong, -found.right)]

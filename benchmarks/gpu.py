@@ -32,7 +32,7 @@ from benchmarks.features import photos
 from cleaner.data.scan import load, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.evidence.crossfit import Task, assign_folds
-from cleaner.evidence.discriminant import out_of_fold
+from cleaner.evidence.discriminant import OutOfFold
 from cleaner.evidence.heads import Samples, fit
 from cleaner.evidence.inference import TorchRunner
 from cleaner.evidence.networks import timm
@@ -171,8 +171,9 @@ def judges(size: Size) -> Iterator[Figure]:
     named = f"{size.samples:,} x {size.width:,} x {size.classes:,}"
 
     def discriminants() -> None:
-        for part, found in out_of_fold(on_device, labels, weights, folds, size.classes):
-            linear = found.linear(0.1)
+        found = OutOfFold.of(on_device, labels, weights, folds, size.classes)
+        for fold, part in enumerate(found.parts):
+            linear = found.without(fold).linear(0.1)
             for start in range(0, len(part), 4_096):
                 linear.logits(on_device[torch.from_numpy(part[start : start + 4_096]).to(DEVICE)])
 

@@ -230,8 +230,8 @@ def strong(data: Path) -> Iterator[str]:
         split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
         standing = fold(manifest, [])
         known = manifest, standing, evidence, SAID.empty_table()
-        gate = label_noise.gate(*known, policy=split["policy"])
-        said = label_noise.verdicts(*known, gate, **split, stage="fine", round=1, by=name)
+        fit = label_noise.fit(*known, policy=split["policy"])
+        said = label_noise.verdicts(*known, fit, fit, **split, stage="fine", round=1, by=name)
         found = _judged(noisy, array(said, "action") != Action.KEEP, array(said, "score"), 0, name)
         top = f1_score(noisy.wrong, probs.argmax(1) != given)
         peer = _best(list(cleanlab_on(noisy, probs.astype(np.float64)).values()), lambda each: each.f1)
@@ -252,8 +252,9 @@ def answered(data: Noisy, seed: int) -> list[Found]:
         asked = calibration_batch(
             manifest, standing, last.evidence, alone, cut, count=count, overlap=0, seed=seed
         ).slice(0, count)
-        known = manifest, fold(manifest, []), last.evidence, _said(data, asked), last.gate
-        said = label_noise.verdicts(*known, **split, stage="fine", round=1, by="probe")
+        known = manifest, fold(manifest, []), last.evidence, _said(data, asked)
+        fit = label_noise.fit(*known, policy=split["policy"])
+        said = label_noise.verdicts(*known, fit, last.first, **split, stage="fine", round=1, by="probe")
         found.append(_judged(data, array(said, "action") != Action.KEEP, array(said, "score"), 0, f"{count} answers"))
     return found
 

@@ -20,7 +20,7 @@ from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 @dataclass(frozen=True)
 class Round:
     """One round: its evidence and its verdicts on all samples, how many came to be positive and ceased to be, and how
-    far models are believed."""
+    far its models and the first are believed."""
 
     stage: str
     number: int
@@ -28,7 +28,8 @@ class Round:
     verdicts: pa.Table
     new: int
     lost: int
-    gate: pa.Table
+    fit: pa.Table
+    first: pa.Table
 
     @property
     def flagged(self) -> np.ndarray:
@@ -45,7 +46,8 @@ def manifest_of(labels: np.ndarray) -> pa.Table:
 def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
     """The rounds of both stages with the settings of a default run, but for `policy`."""
     config = Config(seed=seed)
-    manifest, parts, evidence, gate = manifest_of(labels), list[pa.Table](), None, None
+    manifest, parts, evidence = manifest_of(labels), list[pa.Table](), None
+    nobody, first, fit = SAID.empty_table(), None, None
     ended: End | None = None
     for stage in ("coarse", "fine"):
         split = getattr(config, stage).model_copy(update={"policy": policy})
@@ -59,18 +61,18 @@ def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) 
             match wanted:
                 case Predict():
                     answer = _evidence(features, manifest, standing, wanted.number, config, policy)
+                    last, fit = fit, label_noise.fit(manifest, standing, answer, nobody, policy=policy)
+                    first = first or fit
                 case Compare():
-                    found = label_noise.gain(manifest, standing, evidence, wanted.evidence)
+                    found = label_noise.gain(manifest, standing, evidence, last, wanted.evidence, fit)
                     answer = found.column("gain")[0].as_py()
                 case Judge():
-                    evidence, nobody = wanted.evidence, SAID.empty_table()
-                    if gate is None:
-                        gate = label_noise.gate(manifest, standing, evidence, nobody, policy=policy)
+                    evidence, known = wanted.evidence, (manifest, standing, wanted.evidence, nobody, fit, first)
                     settings = split.model_dump(exclude={"max_rounds", "predictor"})
                     said = {"stage": stage, "round": wanted.number, "by": split.predictor}
-                    parts.append(label_noise.verdicts(manifest, standing, evidence, nobody, gate, **settings, **said))
+                    parts.append(label_noise.verdicts(*known, **settings, **said))
                     answer, lost = label_noise.changes(standing, parts[-1])
-                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost, gate)
+                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost, fit, first)
                     standing = fold(manifest, parts)
             try:
                 wanted = asked.send(answer)

@@ -97,22 +97,33 @@ class Confusion:
         wanted = classes.astype(np.int64) * len(self.totals) + labels
         place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
         counts = np.where(self.pairs[place] == wanted, self.counts[place], 0) if len(self.pairs) else 0.0
-        return self._smoothed(counts, classes, labels)
+        return self.smoothed(counts, classes, classes == labels, by_chance(self.frequencies, classes, labels))
 
-    def occurring(self) -> np.ndarray:
-        """The same of each of `pairs`."""
-        return self._smoothed(self.counts, *np.divmod(self.pairs, len(self.totals)))
-
-    def _smoothed(
-        self, counts: np.ndarray | float, classes: np.ndarray, labels: np.ndarray, own: np.ndarray | float = 0.0
+    def smoothed(
+        self,
+        counts: np.ndarray | float,
+        classes: np.ndarray,
+        right: np.ndarray,
+        chance: np.ndarray,
+        own: np.ndarray | float = 0.0,
     ) -> np.ndarray:
-        """To each class's counts come its made-up samples, a share of `noise` of them labelled at random; `own`, a
-        sample's own part in them, is left out."""
-        others = np.maximum(1 - self.frequencies[classes], 1e-12)
-        mistaken = self.noise * self.frequencies[labels] / others
-        prior = np.where(classes == labels, 1 - self.noise, mistaken)
+        """To the counts of pairs come each class's made-up samples, a share of `noise` of them labelled at random.
+
+        Args:
+            counts, classes, right, chance: of each pair how often it occurs, its class, whether that is its label too,
+                and `by_chance`.
+            own: a sample's own part in the counts, left out.
+        """
+        prior = np.where(right, 1 - self.noise, self.noise * chance)
         strength = self.strengths[classes]
         return (counts - own + strength * prior) / (self.totals[classes] - own + strength)
+
+
+def by_chance(frequencies: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How often a sample of each of `classes`, labelled at random but not as what it is, is given the one of
+    `labels`."""
+    chance: np.ndarray = frequencies[labels] / np.maximum(1 - frequencies[classes], 1e-12)
+    return chance
 
 
 @dataclass(frozen=True)
@@ -144,12 +155,16 @@ def fitted(guesses: Guesses) -> Fit:
     strength = max((guesses.count * each for each in _STRENGTHS), key=foretold)
 
     def loss(exponent: float) -> float:
-        sharp = trial.sharpened(exponent)
-        joint, rest = channel.joint(sharp, channel.confusion(sharp, strength))
-        return -float(np.log(np.maximum(joint.sum(1) + rest, 1e-300)).mean())
+        return -channel.likelihood(trial.sharpened(exponent), strength)
 
     found = minimize_scalar(loss, bounds=(1, _SHARPEST), method="bounded", options={"xatol": _NEAR})
     return Fit(float(found.x), -float(found.fun), strength)
+
+
+def likelihood(guesses: Guesses, exponent: float, strength: float) -> float:
+    """The mean log likelihood of a given label, by what `fitted` found for these samples and others."""
+    trial = guesses.drawn(some_of(guesses.given))
+    return Channel.of(trial).likelihood(trial.sharpened(exponent), strength)
 
 
 @dataclass(frozen=True)
@@ -158,12 +173,16 @@ class Channel:
 
     Attributes:
         pairs: int64, ascending, as in `Confusion`.
-        cells: int64 n x j: which of them each candidate with the given label is.
+        classes, right, chance: of each pair its class, whether that is its label too, and `by_chance`.
+        cells: int64 n x j: which of the pairs each candidate with the given label is.
         given: int32[n] given labels.
         frequencies: float64[classes], how often each label is given.
     """
 
     pairs: np.ndarray
+    classes: np.ndarray
+    right: np.ndarray
+    chance: np.ndarray
     cells: np.ndarray
     given: np.ndarray
     frequencies: np.ndarray
@@ -173,7 +192,10 @@ class Channel:
         wanted = guesses.classes.astype(np.int64) * guesses.count + guesses.given[:, None]
         pairs, cells = np.unique(wanted, return_inverse=True)
         frequencies = np.bincount(guesses.given, minlength=guesses.count) + 1.0
-        return cls(pairs, cells.reshape(wanted.shape), guesses.given, frequencies / frequencies.sum())
+        frequencies /= frequencies.sum()
+        classes, labels = np.divmod(pairs, guesses.count)
+        known = classes, classes == labels, by_chance(frequencies, classes, labels)
+        return cls(pairs, *known, cells.reshape(wanted.shape), guesses.given, frequencies)
 
     def confusion(self, guesses: Guesses, strength: float, passes: int = _EM_PASSES) -> Confusion:
         """The one under which the given labels are likeliest, by EM.
@@ -184,8 +206,7 @@ class Channel:
                 most, and says nothing of the noise that others are drawn to.
         """
         size, share = len(self.frequencies), guesses.share
-        classes, labels = np.divmod(self.pairs, size)
-        right = classes == labels
+        classes, right = self.classes, self.right
         tied = np.full(size, strength * share)
         found = Confusion(self.pairs, np.zeros(len(self.pairs)), np.zeros(size), _FIRST_NOISE, self.frequencies, tied)
         for _ in range(passes):
@@ -207,14 +228,22 @@ class Channel:
     def foretold(self, guesses: Guesses, confusion: Confusion) -> float:
         """The mean log likelihood of a given label by a confusion that its own sample has no part in."""
         own = self._shares(guesses, confusion)
-        classes, labels = np.divmod(self.pairs, len(self.frequencies))
-        of = confusion._smoothed(confusion.counts[self.cells], classes[self.cells], labels[self.cells], own)
+        counts, classes, right, chance = (
+            of[self.cells] for of in (confusion.counts, self.classes, self.right, self.chance)
+        )
+        of = confusion.smoothed(counts, classes, right, chance, own)
         likelihood = (guesses.probs * of).sum(1) + self._rest(guesses, confusion)
         return float(np.log(np.maximum(likelihood, 1e-300)).mean())
 
+    def likelihood(self, guesses: Guesses, strength: float) -> float:
+        """The mean log likelihood of a given label by the likeliest confusion."""
+        joint, rest = self.joint(guesses, self.confusion(guesses, strength))
+        return float(np.log(np.maximum(joint.sum(1) + rest, 1e-300)).mean())
+
     def joint(self, guesses: Guesses, confusion: Confusion) -> tuple[np.ndarray, np.ndarray]:
         """n x j: the probability that a candidate is true and the label given; n: that of all other classes."""
-        joint = guesses.probs * confusion.occurring()[self.cells]
+        occurring = confusion.smoothed(confusion.counts, self.classes, self.right, self.chance)
+        joint = guesses.probs * occurring[self.cells]
         return np.maximum(joint, 1e-300), self._rest(guesses, confusion)
 
     def _rest(self, guesses: Guesses, confusion: Confusion) -> np.ndarray:

@@ -4,7 +4,7 @@ Each class is a Gaussian around its mean (Friedman 1989, with shrinkage towards 
 stay nearer to the truth than what minimises cross-entropy (Lee et al. 2019).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from cleaner.evidence.heads import blocks
+from cleaner.progress import track
 from cleaner.threads import computed
 
 _ROWS = 16_384
@@ -55,8 +56,8 @@ class Discriminant:
     """Means, the covariance's axes, and the classes' frequencies.
 
     Attributes:
-        means: float32 classes x m.
-        variances: float32[m], along `axes`, the columns of a float32 m x m.
+        means: float32 classes x m, along `axes`, the columns of a float32 m x m.
+        variances: float32[m], along them.
         prior: float32[classes], log frequencies.
     """
 
@@ -70,19 +71,28 @@ class Discriminant:
         """Each class's mean is that of its samples and of one more at the mean of all."""
         total = known.counts.sum().clamp(min=1e-9)
         middle = known.sums.sum(0) / total
-        means = (known.sums + middle) / (known.counts[:, None] + 1)
-        means, crossed = means.float(), means.double().T @ known.sums.double()
-        within = known.products - crossed - crossed.T
-        within += (means.double() * known.counts[:, None]).T @ means.double()
-        variances, axes = torch.linalg.eigh(within / total)
+        means = ((known.sums + middle) / (known.counts[:, None] + 1)).float()
+        # Half of what lies between the classes, which its mirror image makes whole.
+        between = means.double().T @ (known.sums - 0.5 * known.counts[:, None] * means.double())
+        variances, axes = torch.linalg.eigh((known.products - between - between.T) / total)
         prior = torch.log((known.counts + 1) / (total + len(known.counts)))
-        return cls(means, variances.clamp(min=0).float(), axes.float(), prior.float())
+        axes = axes.float()
+        return cls(means @ axes, variances.clamp(min=0).float(), axes, prior.float())
 
-    def linear(self, shrinkage: float) -> "Linear":
-        """By the covariance moved by `shrinkage`, in (0, 1], towards its mean variance."""
+    def linear(self, shrinkage: float, scale: float = 1.0) -> "Linear":
+        """By the covariance moved by `shrinkage`, in (0, 1], towards its mean variance; logits times `scale`."""
+        along = self._along(shrinkage)
+        return Linear(scale * (along.weights @ self.axes.T), scale * along.bias)
+
+    def tried(self, points: torch.Tensor, shrinkages: Sequence[float]) -> Iterator[torch.Tensor]:
+        """The logits of a few points by each of `shrinkages`."""
+        turned = points.float() @ self.axes
+        return (self._along(shrinkage).logits(turned) for shrinkage in shrinkages)
+
+    def _along(self, shrinkage: float) -> "Linear":
+        """In points along `axes`."""
         spread = (1 - shrinkage) * self.variances + shrinkage * self.variances.mean()
-        turned = self.means @ self.axes
-        weights = (turned / spread.clamp(min=1e-12)) @ self.axes.T
+        weights = self.means / spread.clamp(min=1e-12)
         return Linear(weights, self.prior - 0.5 * (weights * self.means).sum(1))
 
 
@@ -95,30 +105,57 @@ class Linear:
 
     def logits(self, points: torch.Tensor) -> torch.Tensor:
         """rows x classes."""
-        return points.float() @ self.weights.T + self.bias
+        return torch.addmm(self.bias, points.float(), self.weights.T)
 
 
-def out_of_fold(
-    points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, folds: np.ndarray, classes: int, *, workers: int = 1
-) -> Iterator[tuple[np.ndarray, Discriminant]]:
-    """For each fold the positions of its samples, ascending, and the discriminant of all others.
+@dataclass(frozen=True)
+class OutOfFold:
+    """The discriminants of all samples but one fold's, each made when it is asked for: of many classes, the means of
+    all folds together would be most of what is in memory.
 
-    Args:
-        points: n x m.
-        labels: int64[n].
-        weights: float32[n]; of 0 where a sample is not learnt from.
-        folds: int[n].
-        classes: how many.
-        workers: threads that compute.
+    Attributes:
+        parts: of each fold the positions of its samples, ascending.
+        own: of each fold what it sums up to; `total`, of all.
     """
-    order = np.argsort(folds, kind="stable")
-    ends = np.flatnonzero(np.diff(folds[order], prepend=-1, append=-1))
-    parts = [order[start:end] for start, end in pairwise(ends)]
-    sums = list(computed(lambda part: _of(points, labels, weights, part, classes), parts, workers=workers))
-    total = sums[0]
-    for some in sums[1:]:
-        total = Sums(total.counts + some.counts, total.sums + some.sums, total.products + some.products)
-    yield from zip(parts, computed(lambda own: Discriminant.of(total.without(own)), sums, workers=workers), strict=True)
+
+    parts: list[np.ndarray]
+    own: list[Sums]
+    total: Sums
+
+    @classmethod
+    def of(
+        cls,
+        points: torch.Tensor,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        folds: np.ndarray,
+        classes: int,
+        *,
+        workers: int = 1,
+    ) -> "OutOfFold":
+        """Of one fold at least.
+
+        Args:
+            points: n x m.
+            labels: int64[n].
+            weights: float32[n]; of 0 where a sample is not learnt from.
+            folds: int[n].
+            classes: how many.
+            workers: threads that compute.
+        """
+        order = np.argsort(folds, kind="stable")
+        ends = np.flatnonzero(np.diff(folds[order], prepend=-1, append=-1))
+        parts = [order[start:end] for start, end in pairwise(ends)]
+        found = computed(lambda part: _of(points, labels, weights, part, classes), parts, workers=workers)
+        own = list(track(found, len(parts), "folds learnt"))
+        total = own[0]
+        for some in own[1:]:
+            total = Sums(total.counts + some.counts, total.sums + some.sums, total.products + some.products)
+        return cls(parts, own, total)
+
+    def without(self, fold: int) -> Discriminant:
+        """Of all samples but those of this one of `parts`."""
+        return Discriminant.of(self.total.without(self.own[fold]))
 
 
 def _of(points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, part: np.ndarray, classes: int) -> Sums:

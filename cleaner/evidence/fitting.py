@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from cleaner.evidence.channel import Guesses, fitted
 from cleaner.evidence.crossfit import Task, evidence_table
-from cleaner.evidence.discriminant import Discriminant, Linear, out_of_fold
+from cleaner.evidence.discriminant import Linear, OutOfFold
 from cleaner.evidence.heads import Heads, Samples, blocks, fit
 from cleaner.progress import track
 from cleaner.tables import array, matrix
@@ -43,20 +43,22 @@ class Fitting:
     def evidence(self) -> pa.Table:
         pool = self._pool()
         size = max(16, _LOGITS_AT_ONCE // self.task.classes)
-        count = sum(-(-len(part) // size) for part, _ in pool.discriminants)
+        asked = self.task.predict[self.rows] & np.isin(self.task.folds[self.rows], self.folds)
+        wanted = {fold: part[asked[part]] for fold, part in enumerate(pool.discriminants.parts) if asked[part].any()}
         parts = (
             (part[some], linear)
-            for part, discriminant in pool.discriminants
-            for linear in (discriminant.linear(pool.shrinkage),)
+            for fold, part in wanted.items()
+            for linear in (pool.linear(fold),)
             for some in blocks(len(part), size)
         )
 
         def told(part: tuple[np.ndarray, Linear]) -> pa.Table:
-            asked, linear = part
-            rows = self.rows[asked].astype(np.int32)
-            probs = torch.exp(pool.of(self, asked, linear)).cpu().numpy()
+            positions, linear = part
+            rows = self.rows[positions].astype(np.int32)
+            probs = pool.probs(self, positions, linear).cpu().numpy()
             return evidence_table(rows, self.task.folds[rows], probs, self.task.labels[rows])
 
+        count = sum(-(-len(part) // size) for part in wanted.values())
         found = track(computed(told, parts, workers=self._workers), count, "blocks predicted")
         return pa.concat_tables(found).sort_by("row").combine_chunks()
 
@@ -69,17 +71,13 @@ class Fitting:
         heads = self._heads() if len(self.rows) * self.task.classes <= self.heads_until else None
         return _Pool.chosen(self, heads, discriminants)
 
-    def _discriminants(self) -> list[tuple[np.ndarray, Discriminant]]:
-        """For each finer fold the positions that are asked about, and the discriminant of all other samples."""
-        folds = self.task.finer_folds[self.rows]
-        weights = np.where(self._learnable(np.arange(len(self.rows))), self.task.weights[self.rows], 0)
-        labels = np.maximum(self._labels(np.arange(len(self.rows))), 0)
+    def _discriminants(self) -> OutOfFold:
+        """For each finer fold the discriminant of all other samples."""
+        everything = np.arange(len(self.rows))
+        weights = np.where(self._learnable(everything), self.task.weights[self.rows], 0).astype(np.float32)
+        labels, folds = np.maximum(self._labels(everything), 0), self.task.finer_folds[self.rows]
         points = torch.from_numpy(self.points).to(_device())
-        asked = self.task.predict[self.rows] & np.isin(self.task.folds[self.rows], self.folds)
-        known = points, labels, weights.astype(np.float32), folds, self.task.classes
-        parts = out_of_fold(*known, workers=self._workers)
-        count = len(np.unique(folds))
-        return [(part[asked[part]], found) for part, found in track(parts, count, "folds learnt") if asked[part].any()]
+        return OutOfFold.of(points, labels, weights, folds, self.task.classes, workers=self._workers)
 
     def _heads(self) -> Heads:
         penalty = self._best_penalty()
@@ -155,74 +153,68 @@ class _Pool:
 
     Attributes:
         heads: None where there are too many samples and classes for them.
-        head_sharpness, sharpness: of the heads' and the discriminants' logits, before; `after`, of the pool.
-        share: of the discriminants, in [0, 1].
+        shrinkage: of the discriminants.
+        head_weight, weight: what the heads' and the discriminants' logits are multiplied by, and then added.
     """
 
     heads: Heads | None
-    discriminants: list[tuple[np.ndarray, Discriminant]]
+    discriminants: OutOfFold
     shrinkage: float
-    head_sharpness: float = 1.0
-    sharpness: float = 1.0
-    share: float = 1.0
-    after: float = 1.0
+    head_weight: float = 0.0
+    weight: float = 1.0
 
     @classmethod
-    def chosen(
-        cls, fitting: Fitting, heads: Heads | None, discriminants: list[tuple[np.ndarray, Discriminant]]
-    ) -> "_Pool":
+    def chosen(cls, fitting: Fitting, heads: Heads | None, discriminants: OutOfFold) -> "_Pool":
         """What the given labels of a trial find likeliest; the share by their likelihood under the noise channel: both
         kinds learn what is wrong by some rule, and the plain likelihood would praise whichever learns more of it."""
-        asked = np.concatenate([np.zeros(0, np.int64), *(part for part, _ in discriminants)])
-        among = np.zeros(len(fitting.rows), bool)
-        among[asked] = True
-        most = min(fitting.trial, int(_TRIAL_CELLS / fitting.task.classes))
-        trial = fitting._trial(among & (fitting.task.labels[fitting.rows] >= 0), most)
+        task = fitting.task
+        among = task.predict & np.isin(task.folds, fitting.folds) & (task.labels >= 0)
+        trial = fitting._trial(among[fitting.rows], min(fitting.trial, int(_TRIAL_CELLS / task.classes)))
         if not len(trial):
             return cls(heads, discriminants, _SHRINKAGES[0])
-        labels, cut = fitting._labels(trial), []
-        for part, discriminant in discriminants:
-            own = np.flatnonzero(np.isin(trial, part, assume_unique=True))
-            if len(own):
-                cut.append((own, discriminant))
+        labels, workers = fitting._labels(trial), fitting._workers
+        tried = torch.empty(len(_SHRINKAGES), len(trial), task.classes, device=_device())
 
-        def tried(shrinkage: float) -> tuple[float, float, float, torch.Tensor]:
-            logits = torch.empty(len(trial), fitting.task.classes, device=_device())
-            for own, discriminant in cut:
-                at = torch.from_numpy(own).to(logits.device)
-                logits[at] = discriminant.linear(shrinkage).logits(fitting._points(trial[own]))
-            return *sharpest(logits, labels), shrinkage, logits
+        def judge(fold: int) -> None:
+            own = np.flatnonzero(np.isin(trial, discriminants.parts[fold], assume_unique=True))
+            if not len(own):
+                return
+            at, discriminant = torch.from_numpy(own).to(tried.device), discriminants.without(fold)
+            points = fitting._points(trial[own])
+            for logits, found in zip(tried, discriminant.tried(points, _SHRINKAGES), strict=True):
+                logits[at] = found
 
-        by_shrinkage = computed(tried, _SHRINKAGES, workers=fitting._workers)
-        _, sharpness, shrinkage, by_discriminant = min(by_shrinkage, key=lambda each: each[0])
-        found = cls(heads, discriminants, shrinkage, sharpness=sharpness)
+        for _ in computed(judge, range(len(discriminants.parts)), workers=workers):
+            """Each fold's logits go to their place."""
+        found = list(computed(lambda logits: sharpest(logits, labels), tried, workers=workers))
+        best = min(range(len(found)), key=lambda place: found[place][0])
+        sharpness, shrinkage = found[best][1], _SHRINKAGES[best]
         if heads is None:
-            return found
-        by_heads = fitting._by_heads(heads, trial)
+            return cls(heads, discriminants, shrinkage, weight=sharpness)
+        by_heads, by_discriminant = fitting._by_heads(heads, trial), tried[best]
         _, head_sharpness = sharpest(by_heads, labels)
-        one, other = (
-            torch.log_softmax(by_heads * head_sharpness, 1),
-            torch.log_softmax(by_discriminant * sharpness, 1),
-        )
         some = slice(None, None, -(-len(trial) // _CHANNEL_TRIAL))
 
         def judged(share: float) -> tuple[float, float, float]:
-            pooled = (1 - share) * one + share * other
+            weights = (1 - share) * head_sharpness, share * sharpness
+            pooled = weights[0] * by_heads + weights[1] * by_discriminant
             _, after = sharpest(pooled, labels)
             probs = torch.softmax(pooled[some] * after, 1).cpu().numpy()
-            return fitted(guesses_of(probs, labels[some])).likelihood, share, after
+            return fitted(guesses_of(probs, labels[some])).likelihood, weights[0] * after, weights[1] * after
 
-        _, share, after = max(computed(judged, _SHARES, workers=fitting._workers))
-        return cls(heads, discriminants, shrinkage, head_sharpness, sharpness, share, after)
+        _, head_weight, weight = max(computed(judged, _SHARES, workers=workers))
+        return cls(heads, discriminants, shrinkage, head_weight, weight)
 
-    def of(self, fitting: Fitting, positions: np.ndarray, linear: Linear) -> torch.Tensor:
-        """Log probabilities, len(positions) x classes, of samples that the discriminant did not learn from."""
-        points = fitting._points(positions)
-        pooled = torch.log_softmax(linear.logits(points) * self.sharpness, 1)
+    def linear(self, fold: int) -> Linear:
+        """The part of the discriminant that did not learn from a fold of `discriminants`."""
+        return self.discriminants.without(fold).linear(self.shrinkage, self.weight)
+
+    def probs(self, fitting: Fitting, positions: np.ndarray, linear: Linear) -> torch.Tensor:
+        """float32 len(positions) x classes, of samples that `linear` did not learn from."""
+        logits = linear.logits(fitting._points(positions))
         if self.heads is not None:
-            by_heads = torch.log_softmax(fitting._by_heads(self.heads, positions) * self.head_sharpness, 1)
-            pooled = self.share * pooled + (1 - self.share) * by_heads
-        return torch.log_softmax(pooled * self.after, 1)
+            logits.add_(fitting._by_heads(self.heads, positions), alpha=self.head_weight)
+        return torch.softmax(logits, 1)
 
 
 def guesses_of(probs: np.ndarray, labels: np.ndarray) -> Guesses:

@@ -30,11 +30,12 @@ class Projection:
 
     def __call__(self, features: Features, rows: np.ndarray, *, workers: int = 1) -> np.ndarray:
         """float32 len(rows) x m; `rows` ascending."""
-        found = np.empty((len(rows), len(self.variances)), np.float32)
+        found, middle = np.empty((len(rows), len(self.variances)), np.float32), self.mean @ self.directions
 
         def project(start: int) -> None:
             block = _block(features, rows, start, self.power)
-            found[start : start + len(block)] = (block - self.mean) @ self.directions
+            some = np.matmul(block, self.directions, out=found[start : start + len(block)])
+            some -= middle
 
         for _ in computed(project, _starts(rows), workers=workers):
             """Each block goes to its place."""

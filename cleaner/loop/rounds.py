@@ -54,7 +54,8 @@ class Line:
         parts: the parts of the ledger that count, the oldest first.
         judged: the rounds so far.
         standing: what stands so far, and in the end.
-        gates: how far the models of each predictor are to be believed, by the first evidence they gave.
+        fits: of each evidence how far its models are to be believed.
+        firsts: of each predictor the same of the first evidence that it gave.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
         outline: of each part of the run the shares of it that are done before and after.
     """
@@ -75,7 +76,8 @@ class Line:
     backbone: dict[str, Any] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
-    gates: dict[str, str] = field(default_factory=dict)
+    fits: dict[str, str] = field(default_factory=dict)
+    firsts: dict[str, str] = field(default_factory=dict)
     ended: dict[str, End] = field(default_factory=dict)
     outline: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -118,7 +120,8 @@ def plan(run: Run, line: Line) -> Plan:
         pass
     last = line.judged[-1]
     fine = run.config.fine
-    inputs = (line.manifest, last.before, last.evidence, line.said, line.gates[fine.predictor])
+    fits = line.fits[last.evidence], line.firsts[fine.predictor]
+    inputs = (line.manifest, last.before, last.evidence, line.said, *fits)
     models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": fine.policy}))
     yield from _survey(run, line, models, last.evidence)
     yield line.begins("settling", "settling duplicates and small classes")
@@ -132,7 +135,7 @@ def plan(run: Run, line: Line) -> Plan:
 
 def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
     """The rounds of all stages; ends early, and gives True, where people have answered a batch."""
-    line.parts, line.judged, line.ended, line.gates = [], [], {}, {}
+    line.parts, line.judged, line.ended, line.fits, line.firsts = [], [], {}, {}, {}
     yield from _hear_people(run, line)
     yield line.begins("image_noise", "looking for junk images")
     before = yield from _stand(line, "first")
@@ -439,7 +442,9 @@ def _rounds(
             case Predict():
                 answer = yield from _out_of_sample(run, line, stage, wanted.number, before)
             case Compare():
-                inputs = (line.manifest, before, line.judged[-1].evidence, wanted.evidence)
+                last = line.judged[-1].evidence
+                fit = yield from _fit(line, stage, split, wanted.evidence, before)
+                inputs = (line.manifest, before, last, line.fits[last], wanted.evidence, fit)
                 found = yield from _one(Step("gain", label_noise.gain, inputs))
                 answer = float(run.store.read(found).column("gain")[0].as_py())
             case Judge():
@@ -457,17 +462,24 @@ def _judge_labels(
     run: Run, line: Line, stage: str, split: Split, wanted: Judge, before: str
 ) -> Generator[Item, None, int]:
     """How many positives are new."""
-    inputs = (line.manifest, before, wanted.evidence, line.said)
-    if split.predictor not in line.gates:
-        step = Step(f"{stage}-gate", label_noise.gate, inputs, {"policy": split.policy})
-        line.gates[split.predictor] = yield from _one(step)
+    fit = yield from _fit(line, stage, split, wanted.evidence, before)
+    inputs = (line.manifest, before, wanted.evidence, line.said, fit, line.firsts[split.predictor])
     settings = {**split.model_dump(exclude={"max_rounds", "predictor"}), "stage": stage, "round": wanted.number}
     judged = Judged(stage, wanted.number, before=before, evidence=wanted.evidence)
     settings["by"] = split.predictor
-    part = yield from _judge(line, judged, label_noise.verdicts, (*inputs, line.gates[split.predictor]), settings)
+    part = yield from _judge(line, judged, label_noise.verdicts, inputs, settings)
     new, _ = label_noise.changes(run.store.read(before), run.store.read(part))
     yield Ends(f"{count_doubted(run.store.read(part)):,} doubted" + f", {new:,} taken back" * (wanted.number > 1))
     return new
+
+
+def _fit(line: Line, stage: str, split: Split, evidence: str, before: str) -> Generator[Item, None, str]:
+    """How far the models of this evidence are to be believed, once."""
+    if evidence not in line.fits:
+        inputs, settings = (line.manifest, before, evidence, line.said), {"policy": split.policy}
+        line.fits[evidence] = yield from _one(Step(f"{stage}-fit", label_noise.fit, inputs, settings))
+        line.firsts.setdefault(split.predictor, line.fits[evidence])
+    return line.fits[evidence]
 
 
 def _carried(run: Run, line: Line) -> str | None:

@@ -25,6 +25,34 @@ _LEAST_PROB = 1e-6
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What the given labels find likeliest.
+
+    Attributes:
+        exponent: from 1 up, of the predictions.
+        strength: by how much a class's confusion is drawn to that of all.
+        noise: the share of wrong labels then.
+        sureness: the mean probability of the likeliest class then.
+    """
+
+    exponent: float
+    strength: float
+    noise: float
+    sureness: float
+
+    @property
+    def sharpness(self) -> float:
+        """The exponent to judge with: the likeliest one, and where labels are wrong, beyond it.
+
+        Part of what models learn from wrong labels is a system to them, which the likelihood takes for the images' own
+        hardness. From 2.5 % of estimated noise on, twice as far from 1 was measured to be nearer the truth, and three
+        times as far where models are sure otherwise, to which few images are hard.
+        """
+        beyond = np.clip((self.noise - 0.01) / 0.015, 0, 1) * (1 + np.clip((self.sureness - 0.8) / 0.1, 0, 1))
+        return min(_SHARPEST, 1 + (1 + float(beyond)) * (self.exponent - 1))
+
+
+@dataclass(frozen=True)
 class Gate:
     """How far the doubts of models are to be acted on, by what they made of labels as they were given: those of later
     rounds learn the less from a label the less it is believed, and so come to be surer of what they doubt.
@@ -78,19 +106,19 @@ class Beliefs:
         return replace(self, **arrays)
 
 
-def believe(guesses: Guesses, told: np.ndarray, gate: Gate) -> Beliefs:
+def believe(guesses: Guesses, told: np.ndarray, fit: Fit, gate: Gate) -> Beliefs:
     """Estimate the noise from all samples together, and judge each.
 
     Args:
         told: int8[n], what people have answered: 1 where the given label is right, 0 where it is wrong, else -1. The
             answers say how far beliefs are to be corrected, of all samples.
+        fit: of these guesses.
         gate: by the first evidence of the same kind of models.
     """
     if len(guesses.given) == 0:
         none, classes = np.zeros(0, np.int64), np.zeros(guesses.count)
         nothing = Confusion(none, np.zeros(0), classes, 0.0, classes, classes)
         return Beliefs(np.zeros(0), np.zeros(0), np.zeros(0, np.int32), np.zeros(0), 0.0, nothing, 1.0, 1.0, gate)
-    fit = _Fitted.of(guesses)
     exponent = 1 + gate.open * (fit.sharpness - 1)
     posterior, confusion = _posterior(Channel.of(guesses), guesses.sharpened(exponent), fit.strength)
     given = guesses.classes == guesses.given[:, None]
@@ -159,50 +187,29 @@ def span(guesses: Guesses, beliefs: Beliefs) -> tuple[float, float]:
     return float(noises[order[low]]), float(noises[order[high]])
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """What the given labels find likeliest: the `exponent` from 1 up, the `strength`, how labels are mistaken then, the
-    share `noise` of wrong ones, and the mean probability of the likeliest class, `sureness`."""
-
-    exponent: float
-    strength: float
-    confusion: Confusion
-    noise: float
-    sureness: float
-
-    @classmethod
-    def of(cls, guesses: Guesses) -> "_Fitted":
-        fit = fitted(guesses)
-        trial = guesses.drawn(some_of(guesses.given))
-        sharp = trial.sharpened(fit.exponent)
-        posterior, confusion = _posterior(Channel.of(trial), sharp, fit.strength)
-        noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
-        return cls(fit.exponent, fit.strength, confusion, float(noise), float(sharp.probs.max(1).mean()))
-
-    @property
-    def sharpness(self) -> float:
-        """The exponent to judge with: the likeliest one, and where labels are wrong, beyond it.
-
-        Part of what models learn from wrong labels is a system to them, which the likelihood takes for the images' own
-        hardness. From 2.5 % of estimated noise on, twice as far from 1 was measured to be nearer the truth, and three
-        times as far where models are sure otherwise, to which few images are hard.
-        """
-        beyond = np.clip((self.noise - 0.01) / 0.015, 0, 1) * (1 + np.clip((self.sureness - 0.8) / 0.1, 0, 1))
-        return min(_SHARPEST, 1 + (1 + float(beyond)) * (self.exponent - 1))
-
-
-def gate_of(guesses: Guesses) -> Gate:
-    """Of models that learnt from labels as they were given."""
+def fit_of(guesses: Guesses) -> tuple[Fit, Gate]:
+    """What the given labels find likeliest, and how far doubts are to be acted on where the models learnt from labels
+    as they were given."""
     n = len(guesses.given)
     if n == 0:
-        return Gate(0.0, 0.0, 0.0, 0.0, 0.0)
+        return Fit(1.0, 1.0, 0.0, 0.0), Gate(0.0, 0.0, 0.0, 0.0, 0.0)
+    found = fitted(guesses)
+    trial = guesses.drawn(some_of(guesses.given))
+    sharp = trial.sharpened(found.exponent)
+    posterior, confusion = _posterior(Channel.of(trial), sharp, found.strength)
+    noise = 1 - np.where(trial.classes == trial.given[:, None], posterior, 0).sum(1).mean()
+    fit = Fit(found.exponent, found.strength, float(noise), float(sharp.probs.max(1).mean()))
+    return fit, _gate(guesses, fit, confusion)
+
+
+def _gate(guesses: Guesses, fit: Fit, confusion: Confusion) -> Gate:
+    n = len(guesses.given)
     given = guesses.classes == guesses.given[:, None]
     share = np.bincount(guesses.given, minlength=guesses.count)[guesses.given] / n
     information, error = _information(np.where(given, guesses.probs, 0).sum(1) / share)
     # Without spread, as where all labels are one class, what is above 0 but for rounding is known.
     knowledge = float(information > _LEAST_PROB) if error < _LEAST_PROB else clip(information / error - 2)
-    fit = _Fitted.of(guesses)
-    most, one_way = _concentration(fit.confusion)
+    most, one_way = _concentration(confusion)
     sure = clip((fit.sureness + 0.2 * np.log(fit.exponent) - 0.70) / 0.06)
     # Classes that are taken for each other, each for one other alone, look alike, however sure models come to be.
     sure *= 1 - clip((most - one_way - 0.6) / 0.2)

@@ -4,17 +4,17 @@ Every sample is judged anew each round, those that were kept too: a negative who
 back, and a positive that it doubts goes.
 """
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.evidence.channel import Confusion, Guesses, fitted
+from cleaner.evidence.channel import Confusion, Guesses, likelihood
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, Gate, believe, flag_below, gate_of, reliability, span
+from cleaner.stages.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 
@@ -37,7 +37,8 @@ def verdicts(
     standing: pa.Table,
     evidence: pa.Table,
     said: pa.Table,
-    gate: pa.Table,
+    fit: pa.Table,
+    first: pa.Table,
     *,
     k: int,
     policy: str,
@@ -54,7 +55,8 @@ def verdicts(
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
         said: what people said of images, SAID: beliefs in all labels are corrected by it.
-        gate: as `gate` gives it.
+        fit: as `fit` gives it of this evidence.
+        first: the same of the first evidence that the same kind of models gave.
         k: the recipe's; `effective_k` says what it comes to.
         policy: `belief`: where models know nothing of the labels all are kept, without a score. Else negative is, in
             `coarse`, a label that is more likely wrong than right and not among the k most probable, in `fine` one
@@ -71,7 +73,7 @@ def verdicts(
     who = stage, round, f"model:{by}"
     unlearnt = _unscored(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), who, _NOT_LEARNT)
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    beliefs = believe(_guesses(manifest, standing, weighed, classes), told, Gate(**gate.to_pylist()[0]))
+    beliefs = believe(_guesses(manifest, standing, weighed, classes), told, _row(Fit, fit), _row(Gate, first))
     if beliefs.gate.knowledge == 0 and policy != ACCV:
         untold = _unscored(manifest, evidence.filter(pa.array(open_ & learnt)), who, _NOTHING_KNOWN)
         return pa.concat_tables([untold, unlearnt]).sort_by("row").combine_chunks()
@@ -91,17 +93,34 @@ def verdicts(
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
-@makes("how far models are to be believed", version=1)
-def gate(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
-    """One row, a `belief.Gate`, by the first evidence that models of a kind give; arguments as for `verdicts`."""
+@makes("how far models are to be believed", version=2)
+def fit(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
+    """One row, a `belief.Fit` and the `belief.Gate` that it comes to, by the evidence of one round; arguments as for
+    `verdicts`."""
     weighed, _ = _weighed(manifest, standing, evidence, said, policy)
-    found = gate_of(_guesses(manifest, standing, weighed, Classes.of(manifest)))
-    return pa.table({name: pa.array([share], pa.float64()) for name, share in asdict(found).items()})
+    found, gate = fit_of(_guesses(manifest, standing, weighed, Classes.of(manifest)))
+    columns = asdict(found) | asdict(gate)
+    return pa.table({name: pa.array([value], pa.float64()) for name, value in columns.items()})
 
 
-@makes("how many labels models take for wrong", version=2)
+Row = TypeVar("Row", Fit, Gate)
+
+
+def _row(kind: type[Row], known: pa.Table) -> Row:
+    """From what `fit` gives."""
+    return kind(**known.select([each.name for each in fields(kind)]).to_pylist()[0])
+
+
+@makes("how many labels models take for wrong", version=3)
 def noise(
-    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, gate: pa.Table, *, policy: str
+    manifest: pa.Table,
+    standing: pa.Table,
+    evidence: pa.Table,
+    said: pa.Table,
+    fit: pa.Table,
+    first: pa.Table,
+    *,
+    policy: str,
 ) -> pa.Table:
     """One row of what models make of those labels that they judge; arguments as for `verdicts`.
 
@@ -112,8 +131,9 @@ def noise(
     """
     weighed, told = _weighed(manifest, standing, evidence, said, policy)
     guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
-    known = Gate(**gate.to_pylist()[0])
-    beliefs, shares = believe(guesses, told, known), dict[str, float | None](noise=None, low=None, high=None)
+    known = _row(Gate, first)
+    beliefs = believe(guesses, told, _row(Fit, fit), known)
+    shares = dict[str, float | None](noise=None, low=None, high=None)
     if known.knowledge > 0 and len(weighed):
         low, high = span(guesses, beliefs)
         shares = {"noise": beliefs.noise, "low": min(low, beliefs.noise), "high": max(high, beliefs.noise)}
@@ -154,20 +174,30 @@ def told_of(manifest: pa.Table, said: pa.Table) -> np.ndarray:
     return found
 
 
-@makes("what a round explains", version=2)
-def gain(manifest: pa.Table, standing: pa.Table, before: pa.Table, now: pa.Table) -> pa.Table:
+@makes("what a round explains", version=3)
+def gain(
+    manifest: pa.Table,
+    standing: pa.Table,
+    before: pa.Table,
+    fit_before: pa.Table,
+    now: pa.Table,
+    fit_now: pa.Table,
+) -> pa.Table:
     """One row: `gain` float64, by how much the mean log likelihood of a given label rises from one round's evidence to
-    the next one's, each with how labels are then estimated to be mistaken; of the samples that both judge, and that no
-    person has decided."""
-    one, other = (_likelihood(manifest, standing, *both) for both in ((before, now), (now, before)))
+    the next one's, each by its fit, with how labels are then estimated to be mistaken; of the samples that both judge,
+    and that no person has decided."""
+    one = _likelihood(manifest, standing, before, now, fit_before)
+    other = _likelihood(manifest, standing, now, before, fit_now)
     return pa.table({"gain": pa.array([other - one], pa.float64())})
 
 
-def _likelihood(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, other: pa.Table) -> float:
+def _likelihood(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, other: pa.Table, fit: pa.Table) -> float:
     """Of `evidence` on the rows that `other` has too."""
     both = pc.is_in(evidence.column("row"), value_set=other.column("row").combine_chunks()).to_numpy()
     some = evidence.filter(pa.array(both & _open(standing)[array(evidence, "row")]))
-    return fitted(_guesses(manifest, standing, some, Classes.of(manifest))).likelihood if len(some) else 0.0
+    found = _row(Fit, fit)
+    guesses = _guesses(manifest, standing, some, Classes.of(manifest))
+    return likelihood(guesses, found.exponent, found.strength) if len(some) else 0.0
 
 
 def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes, policy: str) -> np.ndarray:

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from cleaner.evidence.discriminant import Discriminant, Sums, out_of_fold
+from cleaner.evidence.discriminant import Discriminant, OutOfFold, Sums
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def test_each_fold_is_judged_by_all_others_alone(digits):
     folds = np.arange(400) % 7
     changed = np.where(folds == 3, (labels + 1) % 10, labels)
     weights = np.ones(400, np.float32)
-    found = [out_of_fold(points, given, weights, folds, 10) for given in (labels, changed)]
-    for part, before, after in ((one[0], one[1], other[1]) for one, other in zip(*found, strict=True)):
-        same = torch.allclose(before.linear(0.1).logits(points), after.linear(0.1).logits(points), atol=1e-2)
-        assert same == (folds[part[0]] == 3) and (folds[part] == folds[part[0]]).all()
+    before, after = (OutOfFold.of(points, given, weights, folds, 10) for given in (labels, changed))
+    for fold, part in enumerate(before.parts):
+        one, other = (found.without(fold).linear(0.1).logits(points) for found in (before, after))
+        assert torch.allclose(one, other, atol=1e-2) == (fold == 3) and (folds[part] == fold).all()
 
 
 def test_a_class_without_samples_lies_where_all_do(digits):
     found = of(*digits, classes=12)
-    assert torch.allclose(found.means[11], torch.from_numpy(digits[0].mean(0)), atol=1e-4)
+    assert torch.allclose(found.means[11] @ found.axes.T, torch.from_numpy(digits[0].mean(0)), atol=1e-4)
     assert torch.isfinite(found.linear(0.01).logits(torch.from_numpy(digits[0]))).all()

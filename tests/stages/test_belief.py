@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_predict
 
 from cleaner.evidence import channel
 from cleaner.evidence.fitting import guesses_of
-from cleaner.stages.belief import believe, corrected, flag_below, gate_of, reliability
+from cleaner.stages.belief import believe, corrected, fit_of, flag_below, reliability
 
 
 def nobody(labels):
@@ -17,7 +17,7 @@ def nobody(labels):
 
 def judged(probs, given):
     guesses = guesses_of(probs.astype(np.float32), given.astype(np.int32))
-    found = believe(guesses, nobody(given), gate_of(guesses))
+    found = believe(guesses, nobody(given), *fit_of(guesses))
     return found, found.right < flag_below(found)
 
 

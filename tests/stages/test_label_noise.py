@@ -33,13 +33,14 @@ def judge(labels, probs, parts=(), said=SAID.empty_table(), **settings):  # noqa
 
 
 def verdicts_of(*known, policy, **settings):
-    return label_noise.verdicts(*known, label_noise.gate(*known, policy=policy), policy=policy, **settings)
+    fit = label_noise.fit(*known, policy=policy)
+    return label_noise.verdicts(*known, fit, fit, policy=policy, **settings)
 
 
 def noise_of(manifest, evidence, said=SAID.empty_table()):  # noqa: B008
     known = manifest, fold(manifest, []), evidence, said
-    gate = label_noise.gate(*known, policy="belief")
-    return label_noise.noise(*known, gate, policy="belief").to_pylist()[0]
+    fit = label_noise.fit(*known, policy="belief")
+    return label_noise.noise(*known, fit, fit, policy="belief").to_pylist()[0]
 
 
 def noisy_world(n=3000, share=0.2, certainty=6.0, seed=0):
@@ -248,10 +249,16 @@ def test_a_round_gains_where_it_explains_the_labels_better():
     one, other = (evidence_table(rows, folds, np.asarray(p, np.float32), given) for p in (vague, probs))
     manifest = manifest_of(given)
     standing = fold(manifest, [])
-    assert label_noise.gain(manifest, standing, one, other).column("gain")[0].as_py() > 0.01
-    assert label_noise.gain(manifest, standing, other, other).column("gain")[0].as_py() == 0
+
+    def gain(*both):
+        fits = (label_noise.fit(manifest, standing, each, SAID.empty_table(), policy="belief") for each in both)
+        known = (each for pair in zip(both, fits, strict=True) for each in pair)
+        return label_noise.gain(manifest, standing, *known).column("gain")[0].as_py()
+
+    assert gain(one, other) > 0.01
+    assert gain(other, other) == 0
     # What one of them does not judge counts for neither.
-    assert label_noise.gain(manifest, standing, other, other.slice(0, 500)).column("gain")[0].as_py() == 0
+    assert gain(other, other.slice(0, 500)) == pytest.approx(0, abs=1e-3)
 
 
 def answered(rows, true, given):
@@ -307,12 +314,12 @@ def test_models_that_come_to_be_surer_in_later_rounds_open_no_gate():
         evidence_table(rows, (rows % 5).astype(np.int8), each.astype(np.float32), given) for each in (probs, sure)
     )
     nobody, settings = SAID.empty_table(), {"policy": "belief"}
-    gates = [label_noise.gate(manifest, fold(manifest, []), each, nobody, **settings) for each in (first, later)]
+    fits = [label_noise.fit(manifest, fold(manifest, []), each, nobody, **settings) for each in (first, later)]
     settings |= {"k": 1, "relabel": 0.8, "stage": "fine", "round": 2, "by": "probe"}
     by_first, by_own = (
-        label_noise.verdicts(manifest, fold(manifest, []), later, nobody, gate, **settings) for gate in gates
+        label_noise.verdicts(manifest, fold(manifest, []), later, nobody, fits[1], fit, **settings) for fit in fits
     )
-    assert gates[0].column("open")[0].as_py() < 0.1 < 0.9 < gates[1].column("open")[0].as_py()
+    assert fits[0].column("open")[0].as_py() < 0.1 < 0.9 < fits[1].column("open")[0].as_py()
     flagged = [(array(each, "action") != "keep").mean() for each in (by_first, by_own)]
     assert flagged[0] < flagged[1]
 

@@ -22,7 +22,7 @@ class Probe:
     A round's scheme is how much is learnt from each sample: as much as its label is believed.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     folds_together: ClassVar[bool] = True
 
     dimensions: Annotated[
