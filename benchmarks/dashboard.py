@@ -98,18 +98,25 @@ def make_run(folder: Path, images: Path, samples: int, classes: int) -> None:
         )
     )
     journal.leaves(Doing.FINISHED, "finished")
-    store.batches.add("coarse-1", _batch(known, shown[:ASKED], names), reviewer="desk")
+    store.batches.add("review-1", _batch(known, shown[:ASKED], names), reviewer="desk")
 
 
 def _batch(known: dict[str, Any], rows: np.ndarray, names: np.ndarray) -> pa.Table:
     """Questions on some samples."""
     count = len(rows)
     asked: dict[str, Any] = {name: np.asarray(known[name])[rows] for name in ("sample_id", "path", "label")}
-    asked |= {"row": rows, "asked_because": ["doubtful"] * count, "guesses": [names[:3].tolist()] * count}
+    asked |= {
+        "row": rows,
+        "asked_because": ["doubtful"] * count,
+        "why": ["kept"] * count,
+        "guesses": [names[:3].tolist()] * count,
+    }
     asked |= {
         "guess_probs": [[0.7, 0.2, 0.1]] * count,
         "given_prob": np.full(count, 0.1),
         "people": np.ones(count, int),
+        "gain": np.full(count, 0.5),
+        "drawn": np.zeros(count, bool),
     }
     asked |= {f"{of}_references": [rows[:3].tolist()] * count for of in ("given", "guess")}
     asked |= {"known": pa.nulls(count, pa.string()), "page": np.zeros(count, int), "people": np.ones(count, int)}

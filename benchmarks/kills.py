@@ -30,8 +30,8 @@ import numpy as np
 from PIL import Image
 
 RESULTS = ("verdicts.parquet", "clean.csv", "clean.parquet", "manifest.parquet")
-ASKED = ("--reviewer", "sheet", "--set", "review.calibration=0", "--set", "review.max_samples=6")
-FEW = ("--set", "image_noise.candidates=4", "--set", "coarse.max_rounds=2", "--set", "fine.max_rounds=1")
+ASKED = ("--reviewer", "sheet", "--set", "review.first=6", "--set", "review.max_samples=6")
+FEW = ("--set", "coarse.max_rounds=2", "--set", "fine.max_rounds=1")
 RUNNERS = ("local", "prefect", "local", "prefect")
 WAITS = 3
 

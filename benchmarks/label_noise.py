@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
@@ -35,10 +36,10 @@ from cleaner.data.scan import scan
 from cleaner.data.sources.parquet_images import ParquetImages
 from cleaner.evidence.crossfit import evidence_table
 from cleaner.evidence.features import choose, embed
-from cleaner.people.review import calibration_batch, strata
 from cleaner.run.ledger import fold
 from cleaner.stages import image_noise, label_noise
-from cleaner.tables import DUPLICATES, SAID, VERDICTS, Action, Answer, array, matrix
+from cleaner.stages.prevalence import cut, draw, shares
+from cleaner.tables import SAID, Action, Answer, array, matrix
 
 SEED = 0
 SEEDS = (0, 1, 2)
@@ -243,15 +244,13 @@ def answered(data: Noisy, seed: int) -> list[Found]:
     """What the last round's evidence finds when people have answered none, 50 and 100 questions, by the truth."""
     last = list(rounds(data.features, data.given, policy="belief", seed=seed))[-1]
     manifest = manifest_of(data.given)
-    standing = fold(manifest, [last.verdicts])
-    nobody, alone = VERDICTS.empty_table(), DUPLICATES.empty_table()
+    doubt = 1 - pc.fill_null(last.verdicts.column("score"), 0.5).to_numpy().astype(float)
     split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
     found = []
     for count in ANSWERS:
-        cut = strata(manifest, standing, last.evidence, nobody, count=count)
-        asked = calibration_batch(
-            manifest, standing, last.evidence, alone, cut, count=count, overlap=0, seed=seed
-        ).slice(0, count)
+        stratum = cut(doubt, count)
+        rows = draw(stratum, shares(stratum, doubt, count), seed=seed)[:count] if count else []
+        asked = last.verdicts.take(pa.array(rows, pa.int64()))
         known = manifest, fold(manifest, []), last.evidence, _said(data, asked)
         fit = label_noise.fit(*known, policy=split["policy"])
         said = label_noise.verdicts(*known, fit, last.first, **split, stage="fine", round=1, by="probe")
@@ -260,13 +259,14 @@ def answered(data: Noisy, seed: int) -> list[Found]:
 
 
 def _said(data: Noisy, asked: pa.Table) -> pa.Table:
-    """SAID: the true answers to a batch."""
-    right = (~data.wrong)[array(asked, "row")]
-    true = [f"{data.true[row]:05d}" for row in array(asked, "row")]
+    """SAID: the true answers on the rows of VERDICTS."""
+    rows = array(asked, "row")
+    right = (~data.wrong)[rows]
+    true, given = ([f"{labels[row]:05d}" for row in rows] for labels in (data.true, data.given))
     known = {
         "content_hash": asked.column("sample_id"),
         "sample_id": asked.column("sample_id"),
-        "label": asked.column("label"),
+        "label": given,
         "answer": [Answer.RIGHT if yes else Answer.ANOTHER for yes in right],
         "new_label": [None if yes else label for yes, label in zip(right, true, strict=True)],
     }

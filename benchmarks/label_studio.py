@@ -21,7 +21,6 @@ from PIL import Image
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
-from cleaner.people.review import NEAR
 from cleaner.people.reviewers.label_studio import LabelStudio
 from cleaner.tables import BATCH, Classes
 
@@ -45,7 +44,7 @@ def batch_of(manifest: pa.Table) -> pa.Table:
         {
             **sample,
             "row": row,
-            "asked_because": NEAR,
+            "asked_because": "kept, but the least sure",
             "guesses": [names[(row + i) % CLASSES] for i in (1, 2, 3)],
             "guess_probs": [0.5, 0.2, 0.1],
             "given_prob": 0.1,

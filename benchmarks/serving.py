@@ -59,7 +59,7 @@ def idle(sets: int, seconds: float, root: Path) -> tuple[float, int]:
     for number in range(sets):
         source, run = root / f"images-{number}", root / f"run-{number}"
         make_data(source, number)
-        settings = ["--set", "features.backbone=pixels", "--set", "image_noise.candidates=4"]
+        settings = ["--set", "features.backbone=pixels", "--set", "review.first=4"]
         asked = ["--run", run, "--reviewer", "sheet", "--runner", "local", *settings]
         subprocess.run([*COMMAND, "clean", source, *asked], env=environment, capture_output=True, check=False)
         assert (run / "state.json").exists(), "the cleaning left no run"

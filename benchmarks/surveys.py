@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cleaner.stages.prevalence import Survey, cut, draw, prevalence
+from cleaner.stages.prevalence import Survey, cut, draw, prevalence, shares
 
 Kind = Callable[[np.random.Generator, int, float], tuple[np.ndarray, np.ndarray]]
 """Of a number of labels and the share of wrong ones: how doubtful each seems, and which are wrong."""
@@ -68,7 +68,7 @@ def repeated(kind: Kind, n: int, share: float, answers: int, repeats: int) -> tu
     for seed in range(repeats):
         doubt, wrong = kind(random, n, share)
         stratum = cut(doubt, answers)
-        found = prevalence(surveyed(stratum, doubt, draw(stratum, doubt, answers, seed=seed), wrong))
+        found = prevalence(surveyed(stratum, doubt, draw(stratum, shares(stratum, doubt, answers), seed=seed), wrong))
         assert found is not None
         covered.append(found.low - 1e-12 <= wrong.mean() <= found.high + 1e-12)
         widths.append(found.high - found.low)

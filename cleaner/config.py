@@ -97,9 +97,6 @@ class ImageNoise(Section):
 
     seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
     threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
-    candidates: int = Field(
-        default=300, ge=1, le=1_000_000, description="images at most in the batch of candidates put before people"
-    )
 
 
 class Split(Section):
@@ -157,24 +154,22 @@ class SmallClasses(Section):
 class Review(Section):
     """What is put before people, and how much of it."""
 
-    calibration: int = Field(
+    first: int = Field(
         default=100,
-        ge=0,
+        ge=2,
         le=100_000,
-        description="images in a first small batch, drawn at random, more of them where labels are doubtful, but no"
-        " more than a tenth of all: the answers tell how many labels are wrong, and calibrate the belief in all;"
-        " skipped with 0",
+        description="images in the first small batch, but no more than a tenth of all: half of them drawn at random,"
+        " more of them where labels are doubtful, which tells how many labels are wrong; of the others a third each"
+        " what may be junk, what is doubted and what is kept",
     )
-    share: float = Field(
-        default=0.1, ge=0, le=1, description="share of the negatives in a batch, smallest margin first"
+    least_gain: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="a later batch asks about the images of which an answer is expected to change what stands with this"
+        " probability or a higher one, by what the answers before have changed; and a tenth more, drawn at random",
     )
-    random_share: float = Field(
-        default=0.02, ge=0, le=1, description="share of the negatives drawn at random, for estimating"
-    )
-    doubtful_share: float = Field(
-        default=0.02, ge=0, le=1, description="share of the positives in a batch, smallest margin first"
-    )
-    max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="samples in a batch at most")
+    max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="of these in a later batch at most")
     known_share: float = Field(
         default=0.05,
         ge=0,
@@ -201,7 +196,10 @@ class Review(Section):
         " does not belong: many times the pace, but nobody says which class it is instead; 0: one sample at a time",
     )
     batches: int = Field(
-        default=1, ge=0, le=100, description="batches a stage may ask for; with 0 nobody is asked anything"
+        default=3,
+        ge=0,
+        le=100,
+        description="batches of images at most, and as many of small classes; with 0 nobody is asked anything",
     )
 
 

@@ -33,6 +33,16 @@ class Answer(StrEnum):
     UNSURE = "unsure"
 
 
+class Why(StrEnum):
+    """What an answer on an image may change: it is no junk after all, or it is; its label is right after all, or it is
+    not."""
+
+    JUNK = "junk"
+    MAYBE_JUNK = "maybe junk"
+    DOUBTED = "doubted"
+    KEPT = "kept"
+
+
 class Asked(StrEnum):
     """How a person came to be asked about an image."""
 
@@ -140,15 +150,30 @@ BATCH = _schema(
     known=pa.string(),
     people=pa.int32(),
     page=pa.int32(),
+    why=pa.string(),
+    gain=pa.float32(),
+    drawn=pa.bool_(),
 )
 """A review batch in the order in which people see it. The reference columns are rows of other samples: of the given
 class, and of the first guess's class. `known` is the class that people said before an image shows, where it is asked
 about again to see how sure they are, else null; `people` is how many are asked; `page` is the number, from 1, of the
-page on which it is shown with others of its class, null in a batch of which each is shown alone."""
+page on which it is shown with others of its class, null in a batch of which each is shown alone. `why` is a `Why`,
+`gain` the probability that an answer changes what stands, as models have it, and `drawn` whether it was drawn at
+random."""
+
+GAINS = _schema(row=pa.int32(), why=pa.string(), gain=pa.float32(), doubt=pa.float32(), spoken=pa.bool_())
+"""What an answer on an image would change: `why`, a `Why`, says what, `gain` in [0, 1] with which probability, as
+models have it; `doubt` is the probability that its label is wrong, null where no model of labels has judged it;
+`spoken` whether people have spoken of it. Of rows with the same bytes the first."""
+
+PROMISE = _schema(answers=pa.int64(), changes=pa.float64(), before=pa.float64(), after=pa.float64())
+"""What is expected of the `answers` to a batch: how many change something, and which share of what is kept is not
+right `before` and `after`."""
 
 STRATA = _schema(row=pa.int32(), stratum=pa.int8(), doubt=pa.float32())
 """The labels of which answers on some, drawn at random, tell how many are wrong: the stratum that each is drawn from,
-and how likely models found it wrong when these were cut. Of rows with the same bytes the first."""
+below 0 where it is asked about for its own sake, and how likely models found it wrong when these were cut. Of rows with
+the same bytes the first."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer

@@ -273,6 +273,9 @@ def export(
     out: Annotated[Path, Option(metavar="P", help="The file, or the new folder, to write.")],
     assignments: Assignments = None,
     force: Annotated[bool, Option("--force", help="Replace what an earlier export left at P.")] = False,
+    provisional: Annotated[
+        bool, Option("--provisional", help="Of a run that is not finished, write what stands so far.")
+    ] = False,
 ) -> None:
     """Write the clean data set in one form.
 
@@ -284,7 +287,7 @@ def export(
     """
     from flows.shown import show_export
 
-    show_export(folder, form, out, assignments or [], force=force)
+    show_export(folder, form, out, assignments or [], force=force, provisional=provisional)
 
 
 @app.command()

@@ -127,15 +127,11 @@ def _told(batch: Asked) -> Iterator[str]:
     found = batch.worth
     if found is None or found.answers == 0:
         return
-    line = f"{batch.name}: {counted(found.corrections, 'correction')} by {counted(found.answers, 'answer')}"
-    if found.random_answers and found.interval is not None and found.clean_share is not None:
-        share = found.random_corrections / found.random_answers
-        low, high = (100 * bound for bound in found.interval)
-        yield f"{line} ({found.corrections / found.answers:.2f} an answer; drawn at random {share:.2f})"
-        right = f"about {100 * share:.0f} % of what is doubted there is right"
-        yield f"{batch.name}: {right} ({low:.0f} to {high:.0f} %, by {found.random_answers:,} drawn at random)"
-    else:
-        yield f"{line} ({found.corrections / found.answers:.2f} an answer)"
+    line = f"{batch.name}: {found.changes:,} of {counted(found.answers, 'answer')} changed something"
+    line += f", {found.expected:.0f} were expected to"
+    if found.drawn_answers:
+        line += f"; of {found.drawn_answers:,} drawn at random {found.drawn_changes:,}"
+    yield line
 
 
 def _accuracy(person: Person) -> str:

@@ -11,14 +11,16 @@ from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.loop.asking import ask_people
 from cleaner.loop.outline import Begins, Ends
 from cleaner.loop.results import conclude, concluded
-from cleaner.loop.rounds import Line, done, plan
+from cleaner.loop.rounds import Line, Stands, done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember, verified
 from cleaner.progress import listening
-from cleaner.run.finished import damage, read_summary, withdraw
+from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal
 from cleaner.run.steps import Step, perform
 from cleaner.words import span
 from flows.progress_bar import Display
+
+_PAGE_EVERY = 30.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def carry_out(
     `perform_step` is given each step and what it does in a person's words.
 
     Results of before that other settings or answers led to are withdrawn first. What the run has come to is shown on
-    `display` and written down as it goes.
+    `display` and written down as it goes; what stands after a round is written as provisional results.
 
     Raises:
         RunLocked: another command works on the run.
@@ -78,14 +80,16 @@ def carry_out(
             begin()
             for note in run.notes:
                 display.say(note)
-            if not _results_are_of(run):
-                _withdraw(folder, display)
+            for results in (folder, folder / PROVISIONAL):
+                if not _are_of(run, results):
+                    _withdraw(results, display)
             remember(run)
             _carry_out(run, perform_step, _Telling(display, journal))
 
 
 def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
     line, parts = Line(), dict[str, list[Step]]()
+    so_far = _SoFar(run, parts)
     for item in plan(run, line):
         telling.journal.has(line.names())
         if isinstance(item, Begins):
@@ -97,19 +101,54 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
             missing = [step for step in item if not done(run, step)]
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
+                so_far.goes_on()
                 number = item.index(step)
                 with telling.step(number, len(item)):
                     of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
                     perform_step(step, telling.part.words + of)
+        elif isinstance(item, Stands):
+            so_far.stands(item)
         else:
             if not done(run, item):
                 _withdraw(run.store.folder, telling.display)
+                so_far.waits()
             ask_people(run, item, telling.display.say)
     telling.journal.has(line.names())
-    if not concluded(run, line):
+    if not concluded(line, run.store.folder):
         with telling.step(0, 1):
             conclude(run, line, parts)
     telling.ends(Ends(""))
+
+
+@dataclass
+class _SoFar:
+    """Writes provisional results: the data after each round, before the run goes on; the page too before people are
+    waited for, and every half minute, since it takes seconds however few the images."""
+
+    run: Run
+    parts: dict[str, list[Step]]
+    _stands: Stands | None = None
+    _page: float = field(default_factory=time.monotonic)
+
+    def stands(self, stands: Stands) -> None:
+        self._stands = stands
+
+    def goes_on(self) -> None:
+        """A step is about to be performed."""
+        if self._stands is not None:
+            now = time.monotonic()
+            with_page = now - self._page > _PAGE_EVERY
+            self._page = now if with_page else self._page
+            self._write(with_page=with_page)
+
+    def waits(self) -> None:
+        """People are about to be waited for."""
+        self._write(with_page=True)
+
+    def _write(self, *, with_page: bool) -> None:
+        folder, stands = self.run.store.folder / PROVISIONAL, self._stands
+        if stands is not None and not concluded(stands.line, folder, with_report=with_page):
+            conclude(self.run, stands.line, self.parts, provisional=stands.words, with_report=with_page)
 
 
 @dataclass
@@ -169,13 +208,13 @@ def leaving(journal: Journal) -> Iterator[None]:
     journal.leaves(Doing.FINISHED, "finished")
 
 
-def _results_are_of(run: Run) -> bool:
+def _are_of(run: Run, results: Path) -> bool:
     """Whether the results that lie there, if any, are of this data set and these settings, and whole."""
     try:
-        summary = read_summary(run.store.folder)
+        summary = read_summary(results)
     except RunError:
         return False
-    return summary is not None and summary.get("order") == run.origin.digest and not damage(run.store.folder)
+    return summary is not None and summary.get("order") == run.origin.digest and not damage(results)
 
 
 def _withdraw(folder: Path, display: Display) -> None:

@@ -22,6 +22,7 @@ from cleaner.errors import InputError, RunError
 from cleaner.run.finished import (
     CLEAN_CSV,
     MANIFEST_FILE,
+    PROVISIONAL,
     REPORT,
     VERDICTS_FILE,
     damage,
@@ -107,7 +108,13 @@ def show_status(folder: Path, *, as_json: bool) -> None:
     if summary is not None and (problem := damage(folder)):
         raise RunError(problem)
     if as_json:
-        said = {**_state(state), "summary": summary, "trainings": [_training(each) for each in trained]}
+        so_far = read_summary(folder / PROVISIONAL)
+        said = {
+            **_state(state),
+            "summary": summary,
+            "provisional": so_far,
+            "trainings": [_training(each) for each in trained],
+        }
         say_json(said)
         return
     out = console()
@@ -115,6 +122,8 @@ def show_status(folder: Path, *, as_json: bool) -> None:
     if state is not None and state.doing is not Doing.FINISHED:
         for line in state.told:
             say(out, f"  done: {line}")
+        if so_far := read_summary(folder / PROVISIONAL):
+            say(out, f"provisional, what stands {so_far['provisional']}: {folder / PROVISIONAL / CLEAN_CSV}")
     elif summary is not None:
         show_summary(folder)
     for each in trained:
@@ -229,8 +238,8 @@ def _row_of(manifest: pa.Table, sample: str) -> int:
     raise InputError(f"no sample {sample}{hint}; SAMPLE is a sample_id or a path as in verdicts.parquet")
 
 
-def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, force: bool) -> None:
-    """Export what stands at the end of a run, and say how much.
+def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, force: bool, provisional: bool) -> None:
+    """Export what stands at the end of a run, or `provisional`, so far, and say how much.
 
     Raises:
         InputError: the run is not finished, or the form, its settings or `out` can't be.
@@ -240,11 +249,19 @@ def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, f
         assign(settings, assignment)
     exporter = parts.make("exporters", form, settings)
     origin = origin_of(folder)
-    _summary(folder)
-    standing, manifest = (read_result(folder, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
+    results, words = folder, ""
+    if (summary := read_summary(folder)) is None:
+        results = folder / PROVISIONAL
+        summary = read_summary(results)
+        if summary is None:
+            raise RunError(f"{folder}: the run is not finished, and no round is done yet; see: cleaner status {folder}")
+        if not provisional:
+            raise RunError(f"{folder}: the run is not finished; --provisional exports what stands so far")
+        words = f"; provisional: what stands {summary['provisional']}"
+    standing, manifest = (read_result(results, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
     source = source_at(origin.form, origin.source, origin.config.sources)
     done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
-    say(console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words))
+    say(console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words) + words)
 
 
 def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:

@@ -24,7 +24,8 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
 from cleaner.people.grid import pages
-from cleaner.people.review import batch, verdicts
+from cleaner.people.review import batch, one_a_file, verdicts
+from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
 
@@ -43,10 +44,27 @@ class Judged:
     standing: pa.Table
     classes: tuple[str, ...]
 
-    def batch(self, said: pa.Table = SAID.empty_table(), **settings: object) -> pa.Table:  # noqa: B008
-        """The review batch after what people have `said` so far."""
-        tables = self.manifest, self.standing, self.evidence, self.duplicates, verdicts(self.manifest, said), said
-        return batch(*tables, **{"stage": "fine", "seed": 0, "known_share": 0, "overlap": 0, **settings})
+    def batch(
+        self,
+        said: pa.Table = SAID.empty_table(),  # noqa: B008
+        *,
+        count: int = 15,
+        known_share: float = 0,
+        overlap: float = 0,
+        seed: int = 0,
+    ) -> pa.Table:
+        """A review batch after what people have `said` so far: `count` images, those that models doubt first, then
+        those that they keep, the last two as if drawn at random."""
+        margin = array(self.evidence, "margin")
+        order = np.concatenate([np.flatnonzero(margin < 0), np.flatnonzero(margin >= 0)])
+        spoken = array(verdicts(self.manifest, said), "row")
+        rows = array(self.evidence, "row")[order]
+        rows = rows[one_a_file(self.manifest, ~np.isin(np.arange(len(self.manifest)), spoken))[rows]][:count]
+        drawn = np.arange(len(rows)) >= len(rows) - 2
+        facts = {"why": ["kept"] * len(rows), "gain": pa.array([0.5] * len(rows), pa.float32()), "drawn": drawn}
+        because = [DRAWN if at_random else "kept, but the least sure" for at_random in drawn]
+        tables = self.manifest, self.standing, self.evidence, self.duplicates, said
+        return batch(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ def test_the_defaults_are_the_recipes_values():
     config = Config()
     assert (config.image_noise.threshold, config.coarse.k, config.fine.k) == (0.9, 5, 1)
     assert (config.folds, config.small_classes.min_images) == (5, 50)
-    assert 0.05 <= config.review.share <= 0.1
+    assert (config.review.first, config.review.batches) == (100, 3)
 
 
 def test_a_file_is_overlaid_by_assignments_and_these_by_the_seed(tmp_path):

@@ -71,37 +71,6 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
     return Pairs(rows[first[enough_alike]], rows[second[enough_alike]], cosine[enough_alike])
 
 
-def agreement(features: Features, rows: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """float32: of each of the `asked` rows the share of its ten nearest neighbours among `rows` that have its label, by
-    the cosine of their features, less their mean, in a random projection.
-
-    Args:
-        features: n x width.
-        rows: int32[m], ascending.
-        labels: int[n].
-        asked: int32, each one of `rows`.
-    """
-    found = np.zeros(len(asked), np.float32)
-    if len(rows) < 2 or not len(asked):
-        return found
-    import faiss  # noqa: F401  # Loaded before its threads are held.
-
-    own, middle = np.searchsorted(rows, asked), mean_of(features, rows)
-    with one_thread_each() as workers:
-        small = _projected(features, rows, middle)
-        index = _index(small)
-
-        def share(span: tuple[int, int]) -> np.ndarray:
-            some = slice(*span)
-            _, near = index.search(small[own[some]], min(_NEIGHBOURS + 1, len(rows)))
-            other = (near >= 0) & (near != own[some, None])
-            alike = labels[rows[near]] == labels[asked[some]][:, None]
-            return (alike & other).sum(1) / np.maximum(other.sum(1), 1)
-
-        found[:] = np.concatenate(list(computed(share, list(_spans(len(asked))), workers=workers)))
-    return found
-
-
 def _spans(n: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 

@@ -15,12 +15,10 @@ from cleaner.people.disagreement import majority
 from cleaner.run.answers import Words, in_utc, of_each
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Asked, Classes
-from cleaner.words import STAGES, counted
+from cleaner.words import STAGES, counted, promised
 
-ASKING = ("image_noise", "coarse", "fine", "small_classes")
-"""The stages that may ask people."""
-CALIBRATION = "calibration"
-"""The batch that is asked once, before those of `coarse`, to tell how many labels are wrong."""
+REVIEW = "review"
+"""The batches about images: `review-1`."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,12 @@ class Ask:
     """A question to people: one batch, put before them unless it has been.
 
     Attributes:
-        name: the batch's, `coarse-1`.
+        name: the batch's, `review-1`.
         manifest: the name of the manifest.
         output: the name of the BATCH or of the SMALL_CLASSES to ask about; None for a batch of before.
         waits: whether nothing may be done while answers are missing.
-        strata: the name of the STRATA that the batch is drawn from.
+        strata, promise: the names of the STRATA that the batch is drawn from, and of the PROMISE of what its answers
+            change.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Ask:
     output: str | None = None
     waits: bool = True
     strata: str = ""
+    promise: str = ""
 
 
 def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
@@ -56,14 +56,21 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
     if not batches.has(ask.name):
         assert ask.output is not None, "a batch of before is there"
         facts = {"reviewer": run.origin.reviewer, "data": run.origin.fingerprint, "manifest": ask.manifest}
-        facts["strata"] = ask.strata
+        facts |= {"strata": ask.strata, "promise": ask.promise}
         batches.add(ask.name, run.store.read(ask.output), **facts)
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:
         stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
         of, more = sum(wanted(run, ask.name).values()), _more(run)
         after = f"; at most {counted(more, 'batch', 'batches')} may come after it" if more else ""
-        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}")
+        said = f"; {promised(promise)}" if (promise := promise_of(run, ask.name)) else ""
+        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}{said}")
+
+
+def promise_of(run: Run, name: str) -> dict[str, Any] | None:
+    """The row of PROMISE that a batch was put before people with; None where there is none."""
+    promise = run.store.batches.promise(name)
+    return run.store.read(promise).to_pylist()[0] if promise and run.store.has(promise) else None
 
 
 def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, since: datetime | None = None) -> None:
@@ -112,10 +119,8 @@ def _manifest(run: Run, ask: Ask) -> pa.Table:
 
 
 def _more(run: Run) -> int:
-    """How many batches may yet be asked, at most."""
-    batches, data = run.store.batches, run.origin.fingerprint
-    calibrates = bool(run.config.review.calibration) and not batches.names(CALIBRATION) and not batches.names("coarse")
-    return calibrates + sum(max(0, run.config.review.batches - len(batches.names(stage, data))) for stage in ASKING)
+    """How many batches of images may yet be asked, at most."""
+    return max(0, run.config.review.batches - len(run.store.batches.names(REVIEW, run.origin.fingerprint)))
 
 
 def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> None:

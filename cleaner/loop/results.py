@@ -22,6 +22,7 @@ from cleaner.run.finished import (
     CLEAN_PARQUET,
     ISSUES,
     MANIFEST_FILE,
+    PROVISIONAL,
     REPORT,
     SUMMARY,
     VERDICTS_FILE,
@@ -40,25 +41,31 @@ from cleaner.tables import EVIDENCE, Action, Classes, array, unusable_classes
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
-def concluded(run: Run, line: Line) -> bool:
-    """Whether the results of a plan that has come to `line` lie there, whole."""
-    before = read_summary(run.store.folder)
-    return before is not None and before["versions"].get("standing") == line.standing and not damage(run.store.folder)
+def concluded(line: Line, folder: Path, *, with_report: bool = True) -> bool:
+    """Whether the results of a plan that has come to `line` lie in `folder`, whole."""
+    before = read_summary(folder)
+    same = before is not None and before["versions"].get("standing") == line.standing and not damage(folder)
+    return same and ((folder / REPORT).exists() or not with_report)
 
 
-def conclude(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> None:
+def conclude(
+    run: Run, line: Line, parts: Mapping[str, list[Step]], *, provisional: str = "", with_report: bool = True
+) -> None:
     """Write the results of a plan that has come to `line` by the steps of each part, by its words; those of before are
     withdrawn first.
+
+    Args:
+        provisional: of a run that is not finished, what the results are of: they go to a folder of their own, and say
+            what they are; without it, that folder is taken away.
+        with_report: whether the page is written too, which takes some seconds however few the images.
 
     Raises:
         StorageError: the disk refused a write.
     """
-    # What draws is a large library, and many commands come to no end.
-    from cleaner.pages.report import write_report
-
     manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
     summary = _summary(run, line, parts)
-    folder = run.store.folder
+    summary["provisional"] = provisional
+    folder = run.store.folder / PROVISIONAL if provisional else run.store.folder
     withdraw(folder)
     kept = clean(standing, manifest)
     if run.origin.form in ROOTED:
@@ -69,19 +76,23 @@ def conclude(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> None:
     write_table(folder / CLEAN_PARQUET, kept)
     write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
     _write_issues(folder / ISSUES, standing)
-    evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
-    write_report(
-        folder / REPORT,
-        summary,
-        manifest,
-        standing,
-        run.store.read(evidence) if evidence else EVIDENCE.empty_table(),
-        run.store.read(line.twins),
-        run.source,
-        Classes.of(manifest).names,
-        about=_about(run),
-    )
+    if with_report:
+        _write_report(run, line, folder / REPORT, summary, manifest, standing)
     write_json(folder / SUMMARY, summary)
+    if not provisional:
+        withdraw(folder / PROVISIONAL)
+
+
+def _write_report(
+    run: Run, line: Line, file: Path, summary: dict[str, Any], manifest: pa.Table, standing: pa.Table
+) -> None:
+    # What draws is a large library, and many commands come to no end.
+    from cleaner.pages.report import write_report
+
+    evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
+    judged = run.store.read(evidence) if evidence else EVIDENCE.empty_table()
+    known = summary, manifest, standing, judged, run.store.read(line.twins), run.source
+    write_report(file, *known, Classes.of(manifest).names, about=_about(run))
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
-from cleaner.loop.asking import CALIBRATION, Ask, unanswered
+from cleaner.loop.asking import REVIEW, Ask, unanswered
 from cleaner.loop.label_rounds import NO_BETTER, Compare, End, Judge, Predict, label_rounds
 from cleaner.loop.outline import Begins, Ends, outline_of
+from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import Run
-from cleaner.people import review, survey
+from cleaner.people import review, selection, survey
 from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
 from cleaner.run.answers import newest, on_classes
@@ -57,6 +58,8 @@ class Line:
         fits: of each evidence how far its models are to be believed.
         firsts: of each predictor the same of the first evidence that it gave.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
+        junk: how likely images are junk.
+        rounds_stand: what stands after the rounds.
         outline: of each part of the run the shares of it that are done before and after.
     """
 
@@ -70,6 +73,8 @@ class Line:
     copies: str = ""
     said: str = ""
     people: str = ""
+    junk: str = ""
+    rounds_stand: str = ""
     small: str = ""
     noise: str = ""
     standing: str = ""
@@ -99,7 +104,15 @@ class Line:
         )
 
 
-Item = list[Step] | Ask | Begins | Ends
+@dataclass(frozen=True)
+class Stands:
+    """What stands so far, with all that results are written from; and what it is, in a person's words."""
+
+    line: Line
+    words: str
+
+
+Item = list[Step] | Ask | Begins | Ends | Stands
 Plan = Generator[Item, None, None]
 
 
@@ -116,35 +129,45 @@ def plan(run: Run, line: Line) -> Plan:
     yield from _collect(run, line)
     yield from _embed(run, line)
     yield from _find_duplicates(run, line)
-    while (yield from _judge_all(run, line)):
-        pass
-    last = line.judged[-1]
-    fine = run.config.fine
-    fits = line.fits[last.evidence], line.firsts[fine.predictor]
-    inputs = (line.manifest, last.before, last.evidence, line.said, *fits)
-    models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": fine.policy}))
-    yield from _survey(run, line, models, last.evidence)
-    yield line.begins("settling", "settling duplicates and small classes")
-    yield from _settle_duplicates(run, line)
-    yield from _small_classes(run, line)
-    yield from _stand(line, "final")
-    small = counted(run.store.rows(line.small), "class keeps", "classes keep")
-    yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
+    while True:
+        yield from _judge_all(run, line)
+        yield line.begins("settling", "settling duplicates and small classes")
+        yield from _settle(run, line)
+        small = counted(run.store.rows(line.small), "class keeps", "classes keep")
+        yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
+        yield Stands(line, "after all rounds")
+        if not (yield from _ask(run, line)):
+            break
     yield line.begins("results", "writing the results")
 
 
-def _judge_all(run: Run, line: Line) -> Generator[Item, None, bool]:
-    """The rounds of all stages; ends early, and gives True, where people have answered a batch."""
+def _judge_all(run: Run, line: Line) -> Plan:
+    """The rounds of all stages."""
     line.parts, line.judged, line.ended, line.fits, line.firsts = [], [], {}, {}, {}
     yield from _hear_people(run, line)
     yield line.begins("image_noise", "looking for junk images")
     before = yield from _stand(line, "first")
     first = yield from _out_of_sample(run, line, "coarse", 1, before)
-    return (
-        (yield from _image_noise(run, line, first))
-        or (yield from _label_noise(run, line, "coarse", run.config.coarse, first))
-        or (yield from _label_noise(run, line, "fine", run.config.fine, _carried(run, line)))
-    )
+    yield from _image_noise(run, line, first)
+    coarse, fine = run.config.coarse, run.config.fine
+    line.ended["coarse"] = yield from _rounds(run, line, "coarse", coarse, first, None)
+    carried = _carried(run, line)
+    settled = line.ended["coarse"] if carried is not None and line.ended["coarse"].converged else None
+    line.ended["fine"] = yield from _rounds(run, line, "fine", fine, carried, settled)
+
+
+def _settle(run: Run, line: Line) -> Plan:
+    """What stands after the rounds so far."""
+    last = _last(line)
+    split = run.config.fine if last.stage == "fine" else run.config.coarse
+    fits = line.fits[last.evidence], line.firsts[split.predictor]
+    inputs = (line.manifest, last.before, last.evidence, line.said, *fits)
+    models = yield from _one(Step("noise-models", label_noise.noise, inputs, {"policy": split.policy}))
+    line.rounds_stand = yield from _stand(line, "rounds")
+    yield from _survey(run, line, models, last.evidence)
+    yield from _settle_duplicates(run, line)
+    yield from _small_classes(run, line)
+    yield from _stand(line, "final")
 
 
 def _collect(run: Run, line: Line) -> Generator[Item, None, None]:
@@ -331,13 +354,13 @@ def _judge(
     return part
 
 
-def _image_noise(run: Run, line: Line, evidence: str) -> Generator[Item, None, bool]:
-    """Junk, by the first evidence there is and what people have marked; then people may be asked about candidates."""
+def _image_noise(run: Run, line: Line, evidence: str) -> Plan:
+    """Junk, by the first evidence there is and what people have marked."""
     wanted = run.config.image_noise
     marks = yield from _one(Step("image_noise-marks", image_noise.marks, (line.manifest, *line.parts)))
     standing = yield from _stand(line, "image_noise")
     inputs = (line.manifest, standing, evidence, marks, *line.shards)
-    judged = yield from _one(Step("image_noise", image_noise.judged, inputs, {"seed": run.config.seed}))
+    line.junk = judged = yield from _one(Step("image_noise", image_noise.judged, inputs, {"seed": run.config.seed}))
     inputs = (line.manifest, standing, evidence, judged)
     round_ = Judged("image_noise", 1, before=standing)
     part = yield from _judge(line, round_, image_noise.verdicts, inputs, {"threshold": wanted.threshold})
@@ -345,15 +368,6 @@ def _image_noise(run: Run, line: Line, evidence: str) -> Generator[Item, None, b
     why = f"{found:,} found" + f", with {counted(marked, 'image')} that people marked to learn from" * (marked > 0)
     line.ended["image_noise"] = End(True, 1, why)
     yield Ends(why)
-    if not _may_ask(run, "image_noise"):
-        return False
-    limit = {"limit": wanted.candidates}
-    candidates = yield from _one(Step("image_noise-candidates", image_noise.candidates, (line.manifest, judged), limit))
-    standing = yield from _stand(line, "image_noise-batch")
-    inputs = (line.manifest, standing, candidates, line.twins, line.people, *line.shards)
-    settings = {"overlap": _overlap(run), "seed": run.config.seed}
-    asked = Step("image_noise-batch", review.candidate_batch, inputs, settings)
-    return (yield from _put_before_people(run, line, asked, "image_noise"))
 
 
 def count_doubted(verdicts: pa.Table) -> int:
@@ -364,65 +378,87 @@ def count_dropped(verdicts: pa.Table) -> int:
     return pc.sum(pc.equal(verdicts.column("action"), Action.DROP.value)).as_py() or 0
 
 
-def _label_noise(run: Run, line: Line, stage: str, split: Split, first: str | None) -> Generator[Item, None, bool]:
-    before = line.ended.get("coarse") if stage == "fine" and first is not None else None
-    settled = before if before is not None and before.converged else None
-    line.ended[stage] = yield from _rounds(run, line, stage, split, first, settled)
-    if stage == "coarse" and (yield from _calibrate(run, line)):
-        return True
-    if not _may_ask(run, stage):
+def _last(line: Line) -> Judged:
+    """The last round that judged labels."""
+    return next(judged for judged in reversed(line.judged) if judged.evidence)
+
+
+def _so_far(run: Run, line: Line) -> Plan:
+    so_far = replace(line, parts=list(line.parts), judged=list(line.judged))
+    yield from _settle(run, so_far)
+    last = _last(line)
+    yield Stands(so_far, f"after round {last.round} of looking for {STAGES[last.stage]}")
+
+
+def _ask(run: Run, line: Line) -> Generator[Item, None, bool]:
+    """Whether people were asked, and have answered: first about images, then about small classes."""
+    return (yield from _ask_of_images(run, line)) or (yield from _ask_of_classes(run, line))
+
+
+def _ask_of_images(run: Run, line: Line) -> Generator[Item, None, bool]:
+    """A first small batch, half of it drawn at random; then what answers are expected to change most, by what the
+    answers to the batches before have changed."""
+    if not _may_ask(run, REVIEW):
         return False
-    standing = yield from _stand(line, f"{stage}-batch")
-    inputs = (line.manifest, standing, line.judged[-1].evidence, line.twins, line.people, line.said)
-    wanted = run.config.review.model_dump(exclude={"batches", "calibration", "disagreement", "grid"})
-    wanted |= {"overlap": _overlap(run)}
-    settings = {**wanted, "stage": stage, "seed": run.config.seed}
-    batch = Step(f"{stage}-batch", review.batch, inputs, settings)
-    if run.config.review.grid:
+    wanted, store, last = run.config.review, run.store, _last(line)
+    fine = run.config.fine
+    fits = line.fits[last.evidence], line.firsts[fine.predictor]
+    known = line.manifest, line.rounds_stand, last.evidence
+    of_gains = *known, line.said, *fits, line.junk, line.people
+    gains = yield from _one(Step("gains", selection.gains, of_gains, {"policy": fine.policy}))
+    before, drawn = _drawn(run)
+    count = wanted.max_samples if before else wanted.first
+    shown = {"limit": max(1, count // 6)}
+    candidates = yield from _one(Step("candidates", image_noise.candidates, (line.manifest, line.junk), shown))
+    asked = [batch for batch in batches_of(run) if batch.worth is not None]
+    settings = {"count": count, "factors": selection.factors([batch.worth.by_why for batch in asked if batch.worth])}
+    more = {"least": wanted.least_gain, "drawn": drawn}
+    cut = Step("strata", selection.strata, (line.manifest, gains, candidates, *before), {**settings, **more})
+    strata = yield from _one(cut)
+    more = {"known_share": wanted.known_share, "overlap": _overlap(run), "seed": run.config.seed}
+    of_batch = *known, line.twins, line.said, gains, candidates, strata, *before
+    batch = Step("review-batch", selection.batch, of_batch, {**settings, **more})
+    yield [batch]
+    if wanted.grid:
+        more = {"grid": wanted.grid, "overlap": _overlap(run), "seed": run.config.seed}
+        batch = Step("review-pages", pages, (batch.output, *line.shards), more)
         yield [batch]
-        settings = {"grid": run.config.review.grid, "overlap": _overlap(run), "seed": run.config.seed}
-        batch = Step(f"{stage}-pages", pages, (batch.output, *line.shards), settings)
-    return (yield from _put_before_people(run, line, batch, stage))
-
-
-def _calibrate(run: Run, line: Line) -> Generator[Item, None, bool]:
-    """Ask about a few images, drawn at random, so that the answers tell how many labels are wrong among all; once. What
-    people have answered on before was chosen, and tells of itself alone."""
-    wanted = run.config.review.calibration
-    if not wanted or not _may_ask(run, "coarse") or run.store.batches.names(CALIBRATION):
+    if store.rows(batch.output) == 0:
         return False
-    standing = yield from _stand(line, CALIBRATION)
-    inputs = (line.manifest, standing, line.judged[-1].evidence)
-    strata = yield from _one(Step("strata", review.strata, (*inputs, line.people), {"count": wanted}))
-    settings = {"count": wanted, "overlap": _overlap(run), "seed": run.config.seed}
-    batch = Step(f"{CALIBRATION}-batch", review.calibration_batch, (*inputs, line.twins, strata), settings)
-    return (yield from _put_before_people(run, line, batch, CALIBRATION, strata))
+    factors = {"factors": settings["factors"]}
+    promise = yield from _one(Step("promise", selection.promise, (gains, batch.output), factors))
+    yield Ask(_next(run, REVIEW), line.manifest, batch.output, strata=strata, promise=promise)
+    return True
 
 
-def _survey(run: Run, line: Line, models: str, evidence: str) -> Generator[Item, None, None]:
+def _next(run: Run, stage: str) -> str:
+    return f"{stage}-{len(run.store.batches.names(stage)) + 1}"
+
+
+def _drawn(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the manifest and of the STRATA of the newest batch that has them, or nothing; and the content hashes
+    of all images that were drawn at random."""
+    store, batches = run.store, run.store.batches
+    before: tuple[str, ...] = ()
+    drawn = set[str]()
+    for name in batches.names(REVIEW):
+        both = batches.manifest(name), batches.strata(name)
+        if all(store.has(each) for each in both):
+            before = both
+            asked = batches.read(name)
+            rows = asked.filter(pc.and_(asked.column("drawn"), pc.is_null(asked.column("known")))).column("row")
+            drawn |= set(store.read(both[0]).column("content_hash").take(rows).to_pylist())
+    return before, tuple(sorted(drawn))
+
+
+def _survey(run: Run, line: Line, models: str, evidence: str) -> Plan:
     """How many labels are wrong: by people's answers on images that were drawn at random, if there are any."""
-    batches, store = run.store.batches, run.store
-    names = [name for name in batches.names() if store.has(batches.manifest(name))]
-    drawn = next((name for name in names if batches.strata(name) and store.has(batches.strata(name))), None)
-    if drawn is None:
+    before, drawn = _drawn(run)
+    if not before:
         line.noise = yield from _one(Step("noise", survey.models_alone, (models,)))
         return
-    standing = yield from _stand(line, "noise")
-    inputs = (models, line.manifest, standing, evidence, line.said, batches.manifest(drawn), batches.strata(drawn))
-    others = {content for name in names if name != drawn for content in _contents(run, name)}
-    settings = {"drawn": tuple(_contents(run, drawn)), "asked": tuple(sorted(others))}
-    line.noise = yield from _one(Step("noise", survey.surveyed, inputs, settings))
-
-
-def _contents(run: Run, batch: str) -> list[str]:
-    """The content hashes of the images that a batch asks about for the first time."""
-    asked = run.store.batches.read(batch)
-    if "known" not in asked.column_names:
-        return []
-    rows = asked.column("row").filter(pc.is_null(asked.column("known")))
-    manifest = run.store.read(run.store.batches.manifest(batch))
-    contents: list[str] = manifest.column("content_hash").take(rows).to_pylist()
-    return contents
+    inputs = (models, line.manifest, line.rounds_stand, evidence, line.said, *before)
+    line.noise = yield from _one(Step("noise", survey.surveyed, inputs, {"drawn": drawn}))
 
 
 def _rounds(
@@ -449,6 +485,7 @@ def _rounds(
                 answer = float(run.store.read(found).column("gain")[0].as_py())
             case Judge():
                 answer = yield from _judge_labels(run, line, stage, split, wanted, before)
+                yield from _so_far(run, line)
         try:
             wanted = rounds.send(answer)
         except StopIteration as end:
@@ -570,35 +607,36 @@ def concatenate_by_row(*tables: pa.Table) -> pa.Table:
     return pa.concat_tables(tables).sort_by("row").combine_chunks()
 
 
-def _put_before_people(run: Run, line: Line, asked: Step, stage: str, strata: str = "") -> Generator[Item, None, bool]:
-    """Whether there was anything to ask; then people have answered. `strata`: those that it is drawn from."""
-    yield [asked]
-    if run.store.rows(asked.output) == 0:
-        return False
-    number = len(run.store.batches.names(stage)) + 1
-    yield Ask(f"{stage}-{number}", line.manifest, asked.output, strata=strata)
-    return True
-
-
 def _settle_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     standing = yield from _stand(line, "duplicates-2")
     inputs = (line.manifest, line.twins, standing)
     yield from _judge(line, Judged("duplicates", 2), duplicates.settled, inputs, {})
 
 
-def _small_classes(run: Run, line: Line) -> Generator[Item, None, None]:
+def _small_classes(run: Run, line: Line) -> Plan:
     standing = yield from _stand(line, "small_classes")
     settings = {"min_images": run.config.small_classes.min_images}
     asked = Step("small_classes", small_classes.small_classes, (line.manifest, standing), settings)
     line.small = yield from _one(asked)
-    said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, _newest_on_classes, {})
-    if _may_ask(run, "small_classes"):
-        most = {"most": run.config.small_classes.max_asked}
-        batch = Step("small_classes-batch", small_classes.asked_about, (line.small, said), most)
-        if (yield from _put_before_people(run, line, batch, "small_classes")):
-            said = yield from _said(run, "small_classes-said", small_classes.said_of_classes, _newest_on_classes, {})
+    said = yield from _said_of_classes(run)
     inputs = (line.manifest, standing, said)
     yield from _judge(line, Judged("small_classes", 1, before=standing), small_classes.verdicts, inputs, {})
+
+
+def _ask_of_classes(run: Run, line: Line) -> Generator[Item, None, bool]:
+    if not _may_ask(run, "small_classes"):
+        return False
+    said = yield from _said_of_classes(run)
+    most = {"most": run.config.small_classes.max_asked}
+    batch = yield from _one(Step("small_classes-batch", small_classes.asked_about, (line.small, said), most))
+    if run.store.rows(batch) == 0:
+        return False
+    yield Ask(_next(run, "small_classes"), line.manifest, batch)
+    return True
+
+
+def _said_of_classes(run: Run) -> Generator[Item, None, str]:
+    return _said(run, "small_classes-said", small_classes.said_of_classes, _newest_on_classes, {})
 
 
 def _stand(line: Line, before: str) -> Generator[Item, None, str]:

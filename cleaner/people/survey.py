@@ -1,8 +1,9 @@
 """What people's answers say of how many labels are wrong among all: the survey of `stages.prevalence`, of batches.
 
-The images of the batch that was drawn at random stand for the others of their strata, whatever else people are asked,
-and as long as the data set is there. What other batches asked about, for its own sake, stands for itself. So does what
-people had answered on before the draw; what they look up by themselves later changes nothing here, since they look
+The images that were drawn at random stand for the others of their strata, whatever else people are asked, and as long
+as the data set is there. What is asked about for its own sake stands for itself, that which was drawn before and would
+be asked about now too: else those drawn would stand for what is left when the worst is gone. So does what people had
+answered on before the first draw; what they look up by themselves later changes nothing here, since they look
 where they have seen something. Images that came after the draw are a stratum of which nothing is known.
 """
 
@@ -16,7 +17,7 @@ from cleaner.stages.prevalence import Survey, prevalence
 from cleaner.tables import Answer, array
 
 
-@makes("how many labels are wrong", version=2)
+@makes("how many labels are wrong", version=3)
 def surveyed(
     models: pa.Table,
     manifest: pa.Table,
@@ -27,7 +28,6 @@ def surveyed(
     strata: pa.Table,
     *,
     drawn: tuple[str, ...],
-    asked: tuple[str, ...],
 ) -> pa.Table:
     """One row: the share of wrong labels `noise`, and the shares `low` and `high` between which it lies in nine of ten
     surveys, by so many `answers` on images that were drawn at random; as the `models` put it where there are none. What
@@ -39,9 +39,9 @@ def surveyed(
         models: as `label_noise.noise` gives it.
         evidence: on which of the samples models have spoken.
         then: the manifest of which `strata`, STRATA, are.
-        drawn, asked: the content hashes of what was drawn at random from them, and of what was asked about otherwise.
+        drawn: the content hashes of what was drawn at random from them.
     """
-    found = survey(manifest, standing, evidence, said, then, strata, drawn=drawn, asked=asked)
+    found = survey(manifest, standing, evidence, said, then, strata, drawn=drawn)
     share = prevalence(found)
     if share is None:
         return models_alone(models)
@@ -65,7 +65,6 @@ def survey(
     strata: pa.Table,
     *,
     drawn: tuple[str, ...],
-    asked: tuple[str, ...],
 ) -> Survey:
     """What people said of one file each with the same bytes; arguments as for `surveyed`."""
     contents, first = _firsts(manifest)
@@ -76,13 +75,16 @@ def survey(
     place = pc.index_in(contents, value_set=surveyed_then)
     within = place.is_valid().to_numpy(zero_copy_only=False)
     place = place.fill_null(0).to_numpy()
-    certain = spoken & (~within | _among(contents, asked))
+    of = array(strata, "stratum")[place] if len(strata) else np.full(len(first), -1)
+    # What was asked about for its own sake, and nobody has answered on, may be either.
+    certain = (within & (of < 0)) | (spoken & ~within)
+    untold |= certain & ~spoken
     judged = np.isin(first, array(evidence, "row"))
     count = int(array(strata, "stratum").max(initial=-1)) + 1
     stratum = np.full(len(first), -1)
     doubt = np.clip(1 - pc.fill_null(standing.column("score"), 0.5).to_numpy()[first].astype(np.float64), 0, 1)
     if count:
-        stratum[within] = array(strata, "stratum")[place[within]]
+        stratum[within] = of[within]
         doubt[within] = array(strata, "doubt")[place[within]]
     stratum[~within & judged] = count
     stratum[certain] = -1

@@ -1,60 +1,61 @@
-"""What a batch's answers were worth: how many changed what stood, and what its random share says of all negatives."""
+"""What a batch's answers were worth: how many changed what stood, beside how many were expected to."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from cleaner.people.review import DOUBTFUL, NEAR, RANDOM
-from cleaner.tables import Answer, Asked
-
-_WRONG = (Answer.ANOTHER, Answer.WRONG, Answer.JUNK)
+from cleaner.tables import Answer, Asked, Why
 
 
 @dataclass(frozen=True)
 class Worth:
-    """Of one batch about wrong labels.
+    """Of one batch, of the images that people could tell something of.
 
     Attributes:
-        answers: how many images people could tell something of.
-        corrections: how many of these answers changed what stood: a negative whose label is right, a positive whose is
-            not.
-        random_answers, random_corrections: of these the negatives that were drawn at random.
-        clean_share: the share of all negatives whose given label is right, as the random ones say it; None without any.
-        interval: 95 % of it (Wilson 1927).
+        answers: how many they are.
+        changes: how many of these answers changed what stood.
+        expected: how many were expected to when they were asked for, as models had it.
+        by_why: both of each `Why`.
+        drawn_answers, drawn_changes: how many of the images were drawn at random, and of how many of these the answers
+            changed something.
     """
 
     answers: int
-    corrections: int
-    random_answers: int
-    random_corrections: int
-    clean_share: float | None
-    interval: tuple[float, float] | None
+    changes: int
+    expected: float
+    by_why: dict[str, tuple[int, float]]
+    drawn_answers: int
+    drawn_changes: int
 
 
 def worth(batch: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
-    """What the `words`, rows of SAID, that answer a BATCH were worth; None where it asks about no positive or negative
-    of a stage."""
-    because = dict(zip(*(batch.column(name).to_pylist() for name in ("sample_id", "asked_because")), strict=True))
-    if not {*because.values()} & {NEAR, RANDOM, DOUBTFUL}:
+    """What the `words`, rows of SAID, that answer a BATCH were worth; None where it asks about classes, or was asked
+    before it was written down what answers were expected to change."""
+    if "why" not in batch.column_names:
         return None
+    columns = (batch.column(name).to_pylist() for name in ("sample_id", "why", "gain", "drawn"))
+    asked = {sample: facts for sample, *facts in zip(*columns, strict=True)}
     told_last = sorted((word for word in words if word["asked"] != Asked.KNOWN), key=lambda word: word["at"])
-    newest = {word["sample_id"]: word for word in told_last}
-    told = [(because[key], word["answer"]) for key, word in newest.items() if word["answer"] != Answer.UNSURE]
-    corrected = [why for why, answer in told if (answer in _WRONG if why == DOUBTFUL else answer == Answer.RIGHT)]
-    drawn, clean = sum(why == RANDOM for why, _ in told), corrected.count(RANDOM)
+    newest = {word["sample_id"]: word["answer"] for word in told_last}
+    told = [(*asked[sample], answer) for sample, answer in newest.items() if answer != Answer.UNSURE]
+    changed = [_changes(why, answer) for why, _, _, answer in told]
+    by_why = dict.fromkeys([kind.value for kind in Why], (0, 0.0))
+    for (why, gain, _, _), changes in zip(told, changed, strict=True):
+        by_why[why] = (by_why[why][0] + changes, by_why[why][1] + gain)
     return Worth(
         answers=len(told),
-        corrections=len(corrected),
-        random_answers=drawn,
-        random_corrections=clean,
-        clean_share=clean / drawn if drawn else None,
-        interval=_interval(clean, drawn) if drawn else None,
+        changes=sum(changed),
+        expected=sum(gain for _, gain, _, _ in told),
+        by_why=by_why,
+        drawn_answers=sum(drawn for _, _, drawn, _ in told),
+        drawn_changes=sum(changes for (_, _, drawn, _), changes in zip(told, changed, strict=True) if drawn),
     )
 
 
-def _interval(count: int, of: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    found = binomtest(count, of).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+def _changes(why: str, answer: str) -> bool:
+    if why == Why.JUNK:
+        return answer != Answer.JUNK
+    if why == Why.DOUBTED:
+        return answer == Answer.RIGHT
+    return answer != Answer.RIGHT

@@ -1,6 +1,6 @@
 """The batches put before people: `reviews/NAME.parquet`, written before anybody sees one and never changed.
 
-A batch is named by the stage that asks and a number, `coarse-1`. What is in it stays, whatever settings change.
+A batch is named by the stage that asks and a number, `review-1`. What is in it stays, whatever settings change.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cleaner.errors import RunError
 from cleaner.run.files import read_table, write_table, write_text
 from cleaner.words import STAGES
 
-_REVIEWER, _DATA, _MANIFEST, _STRATA = "reviewer", "data", "manifest", "strata"
+_REVIEWER, _DATA, _MANIFEST, _STRATA, _PROMISE = "reviewer", "data", "manifest", "strata", "promise"
 
 
 def stage_of(name: str) -> str:
@@ -39,11 +39,19 @@ class Batches:
         return self._file(name).exists()
 
     def add(
-        self, name: str, asked: pa.Table, *, reviewer: str, data: str = "", manifest: str = "", strata: str = ""
+        self,
+        name: str,
+        asked: pa.Table,
+        *,
+        reviewer: str,
+        data: str = "",
+        manifest: str = "",
+        strata: str = "",
+        promise: str = "",
     ) -> None:
         """Write down what is about to be put before people: by which reviewer, of the data with which fingerprint, of
-        which manifest the rows are, and from which STRATA they are drawn, if they are."""
-        facts = {_REVIEWER: reviewer, _DATA: data, _MANIFEST: manifest, _STRATA: strata}
+        which manifest the rows are, from which STRATA they are drawn, and the PROMISE of what answers change."""
+        facts = {_REVIEWER: reviewer, _DATA: data, _MANIFEST: manifest, _STRATA: strata, _PROMISE: promise}
         write_table(self._file(name), asked.replace_schema_metadata(facts))
 
     def read(self, name: str) -> pa.Table:
@@ -79,6 +87,10 @@ class Batches:
     def strata(self, name: str) -> str:
         """The name of the STRATA that it was drawn from; empty where it was not."""
         return self._fact(name, _STRATA)
+
+    def promise(self, name: str) -> str:
+        """The name of the PROMISE that it was put before people with; empty where there was none."""
+        return self._fact(name, _PROMISE)
 
     def _fact(self, name: str, key: str) -> str:
         try:

@@ -1,6 +1,7 @@
 """The files that a finished run leaves: read whole or refused in one line, and withdrawn all together."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ CLEAN_PARQUET = "clean.parquet"
 CLEAN_CSV = "clean.csv"
 ISSUES = "issues.csv"
 REPORT = "report.html"
+PROVISIONAL = "provisional"
+"""The folder in a run's directory that has the same files, of what stands so far, until the run is finished."""
 RESULTS = (SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, VERDICTS_FILE, REPORT, MANIFEST_FILE)
 """What a run leaves: `summary.json` is written last and withdrawn first, so where it is, the others follow from it."""
 
@@ -24,7 +27,7 @@ _AGAIN = "give the same `cleaner clean` command again to write it anew"
 
 
 def withdraw(folder: Path) -> list[str]:
-    """Remove the results, so that nobody takes them for those of a run that is not finished; the names of those there.
+    """Remove the results in `folder`, so that nobody takes them for those of something else; the names of those there.
 
     Raises:
         StorageError: one can't be removed.
@@ -35,6 +38,9 @@ def withdraw(folder: Path) -> list[str]:
             (folder / name).unlink()
         except OSError as error:
             raise storage_error(folder / name, error) from error
+    if folder.name == PROVISIONAL:
+        with suppress(OSError):
+            folder.rmdir()
     return there
 
 
@@ -72,9 +78,12 @@ def read_result(folder: Path, name: str, *, sample_id: str | None = None) -> pa.
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a finished run's files, as far as sizes and Parquet footers tell; empty if nothing."""
+    """What is wrong with a run's results, as far as sizes and Parquet footers tell; empty if nothing. Provisional ones
+    may have no page yet."""
     for name in RESULTS:
         file = folder / name
+        if name == REPORT and folder.name == PROVISIONAL and not file.exists():
+            continue
         try:
             if file.suffix == ".parquet":
                 pq.read_metadata(file)

@@ -25,6 +25,7 @@ from cleaner.errors import RunError, RunLocked
 from cleaner.run.answers import Answers
 from cleaner.run.batches import Batches
 from cleaner.run.files import TEMPORARY, read_table, storage_error, sweep, write_atomically, write_table, write_text
+from cleaner.run.finished import PROVISIONAL
 from cleaner.run.ledger import Ledger
 from cleaner.run.state import Doing, read_state
 
@@ -155,7 +156,7 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed writers left half-written."""
-        within = (self.folder / name for name in ("steps", "ledger", "reviews"))
+        within = (self.folder / name for name in ("steps", "ledger", "reviews", PROVISIONAL))
         # Not what lies below `training`: a training has a lock of its own.
         sweep(chain(self.folder.glob(TEMPORARY), *(place.rglob(TEMPORARY) for place in within)))
 

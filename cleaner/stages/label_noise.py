@@ -144,6 +144,29 @@ def noise(
     return pa.table({**columns, "corrected": [int((told >= 0).sum())], "reliability": stands})
 
 
+def believed(
+    manifest: pa.Table,
+    standing: pa.Table,
+    evidence: pa.Table,
+    said: pa.Table,
+    fit: pa.Table,
+    first: pa.Table,
+    *,
+    policy: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sample, those that people have answered on among them, how far its label is believed, float64[n], not a
+    number where models know nothing of it; and whether it would be flagged, bool[n]. Arguments as for `verdicts`."""
+    right, flagged = np.full(len(manifest), np.nan), np.zeros(len(manifest), bool)
+    weighed, told = _weighed(manifest, standing, evidence, said, policy)
+    guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
+    beliefs = believe(guesses, told, _row(Fit, fit), _row(Gate, first))
+    if beliefs.gate.knowledge > 0 or policy == ACCV:
+        rows = array(weighed, "row")
+        right[rows] = beliefs.right
+        flagged[rows] = beliefs.right < flag_below(beliefs.of(_open(standing)[rows]))
+    return right, flagged
+
+
 def _weighed(
     manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, policy: str
 ) -> tuple[pa.Table, np.ndarray]:

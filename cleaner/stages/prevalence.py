@@ -37,23 +37,30 @@ def cut(doubt: np.ndarray, answers: int) -> np.ndarray:
 def shares(stratum: np.ndarray, doubt: np.ndarray, answers: int) -> np.ndarray:
     """int64[h]: how many to draw from each stratum: half by its size, half by its size times how mixed it seems to be
     (Neyman 1934), two at least."""
-    sizes = np.bincount(stratum)
-    mixed = sizes * np.sqrt(np.bincount(stratum, doubt * (1 - doubt)) / np.maximum(sizes, 1))
+    sizes, mixed = np.bincount(stratum), _mixed(stratum, doubt)
     by_mixture = mixed / mixed.sum() if mixed.sum() else sizes / sizes.sum()
     wanted = np.round(answers * (sizes / sizes.sum() + by_mixture) / 2).astype(np.int64)
     return np.minimum(sizes, np.maximum(_LEAST, wanted))
 
 
-def draw(stratum: np.ndarray, doubt: np.ndarray, answers: int, *, seed: int) -> np.ndarray:
-    """int64: the places of about `answers` labels, drawn at random within their strata; in random order."""
-    if len(stratum) == 0:
-        return np.zeros(0, np.int64)
+def more_shares(stratum: np.ndarray, doubt: np.ndarray, answers: int) -> np.ndarray:
+    """int64[h]: how many more to draw from what is left of each stratum: by its size times how mixed it seems to be."""
+    upto = np.cumsum(_mixed(stratum, doubt) + _FLOOR * np.bincount(stratum))
+    return np.minimum(np.bincount(stratum), np.diff(np.round(answers * upto / upto[-1]), prepend=0).astype(np.int64))
+
+
+def _mixed(stratum: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """float64[h]: the size of each stratum, times the spread of its labels, right or wrong, as models see it."""
+    sizes = np.bincount(stratum)
+    mixed: np.ndarray = sizes * np.sqrt(np.bincount(stratum, doubt * (1 - doubt)) / np.maximum(sizes, 1))
+    return mixed
+
+
+def draw(stratum: np.ndarray, shares: np.ndarray, *, seed: int) -> np.ndarray:
+    """int64: the places of so many labels of each stratum, drawn at random; in random order."""
     random = np.random.default_rng(seed)
-    drawn = [
-        random.permutation(np.flatnonzero(stratum == number))[:count]
-        for number, count in enumerate(shares(stratum, doubt, answers))
-    ]
-    return random.permutation(np.concatenate(drawn))
+    drawn = [random.permutation(np.flatnonzero(stratum == of))[:count] for of, count in enumerate(shares)]
+    return random.permutation(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,9 @@ reviewer = "label_studio"
 times = { clean = "never", ingest = "never", collect = "every 20 seconds" }
 
 [data.asked.config]
-image_noise.candidates = 4
 coarse.max_rounds = 1
 fine.max_rounds = 1
-review = { batches = 1, calibration = 0, share = 0, random_share = 0, doubtful_share = 0, overlap = 0 }
+review = { batches = 1, first = 4, overlap = 0 }
 small_classes.min_images = 0
 """
 
@@ -245,14 +244,15 @@ def test_all_of_it_is_up_on_postgresql_and_a_schedule_fires(team):
 def test_an_answer_in_label_studio_starts_the_next_cleaning(team):
     first = team.begin("asked")
     wait_until(lambda: team.run(first)["state_name"] == "WaitsForPeople")
-    facts = json.loads((team.runs / "asked" / "reviews" / "image_noise-1.label_studio.json").read_text())
+    facts = json.loads((team.runs / "asked" / "reviews" / "review-1.label_studio.json").read_text())
     shown = get(team.api, "/artifacts/latest/filter", sort="KEY_ASC")
     link = next(artifact["data"] for artifact in shown if artifact["key"] == "asked-batch")
     assert f"{team.questions.url}/projects/{facts['project']}" in link
-    for task in team.questions.tasks(facts["project"]).values():
+    tasks = team.questions.tasks(facts["project"])
+    for task in tasks.values():
         team.questions.annotate(task, "right")
     wait_until(lambda: read_summary(team.runs / "asked"))
-    assert len((team.runs / "asked" / "answers.jsonl").read_text().splitlines()) == 4
+    assert len((team.runs / "asked" / "answers.jsonl").read_text().splitlines()) == len(tasks)
     assert not any(
         TOKEN in file.read_text(errors="replace") for file in (team.runs / "asked").rglob("*") if file.is_file()
     )

@@ -116,7 +116,7 @@ def test_a_server_that_is_named_shows_every_step_as_a_task_run(photos, tmp_path,
 
 
 def test_waiting_for_people_is_no_failure_of_the_flow(photos, tmp_path, environment, server):
-    words = ("--reviewer", "sheet", "--set", "review.random_share=1", "--set", "review.calibration=0")
+    words = ("--reviewer", "sheet", "--set", "review.first=4")
     waits = clean(photos, tmp_path / "run", {**environment, "PREFECT_API_URL": server}, *words)
     assert waits.returncode == 3
     assert waits.stderr.splitlines()[-1].startswith("cleaner: ")

@@ -17,11 +17,11 @@ FEW = (
     "--reviewer",
     "sheet",
     "--set",
-    "review.max_samples=12",
+    "review.first=4",
     "--set",
-    "image_noise.candidates=4",
+    "review.max_samples=6",
     "--set",
-    "review.calibration=0",
+    "review.least_gain=0.01",
 )
 
 
@@ -36,22 +36,28 @@ def waiting(demo, tmp_path) -> Path:
 def test_it_fetches_and_says_who_answered_how_much(waiting):
     said = json.loads(here("review", waiting, "--json").stdout)
     (batch,) = said["batches"]
-    assert (batch["name"], batch["answered"], batch["missing"]) == ("image_noise-1", 0, batch["asked"])
-    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    assert (batch["name"], batch["answered"], batch["missing"]) == ("review-1", 0, batch["asked"])
+    answer(waiting / "reviews" / "review-1.csv", 3)
     said = json.loads(here("review", waiting, "--json").stdout)
     assert said["batches"][0]["answered"] == 3
     assert said["people"] == [{"by": "ana", "answers": 3, "seconds": None, "known": 0, "right": 0}]
     told = here("review", waiting).stdout
-    assert "junk images" in told and "ana" in told and "1 missing" in told and "image_noise-1.html" in told
+    assert (
+        "junk and wrong labels" in told
+        and "ana" in told
+        and " missing" in told
+        and "3 of 3" not in told
+        and "review-1.html" in told
+    )
 
 
 def test_a_batch_that_is_closed_is_waited_for_no_more_and_its_answers_count(waiting):
-    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    answer(waiting / "reviews" / "review-1.csv", 3)
     closed = here("review", waiting, "--close", "--runner", "local", status=3).stderr
-    assert "closed: image_noise-1" in closed and "wrong labels, coarse" in closed
+    assert "closed: review-1" in closed and "junk and wrong labels" in closed
     said = {batch["name"]: batch for batch in json.loads(here("review", waiting, "--json").stdout)["batches"]}
-    assert said["image_noise-1"]["closed"] and said["image_noise-1"]["answered"] == 3
-    assert said["coarse-1"]["missing"] > 0
+    assert said["review-1"]["closed"] and said["review-1"]["answered"] == 3
+    assert said["review-2"]["missing"] > 0
     for _ in range(3):
         done = here("review", waiting, "--close", "--runner", "local", status=None)
         if done.returncode == 0:
@@ -76,7 +82,7 @@ def test_a_folder_that_is_no_run_and_contrary_wishes_are_refused(waiting, tmp_pa
 
 
 def test_answers_that_several_fetch_at_once_are_stored_once(waiting):
-    answer(waiting / "reviews" / "image_noise-1.csv", 3)
+    answer(waiting / "reviews" / "review-1.csv", 3)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: fetch(waiting, lambda line: None), range(12)))
     assert len((waiting / "answers.jsonl").read_text().splitlines()) == 3

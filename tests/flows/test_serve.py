@@ -54,10 +54,9 @@ run = "runs/lost"
 times = { clean = "never", ingest = "never" }
 
 [data.asked.config]
-image_noise.candidates = 4
 coarse.max_rounds = 1
 fine.max_rounds = 1
-review = { batches = 1, calibration = 0, share = 0, random_share = 0, doubtful_share = 0 }
+review = { batches = 1, first = 4 }
 small_classes.min_images = 0
 """
 
@@ -251,17 +250,17 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     waits = served.ended(first)
     assert (waits["state_type"], waits["state_name"]) == ("COMPLETED", "WaitsForPeople")
     wait_until(lambda: served.team.about("asked: people are needed"))
-    assert "image_noise-1.html" in served.team.about("asked: people are needed")[0]
+    assert "review-1.html" in served.team.about("asked: people are needed")[0]
     wait_until(lambda: "asked: waits for people: " in "".join(served.said))
-    sheet = served.runs / "asked" / "reviews" / "image_noise-1.csv"
-    answer(sheet, 4)
+    sheet = served.runs / "asked" / "reviews" / "review-1.csv"
+    asked = answer(sheet, 100)
     wait_until(lambda: served.summary("asked"))
     wait_until(lambda: served.states("asked")[1:].count("Completed"))
     # Where the machine is busy a second look finds the same before the cleaning has begun: the work is done once.
     states = served.states("asked")
     assert states[0] == "WaitsForPeople"
     assert set(states[1:]) <= {"Completed", "LeftToTheNext", "AtWorkAlready"}
-    assert len((served.runs / "asked" / "answers.jsonl").read_text().splitlines()) == 4
+    assert len((served.runs / "asked" / "answers.jsonl").read_text().splitlines()) == asked
 
 
 def test_what_was_given_out_and_never_began_is_begun_again(served):

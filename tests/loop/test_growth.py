@@ -138,21 +138,23 @@ def test_another_folder_is_no_grown_one(grown):
 def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones_too(demo, tmp_path):
     shutil.copytree(demo / "images", tmp_path / "images")
     come = put_later(tmp_path / "images", tmp_path / "later")
-    asking = ("--reviewer", "desk", "--set", "review.calibration=0", "--set", "image_noise.candidates=3")
+    asking = ("--reviewer", "desk", "--set", "review.first=4", "--set", "review.least_gain=0")
     clean(tmp_path, 3, *asking)
     store = Store(tmp_path / "run")
     come()
-    assert "junk images" in clean(tmp_path, 3, *asking).stderr
-    assert store.batches.names() == ["image_noise-1"]
-    batch, manifest = store.batches.read("image_noise-1"), store.read(store.batches.manifest("image_noise-1"))
+    assert "junk and wrong labels" in clean(tmp_path, 3, *asking).stderr
+    assert store.batches.names() == ["review-1"]
+    batch, manifest = store.batches.read("review-1"), store.read(store.batches.manifest("review-1"))
     assert manifest.take(batch["row"])["sample_id"].to_pylist() == batch["sample_id"].to_pylist()
-    store.batches.close("image_noise-1")
+    store.batches.close("review-1")
     clean(tmp_path, 3, *asking)
-    assert store.batches.manifest("image_noise-1") != store.batches.manifest("image_noise-2")
-    assert store.batches.names() == ["image_noise-1", "image_noise-2"]
-    store.batches.close("image_noise-2")
-    clean(tmp_path, 3, *asking)
-    assert store.batches.names() == ["image_noise-1", "image_noise-2", "coarse-1"]
+    assert store.batches.manifest("review-1") != store.batches.manifest("review-2")
+    assert store.batches.names() == ["review-1", "review-2"]
+    known = store.read(store.batches.manifest("review-2"))
+    strata = store.read(store.batches.strata("review-2"))
+    new = set(known["content_hash"].to_pylist()) - set(manifest["content_hash"].to_pylist())
+    among = set(known["content_hash"].take(strata["row"]).to_pylist())
+    assert new and len(new & among) > len(new) / 2
 
 
 def test_what_it_will_take_is_told_before_and_nothing_is_written(demo, tmp_path):

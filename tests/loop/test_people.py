@@ -25,7 +25,7 @@ from flows.runner import run_here
 pytestmark = pytest.mark.slow
 
 CLASSES = ("zero", "one", "two")
-ASKING = {"share": 0.5, "random_share": 0.2, "doubtful_share": 0.2, "calibration": 0}
+ASKING = {"first": 9, "least_gain": 0.0, "max_samples": 20, "batches": 2}
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +133,9 @@ def test_an_edited_answer_or_setting_asks_nobody_again_and_every_answer_holds(im
     case = Case(images, tmp_path / "run")
     finish(case)
     sheets, before = case.sheets, case.verdicts()
-    assert [sheet.stem.rpartition("-")[0] for sheet in sheets] == ["coarse", "fine", "image_noise"]
+    assert [sheet.stem for sheet in sheets] == ["review-1", "review-2"]
     said = Answers(case.folder).read()
-    case.review, case.seed = {**ASKING, "share": 1.0}, 1
+    case.review, case.seed = {**ASKING, "first": 20}, 1
     assert case.clean()
     assert case.sheets == sheets and Answers(case.folder).read().equals(said)
     answered = {row["path"] for sheet in sheets for row in csv.DictReader(sheet.open(encoding="utf-8-sig"))}
@@ -170,7 +170,7 @@ def test_what_was_asked_stays_as_it_was_and_is_waited_for_whatever_settings_chan
     assert not case.clean()
     (sheet,) = case.sheets
     asked = sheet.read_bytes()
-    case.review, case.seed = {**ASKING, "share": 1.0, "max_samples": 3}, 7
+    case.review, case.seed = {**ASKING, "first": 20, "max_samples": 3}, 7
     assert not case.clean()
     assert case.sheets == [sheet] and sheet.read_bytes() == asked
     case.review = {**ASKING, "batches": 0}
@@ -201,7 +201,7 @@ def test_what_a_person_says_of_one_copy_holds_for_the_other(images, tmp_path):
     assert case.clean()
     manifest = {sample["path"]: sample for sample in pq.read_table(case.folder / "manifest.parquet").to_pylist()}
     sample = manifest["two/copy-zero-01.png"]
-    word = {name: sample[name] for name in ("sample_id", "content_hash", "label")} | {"batch": "fine-1", "by": "bo"}
+    word = {name: sample[name] for name in ("sample_id", "content_hash", "label")} | {"batch": "review-1", "by": "bo"}
     words = (
         ({"answer": "right"}, ("drop", "keep")),
         ({"answer": "another", "new_label": "zero"}, ("keep", "drop")),
@@ -258,18 +258,15 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(
         seed=st.integers(0, 2),
-        share=st.sampled_from([0.1, 1.0]),
+        first=st.sampled_from([5, 20]),
         batches=st.integers(0, 2),
         grid=st.sampled_from([0, 12]),
-        calibration=st.sampled_from([0, 20]),
         min_images=st.sampled_from([5, 25, 1000]),
         reviewer=st.sampled_from(["sheet", "sheet", "none"]),
     )
-    def set(
-        self, seed: int, share: float, batches: int, grid: int, calibration: int, min_images: int, reviewer: str
-    ) -> None:
+    def set(self, seed: int, first: int, batches: int, grid: int, min_images: int, reviewer: str) -> None:
         self.case.seed, self.case.min_images, self.case.reviewer = seed, min_images, reviewer
-        self.case.review = {**ASKING, "share": share, "batches": batches, "grid": grid, "calibration": calibration}
+        self.case.review = {**ASKING, "first": first, "batches": batches, "grid": grid}
 
     @rule()
     def lose_a_sheet(self) -> None:

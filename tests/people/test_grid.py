@@ -11,7 +11,7 @@ from cleaner.tables import BATCH, array
 
 @pytest.fixture
 def asked(judged) -> pa.Table:
-    return judged.batch(share=1, random_share=0.5, doubtful_share=1, max_samples=1000)
+    return judged.batch(count=80)
 
 
 def test_a_page_holds_samples_of_one_class_and_no_more_than_it_may(judged, asked):

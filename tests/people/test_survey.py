@@ -4,12 +4,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import strata
+from benchmarks.surveys import calibrated, half_seen, useless
+from cleaner.people.review import one_a_file
+from cleaner.people.selection import chosen, strata
 from cleaner.people.survey import survey, surveyed
 from cleaner.run.ledger import fold
-from cleaner.stages.prevalence import draw
-from cleaner.tables import SAID, VERDICTS, array
+from cleaner.stages.prevalence import prevalence
+from cleaner.tables import GAINS, SAID, array
 
+NO_CANDIDATES = pa.table({"row": pa.array([], pa.int32()), "asked_because": pa.array([], pa.string())})
 LABELS = ("apple", "pear", "plum", "fig")
 
 
@@ -30,10 +33,20 @@ class Surveyed:
         standing = fold(self.manifest, [])
         self.standing = standing.set_column(standing.column_names.index("score"), "score", score)
         self.evidence = pa.table({"row": rows.astype(np.int32)})
-        self.strata = strata(self.manifest, self.standing, self.evidence, VERDICTS.empty_table(), count=40)
-        doubt = array(self.strata, "doubt").astype(float)
-        place = draw(array(self.strata, "stratum"), doubt, 40, seed=0)
-        self.drawn = array(self.strata, "row")[place]
+        self.strata, self.drawn = self.cut(images, 80)
+
+    def cut(self, images, count):
+        """The strata of the first so many images, none asked about for its own sake; and the rows that are drawn."""
+        manifest = self.manifest.slice(0, images)
+        rows = np.flatnonzero(one_a_file(manifest, np.ones(images, bool)))
+        doubt = 1 - array(self.standing, "score")[rows]
+        columns = {"row": rows.astype(np.int32), "why": ["kept"] * len(rows), "gain": np.zeros(len(rows), np.float32)}
+        gains = pa.table({**columns, "doubt": doubt, "spoken": np.zeros(len(rows), bool)}, GAINS)
+        settings = {"count": count, "factors": {}}
+        found = strata(manifest, gains, NO_CANDIDATES, least=0.2, drawn=(), **settings)
+        place, drawn = chosen(gains, found, first=True, seed=0, **settings)
+        assert drawn.all()
+        return found, rows[place]
 
     def contents(self, rows):
         return tuple(self.manifest.column("content_hash").take(pa.array(rows, pa.int64())).to_pylist())
@@ -52,9 +65,13 @@ class Surveyed:
         return pa.Table.from_pylist(known, SAID)
 
     def survey(self, said, asked=(), manifest=None):
+        """With what was `asked` about for its own sake since."""
         now = self.manifest if manifest is None else manifest
-        tables = now, self.standing.take(pa.array(range(len(now)))), self.evidence, said, self.manifest, self.strata
-        return survey(*tables, drawn=self.contents(self.drawn), asked=self.contents(list(asked)))
+        stratum = array(self.strata, "stratum").copy()
+        stratum[np.isin(array(self.strata, "row"), asked)] = -1
+        strata = self.strata.set_column(1, "stratum", pa.array(stratum, pa.int8()))
+        tables = now, self.standing.take(pa.array(range(len(now)))), self.evidence, said, self.manifest, strata
+        return survey(*tables, drawn=self.contents(self.drawn))
 
 
 @pytest.fixture
@@ -103,17 +120,14 @@ def test_images_that_came_later_are_a_stratum_of_which_nothing_is_known(data):
     fewer = data.manifest.slice(0, 300)
     before = Surveyed.__new__(Surveyed)
     vars(before).update(vars(data))
-    before.manifest, count = fewer, 300
-    before.strata = strata(
-        fewer, data.standing.slice(0, count), data.evidence.slice(0, count), VERDICTS.empty_table(), count=30
-    )
-    before.drawn = array(before.strata, "row")[:20]
+    before.strata, before.drawn = data.cut(300, 60)
+    before.manifest, before.drawn = fewer, before.drawn[:12]
     found = before.survey(before.said(before.drawn), manifest=data.manifest)
     assert found.labels == 360 and found.sizes[-1] == 60 and found.answers[-1] == 0
     models = pa.table({"noise": [0.1], "low": [0.1], "high": [0.1]})
     tables = models, data.manifest, data.standing, data.evidence, before.said(before.drawn), fewer, before.strata
-    (told,) = surveyed(*tables, drawn=before.contents(before.drawn), asked=()).to_pylist()
-    assert told["answers"] == 20 and told["high"] > 60 / 360
+    (told,) = surveyed(*tables, drawn=before.contents(before.drawn)).to_pylist()
+    assert told["answers"] == 12 and told["high"] > 60 / 360
 
 
 def test_images_that_are_gone_count_no_more(data):
@@ -124,5 +138,32 @@ def test_images_that_are_gone_count_no_more(data):
 def test_without_answers_on_drawn_images_it_is_as_the_models_put_it(data):
     models = pa.table({"noise": [0.2], "low": [0.1], "high": [0.3]})
     tables = models, data.manifest, data.standing, data.evidence, data.said(range(50)), data.manifest, data.strata
-    (told,) = surveyed(*tables, drawn=(), asked=data.contents(range(50))).to_pylist()
+    (told,) = surveyed(*tables, drawn=()).to_pylist()
     assert told == {"noise": 0.2, "low": 0.1, "high": 0.3, "answers": 0}
+
+
+def test_what_was_picked_and_nobody_has_answered_on_may_be_either(data):
+    found = data.survey(data.said(data.drawn), asked=[row for row in range(1, 360, 10) if row not in set(data.drawn)])
+    assert found.certain == found.certain_untold > 0 and found.certain_wrong == 0
+
+
+@pytest.mark.parametrize("kind", [calibrated, half_seen, useless], ids=lambda kind: kind.__name__)
+def test_the_interval_holds_the_truth_whatever_later_batches_ask_about(judged, kind):
+    """After each of three batches, of which later ones ask about what is most likely wrong, among those drawn too."""
+    images, held = 1500, np.zeros((60, 3), bool)
+    data = Surveyed(judged, images, copies=0)
+    for seed in range(len(held)):
+        doubt, data.wrong = kind(np.random.default_rng(seed), images, 0.15)
+        settings = {"count": 100, "factors": {}}
+        spoken, drawn, before = np.zeros(images, bool), np.zeros(0, int), ()
+        for number in range(3):
+            columns = {"row": np.arange(images, dtype=np.int32), "why": ["kept"] * images, "gain": doubt}
+            gains = pa.table({**columns, "doubt": doubt, "spoken": spoken}, GAINS)
+            known = data.manifest, gains, NO_CANDIDATES, *before
+            found = strata(*known, least=0.2, drawn=data.contents(drawn), **settings)
+            asked, at_random = chosen(gains, found, first=not before, seed=seed, **settings)
+            spoken[asked], drawn, before = True, np.concatenate([drawn, asked[at_random]]), (data.manifest, found)
+            tables = data.manifest, data.standing, data.evidence, data.said(np.flatnonzero(spoken)), *before
+            told = prevalence(survey(*tables, drawn=data.contents(drawn)))
+            held[seed, number] = told.low <= data.wrong.mean() <= told.high
+    assert held.mean(0).min() >= 0.85, held.mean(0)

@@ -1,39 +1,50 @@
 import pyarrow as pa
 import pytest
 
-from cleaner.people.review import DOUBTFUL, NEAR, RANDOM
 from cleaner.people.worth import worth
+from cleaner.tables import Why
 
 
 def batch(**asked):
-    rows = [{"sample_id": key, "asked_because": because} for key, because in asked.items()]
-    return pa.Table.from_pylist(rows, pa.schema({"sample_id": pa.string(), "asked_because": pa.string()}))
+    rows = [
+        {"sample_id": key, "why": why.value, "gain": gain, "drawn": drawn} for key, (why, gain, drawn) in asked.items()
+    ]
+    kinds = {"sample_id": pa.string(), "why": pa.string(), "gain": pa.float32(), "drawn": pa.bool_()}
+    return pa.Table.from_pylist(rows, pa.schema(kinds))
 
 
 def words(**said):
     return [{"sample_id": key, "answer": answer, "at": "2026-01-01", "asked": "once"} for key, answer in said.items()]
 
 
-def test_what_changes_what_stood_is_a_correction():
-    asked = batch(a=NEAR, b=NEAR, c=DOUBTFUL, d=DOUBTFUL, e=RANDOM)
-    found = worth(asked, words(a="right", b="junk", c="right", d="another", e="another"))
-    assert (found.answers, found.corrections) == (5, 2)
-    assert (found.random_answers, found.random_corrections, found.clean_share) == (1, 0, 0.0)
+@pytest.mark.parametrize(
+    ("why", "changing", "confirming"),
+    [
+        (Why.JUNK, {"right", "another", "wrong"}, {"junk"}),
+        (Why.DOUBTED, {"right"}, {"another", "wrong", "junk"}),
+        (Why.MAYBE_JUNK, {"another", "wrong", "junk"}, {"right"}),
+        (Why.KEPT, {"another", "wrong", "junk"}, {"right"}),
+    ],
+)
+def test_an_answer_changes_what_stood_or_confirms_it(why, changing, confirming):
+    said = sorted(changing | confirming)
+    found = worth(batch(**dict.fromkeys(said, (why, 0.25, False))), words(**{answer: answer for answer in said}))
+    assert (found.answers, found.changes, found.expected) == (4, len(changing), 1.0)
+    assert found.by_why[why] == (len(changing), 1.0)
 
 
-def test_who_can_not_tell_corrects_nothing_and_the_newest_word_counts():
-    asked = batch(a=NEAR, b=NEAR)
+def test_who_can_not_tell_changes_nothing_and_the_newest_word_counts():
+    asked = batch(a=(Why.DOUBTED, 0.5, False), b=(Why.KEPT, 0.5, False))
     said = [*words(a="right", b="unsure"), {"sample_id": "a", "answer": "junk", "at": "2026-01-02", "asked": "once"}]
     found = worth(asked, said)
-    assert (found.answers, found.corrections, found.clean_share, found.interval) == (1, 0, None, None)
+    assert (found.answers, found.changes, found.expected) == (1, 0, 0.5)
 
 
-def test_the_share_of_right_labels_among_the_random_ones_has_wilsons_interval():
-    asked = batch(**{f"s{number}": RANDOM for number in range(10)})
-    found = worth(asked, words(**{f"s{number}": "right" if number < 2 else "another" for number in range(10)}))
-    assert found.clean_share == 0.2
-    assert found.interval == pytest.approx((0.0567, 0.5098), abs=1e-3)
+def test_those_drawn_at_random_are_told_apart():
+    asked = batch(a=(Why.KEPT, 0.5, True), b=(Why.KEPT, 0.5, True), c=(Why.KEPT, 0.5, False))
+    found = worth(asked, words(a="junk", b="right", c="junk"))
+    assert (found.drawn_answers, found.drawn_changes, found.changes) == (2, 1, 2)
 
 
-def test_a_batch_of_candidates_corrects_nothing():
-    assert worth(batch(a="unlike all other images"), words(a="junk")) is None
+def test_a_batch_of_before_that_did_not_say_what_it_expected_tells_nothing():
+    assert worth(pa.table({"sample_id": ["a"], "asked_because": ["unlike all others"]}), words(a="junk")) is None

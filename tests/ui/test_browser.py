@@ -109,7 +109,7 @@ def hostile(tmp_path_factory):
             shown = HOSTILE[(number + (i < 2)) % 4]
             lines.append(f'{number}-{i}.png,"{shown}"')
     (folder / "images.csv").write_text("\n".join(lines))
-    settings = ("--reviewer", "desk", "--set", "image_noise.candidates=20", "--set", "review.overlap=0")
+    settings = ("--reviewer", "desk", "--set", "review.first=20", "--set", "review.overlap=0")
     clean_locally(folder / "images.csv", folder / "run", *settings, status=3)
     return folder / "run"
 

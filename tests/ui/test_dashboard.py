@@ -256,7 +256,7 @@ def test_reviewers_shows_who_answered_and_where_two_disagree(run):
             "by": by,
             "answer": answer,
         }
-        | {"batch": "coarse-1", "seconds": 2.0}
+        | {"batch": "review-1", "seconds": 2.0}
         for row, said in ((100, first), (200, second))
         for by, answer in said
     ]

@@ -19,18 +19,16 @@ from ui.queries.seats import Seats
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ("--reviewer", "desk", "--set", "review.calibration=0", "--set", "image_noise.candidates=1")
-FEW = ("review.max_samples=8", "review.overlap=0.5")
+SETTINGS = ("--reviewer", "desk")
+FEW = ("review.first=8", "review.max_samples=8", "review.overlap=0.5")
 
 
 def asking(demo, folder, *settings):
-    """A run that waits at the desk for its first batch about labels; the one about junk is closed."""
+    """A run that waits at the desk for its first batch."""
     run = folder / "run"
     given = [word for setting in settings for word in ("--set", setting)]
     done = clean_locally(demo / "images", run, *SETTINGS, *given, status=3)
     assert "cleaner ui" in done.stderr
-    look_at(run).store.batches.close("image_noise-1")
-    clean_locally(demo / "images", run, *SETTINGS, *given, status=3)
     return run
 
 
@@ -45,7 +43,7 @@ def run(waiting, tmp_path):
 
 
 def seats(run):
-    return Seats(run, "coarse-1", look_at(run).names.manifest)
+    return Seats(run, "review-1", look_at(run).names.manifest)
 
 
 def all_of(desk, person):
@@ -61,7 +59,7 @@ def all_of(desk, person):
 def test_nobody_is_given_what_another_is_at_but_where_two_are_asked(run):
     desk = seats(run)
     people = {name: desk.hand_out(name, 2) for name in ("ann", "bob", "cem", "dan")}
-    wanted = look_at(run).store.batches.read("coarse-1").column("people").to_pylist()
+    wanted = look_at(run).store.batches.read("review-1").column("people").to_pylist()
     for number, count in enumerate(wanted):
         assert sum(number in given for given in people.values()) <= count
     assert all(people.values())
@@ -70,7 +68,7 @@ def test_nobody_is_given_what_another_is_at_but_where_two_are_asked(run):
 
 def test_a_second_person_is_asked_where_two_are_and_nobody_twice(run):
     desk = seats(run)
-    batch = look_at(run).store.batches.read("coarse-1").to_pylist()
+    batch = look_at(run).store.batches.read("review-1").to_pylist()
     assert all_of(desk, "ann") == [*range(len(batch))]
     rest = all_of(desk, "bob")
     assert rest == [number for number, line in enumerate(batch) if line["people"] == 2]
@@ -88,11 +86,11 @@ def test_an_answer_that_comes_twice_is_one_and_another_one_is_another(run):
 
 def test_people_are_counted_not_words_and_desk_and_run_say_the_same(run):
     desk = seats(run)
-    batch = look_at(run).store.batches.read("coarse-1").to_pylist()
+    batch = look_at(run).store.batches.read("review-1").to_pylist()
     two = next(number for number, line in enumerate(batch) if line["people"] == 2)
 
     def answered():
-        (standing,) = [each for each in batches_of(reopen(run)) if each.name == "coarse-1"]
+        (standing,) = [each for each in batches_of(reopen(run)) if each.name == "review-1"]
         assert desk.progress("ann").answered == standing.answered
         assert desk.progress("ann").asked == standing.asked
         return standing.answered, standing.asked - sum(line["people"] for line in batch)
@@ -135,7 +133,7 @@ def test_what_is_no_answer_is_refused_and_not_stored(run, given):
 
 
 def test_a_page_of_look_alikes_is_answered_by_what_is_marked(demo, tmp_path):
-    run = asking(demo, tmp_path, "review.grid=6", "review.max_samples=12", "review.overlap=0")
+    run = asking(demo, tmp_path, "review.grid=6", "review.first=20", "review.overlap=0")
     desk = seats(run)
     first = desk.questions[desk.hand_out("ann", 1)[0]]
     desk.take("ann", {"id": 0, "answer": "wrong", "marked": [0], "seconds": 6.0})
@@ -148,12 +146,12 @@ def test_the_run_goes_on_with_what_was_answered(run, demo):
     desk = seats(run)
     for person in ("ann", "bob"):
         all_of(desk, person)
-    assert [batch["missing"] for batch in json.loads(here("review", run, "--json").stdout)["batches"]] == [0, 0]
+    assert [batch["missing"] for batch in json.loads(here("review", run, "--json").stdout)["batches"]] == [0]
     few = [word for setting in FEW for word in ("--set", setting)]
-    clean_locally(demo / "images", run, *SETTINGS, *few, "--set", "review.batches=1", status=3)
-    assert look_at(run).store.batches.names() == ["image_noise-1", "coarse-1", "fine-1"]
+    clean_locally(demo / "images", run, *SETTINGS, *few, "--set", "review.least_gain=0", status=3)
+    assert look_at(run).store.batches.names() == ["review-1", "review-2"]
     answered = {word["sample_id"] for word in Answers(run).words()}
-    asked = look_at(run).store.batches.read("fine-1").to_pylist()
+    asked = look_at(run).store.batches.read("review-2").to_pylist()
     assert answered.isdisjoint(sample["sample_id"] for sample in asked if sample["known"] is None)
 
 

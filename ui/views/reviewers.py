@@ -44,9 +44,9 @@ def _batches(batches: list[Asked]) -> None:
     _table(rows, "batches")
     worth = [row for b in batches for row in _worth(b)]
     if worth:
-        st.altair_chart(yields(pd.DataFrame(worth)), alt="corrections an answer, by batch")
+        st.altair_chart(yields(pd.DataFrame(worth)), alt="changes an answer, by batch")
         st.caption(
-            "A correction is an answer that changed what stood. Asking pays where it gives more than chance does."
+            "Which share of answers changed what stood. Asking pays where it is more than among images drawn at random."
         )
 
 
@@ -56,11 +56,13 @@ def _state(batch: Asked) -> str:
 
 def _worth(batch: Asked) -> Iterator[dict[str, Any]]:
     found, name = batch.worth, f"{batch.asks}, {batch.name.rpartition('-')[2]}"
-    if found is not None and found.answers:
-        yield {"batch": name, "how": ASKED, "share": found.corrections / found.answers, "answers": found.answers}
-    if found is not None and found.random_answers:
-        share = found.random_corrections / found.random_answers
-        yield {"batch": name, "how": RANDOM, "share": share, "answers": found.random_answers}
+    if found is None:
+        return
+    drawn, changes = found.drawn_answers, found.drawn_changes
+    if own := found.answers - drawn:
+        yield {"batch": name, "how": ASKED, "share": (found.changes - changes) / own, "answers": own}
+    if drawn:
+        yield {"batch": name, "how": RANDOM, "share": changes / drawn, "answers": drawn}
 
 
 def _people(words: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from cleaner.stages.small_classes import small_classes
 
 @pytest.fixture
 def asked(judged):
-    return judged.batch(share=0.5, random_share=0.0, doubtful_share=0.0, max_samples=5)
+    return judged.batch(count=5)
 
 
 def truth_for(asked, other):

@@ -13,12 +13,10 @@ from cleaner.people.reviewers.sheet import Sheet
 from cleaner.spreadsheets import guarded, unguarded
 from cleaner.stages.small_classes import small_classes
 
-SHARES = {"share": 0.5, "random_share": 0.1, "doubtful_share": 0.1, "max_samples": 100}
-
 
 @pytest.fixture
 def asked(judged):
-    return judged.batch(**SHARES)
+    return judged.batch(count=17)
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ def browser():
 
 
 def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_understood(judged, browser, tmp_path):
-    shares = {"share": 0.5, "random_share": 0.0, "doubtful_share": 0.0, "max_samples": 10}
-    asked = judged.batch(**shares)
+    asked = judged.batch(count=8)
     sheet = Sheet()
     sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
     complaints = []
@@ -55,7 +54,7 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
 
 
 def test_what_does_not_belong_is_marked_page_by_page(judged, browser, tmp_path):
-    asked = pages_of(judged, judged.batch(share=1, random_share=0, doubtful_share=1, max_samples=100), grid=12)
+    asked = pages_of(judged, judged.batch(count=80), grid=12)
     sheet = Sheet()
     sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
     complaints = []

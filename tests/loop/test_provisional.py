@@ -1,0 +1,127 @@
+"""A run that is not finished has results of what stands so far, and they say what they are."""
+
+import json
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from command import here
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from cleaner.config import Config
+from cleaner.errors import WaitsForPeople
+from cleaner.loop.runs import open_run
+from cleaner.run.finished import PROVISIONAL, RESULTS
+from cleaner.run.steps import perform
+from flows.progress_bar import Lines
+from flows.runner import carry_out
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "features": {"backbone": "pixels"},
+    "small_classes": {"min_images": 5},
+    "coarse": {"max_rounds": 2},
+    "fine": {"max_rounds": 1},
+    "review": {"first": 6, "batches": 1},
+}
+
+
+class StoppedError(RuntimeError):
+    """As if the process had been killed."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Three handwritten digits, a few of them under wrong labels."""
+    root, digits = tmp_path_factory.mktemp("set") / "images", load_digits()
+    for number in range(3):
+        for place, row in enumerate(np.flatnonzero(digits.target == number)[:30]):
+            given = root / str((number + (place % 10 == 0)) % 3)
+            given.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((digits.images[row] * 255 / 16).astype(np.uint8)).save(given / f"{number}-{place:02}.png")
+    return root
+
+
+def clean(images, folder, most=None, reviewer="none", **settings):
+    """Perform `most` steps at most, then stop."""
+    run = open_run(images, folder, Config.model_validate(SETTINGS | settings), reviewer=reviewer, workers=1)
+    performed = []
+
+    def step_by_step(step, words):
+        if len(performed) == most:
+            raise StoppedError
+        performed.append(step.name)
+        perform(run.store, step)
+
+    carry_out(run, step_by_step, Lines([].append))
+
+
+def left_by(folder):
+    """The names of the results that lie in a folder."""
+    return {name for name in RESULTS if (folder / name).exists()}
+
+
+def test_wherever_a_run_is_stopped_it_has_results_of_the_rounds_that_are_done(images, tmp_path):
+    folder, said = tmp_path / "run", []
+    for _ in range(100):
+        try:
+            clean(images, folder, most=1)
+        except StoppedError:
+            rounds = sorted(part.name for part in (folder / "ledger").glob("*-verdicts*") if "small" not in part.name)
+            judged = [name for name in rounds if "coarse" in name or "fine" in name]
+            assert left_by(folder) == set()
+            results = folder / PROVISIONAL
+            # Of a round that is judged there are results once what stands after it is settled.
+            if judged and (results / "summary.json").exists():
+                summary = json.loads((results / "summary.json").read_text())
+                said.append(summary["provisional"])
+                kept = pq.read_table(results / "clean.parquet")
+                assert len(kept) == summary["kept"] + summary["relabelled"] > 70
+                assert len(pyarrow.csv.read_csv(results / "clean.csv")) == len(kept)
+                assert len(pq.read_table(results / "verdicts.parquet")) == summary["samples"]
+            else:
+                assert not said, "what was there does not vanish"
+            continue
+        break
+    first, *_, last = dict.fromkeys(said)
+    assert first == "after round 1 of looking for wrong labels, coarse" and "round" in last
+    assert left_by(folder) == set(RESULTS) and not (folder / PROVISIONAL).exists()
+    assert json.loads((folder / "summary.json").read_text())["provisional"] == ""
+
+
+def test_while_people_are_asked_there_are_results_with_a_page_and_they_are_exported_when_asked_for(images, tmp_path):
+    folder, results = tmp_path / "run", tmp_path / "run" / PROVISIONAL
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    assert left_by(results) == set(RESULTS) and left_by(folder) == set()
+    assert "Provisional: what stands after all rounds." in (results / "report.html").read_text()
+    assert str(results / "clean.csv") in here("status", folder, COLUMNS="300").stdout
+    assert json.loads(here("status", folder, "--json").stdout)["provisional"]["provisional"] == "after all rounds"
+    out = tmp_path / "clean.csv"
+    refused = here("export", folder, "--format", "csv", "--out", out, status=2).stderr
+    assert "--provisional" in refused and not out.exists()
+    assert "provisional" in here("export", folder, "--format", "csv", "--out", out, "--provisional").stdout
+    assert len(out.read_text().splitlines()) == len((results / "clean.csv").read_text().splitlines())
+    before = (results / "summary.json").read_bytes()
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    assert (results / "summary.json").read_bytes() == before, "nothing is written anew for nothing"
+
+
+def test_provisional_results_of_other_settings_are_taken_away(images, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    with pytest.raises(StoppedError):
+        clean(images, folder, most=0, coarse={"max_rounds": 1, "k": 1}, image_noise={"threshold": 0.5})
+    assert left_by(folder / PROVISIONAL) == set()
+
+
+def test_where_no_round_is_done_there_is_nothing_to_export_and_it_is_said(images, tmp_path):
+    with pytest.raises(StoppedError):
+        clean(images, tmp_path / "run", most=3)
+    words = ("export", tmp_path / "run", "--format", "csv", "--out", tmp_path / "clean.csv", "--provisional")
+    assert "no round is done yet" in here(*words, status=2).stderr
