@@ -12,6 +12,7 @@ from cleaner.data.sources.folder import Folder
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
 from cleaner.loop.rounds import out_of_sample
+from cleaner.people import review
 from cleaner.run.ledger import fold
 from cleaner.stages import label_noise
 from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
@@ -19,11 +20,12 @@ from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 
 @dataclass(frozen=True)
 class Round:
-    """One round: its evidence and its verdicts on all samples, how many came to be positive and ceased to be, and how
-    far its models and the first are believed."""
+    """One round: what stood before, its evidence and its verdicts on all samples, how many came to be positive and
+    ceased to be, and how far its models and the first are believed."""
 
     stage: str
     number: int
+    before: pa.Table
     evidence: pa.Table
     verdicts: pa.Table
     new: int
@@ -43,11 +45,19 @@ def manifest_of(labels: np.ndarray) -> pa.Table:
     return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
 
 
-def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) -> Iterator[Round]:
-    """The rounds of both stages with the settings of a default run, but for `policy`."""
+def rounds(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    policy: str,
+    seed: int,
+    said: pa.Table = SAID.empty_table(),  # noqa: B008
+) -> Iterator[Round]:
+    """The rounds of both stages with the settings of a default run, but for `policy`, after what people have `said`."""
     config = Config(seed=seed)
-    manifest, parts, evidence = manifest_of(labels), list[pa.Table](), None
-    nobody, first, fit = SAID.empty_table(), None, None
+    manifest, evidence, first = manifest_of(labels), None, None
+    fits: dict[int, pa.Table] = {}
+    parts = [review.verdicts(manifest, said)] if len(said) else []
     ended: End | None = None
     for stage in ("coarse", "fine"):
         split = getattr(config, stage).model_copy(update={"policy": policy})
@@ -61,18 +71,18 @@ def rounds(features: np.ndarray, labels: np.ndarray, *, policy: str, seed: int) 
             match wanted:
                 case Predict():
                     answer = _evidence(features, manifest, standing, wanted.number, config, policy)
-                    last, fit = fit, label_noise.fit(manifest, standing, answer, nobody, policy=policy)
-                    first = first or fit
+                    fits[id(answer)] = label_noise.fit(manifest, standing, answer, said, policy=policy)
+                    first = first or fits[id(answer)]
                 case Compare():
-                    found = label_noise.gain(manifest, standing, evidence, last, wanted.evidence, fit)
-                    answer = found.column("gain")[0].as_py()
+                    both = evidence, fits[id(evidence)], wanted.evidence, fits[id(wanted.evidence)]
+                    answer = label_noise.gain(manifest, standing, *both).column("gain")[0].as_py()
                 case Judge():
-                    evidence, known = wanted.evidence, (manifest, standing, wanted.evidence, nobody, fit, first)
+                    evidence, fit = wanted.evidence, fits[id(wanted.evidence)]
                     settings = split.model_dump(exclude={"max_rounds", "predictor"})
-                    said = {"stage": stage, "round": wanted.number, "by": split.predictor}
-                    parts.append(label_noise.verdicts(*known, **settings, **said))
+                    settings |= {"stage": stage, "round": wanted.number, "by": split.predictor}
+                    parts.append(label_noise.verdicts(manifest, standing, evidence, said, fit, first, **settings))
                     answer, lost = label_noise.changes(standing, parts[-1])
-                    yield Round(stage, wanted.number, evidence, parts[-1], answer, lost, fit, first)
+                    yield Round(stage, wanted.number, standing, evidence, parts[-1], answer, lost, fit, first)
                     standing = fold(manifest, parts)
             try:
                 wanted = asked.send(answer)

@@ -68,7 +68,7 @@ def _known(source: Source, before: Before | None, start: int, count: int) -> lis
     if before is None or stamps is None:
         return [None] * count
     rows = before.unchanged(stamps.slice(start, count))
-    facts = iter(before.manifest().select(_FACTS.names).take(pa.array(rows[rows >= 0])).to_pylist())
+    facts = iter(before.manifest.select(_FACTS.names).take(pa.array(rows[rows >= 0])).to_pylist())
     found = [next(facts) if row >= 0 else None for row in rows]
     return [None if known is None or known["problem"] else known for known in found]
 

@@ -176,7 +176,7 @@ def _known(manifest: pa.Table, rows: np.ndarray, before: Before | None) -> tuple
     of those that have one."""
     if before is None:
         return np.full(len(rows), -1, np.int64), np.zeros((0, 0), np.float16)
-    old = before.manifest()
+    old = before.manifest
     usable = np.flatnonzero(old.column("problem").is_null().to_numpy())
     hashes = old.column("content_hash").take(pa.array(usable)).combine_chunks()
     place = pc.index_in(manifest.column("content_hash").take(pa.array(rows)), value_set=hashes)

@@ -165,25 +165,26 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | Non
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
 
 
-def unanswered(run: Run, ask: Ask) -> int:
-    """How many answers are missing, by what is stored."""
+def unanswered(run: Run, ask: Ask, words: Words | None = None) -> int:
+    """How many answers are missing, by what is stored; `words`: all of that, or of the batch, where it is at hand."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
-    words = _held(run.store.answers.words(), ask.name)
-    return sum(max(0, people - len(words.get(about, []))) for about, people in wanted(run, ask.name).items())
+    stored = run.store.answers.words() if words is None else words
+    held = _held(stored, ask.name)
+    return sum(max(0, people - len(held.get(about, []))) for about, people in wanted(run, ask.name, stored).items())
 
 
-def wanted(run: Run, name: str) -> dict[str, int]:
+def wanted(run: Run, name: str, words: Words | None = None) -> dict[str, int]:
     """How many people each sample or class of a batch wants: one more where they disagree and a third is asked; nobody
-    beside one who has answered for the other too."""
+    beside one who has answered for the other too. `words` as for `unanswered`."""
     asked = run.store.batches.read(name)
     if not _of_samples(asked):
         return dict.fromkeys(asked.column("label").to_pylist(), 1)
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
-    held, people = _held(run.store.answers.words(), name), dict(zip(*columns, strict=True))
-    for about, words in held.items():
-        if people[about] > 1 and any(word["asked"] == Asked.ONCE for word in words):
-            people[about] = len(words)
+    held, people = _held(run.store.answers.words() if words is None else words, name), dict(zip(*columns, strict=True))
+    for about, said in held.items():
+        if people[about] > 1 and any(word["asked"] == Asked.ONCE for word in said):
+            people[about] = len(said)
     return people | dict.fromkeys(_disputed(run, held), 3)
 
 

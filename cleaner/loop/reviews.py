@@ -34,18 +34,20 @@ def batches_of(run: Run) -> list[Asked]:
     words: dict[str, list[dict[str, Any]]] = {}
     for word in run.store.answers.words():
         words.setdefault(word["batch"], []).append(word)
-    batches = run.store.batches
-    return [
-        Asked(
-            name=name,
-            asks=STAGES[stage_of(name)],
-            asked=(asked := sum(wanted(run, name).values())),
-            answered=asked - unanswered(run, Ask(name, "")),
-            closed=batches.is_closed(name),
-            worth=_worth(batches.read(name), words.get(name, [])),
-        )
-        for name in batches.names()
-    ]
+    return [_asked(run, name, words.get(name, [])) for name in run.store.batches.names()]
+
+
+def _asked(run: Run, name: str, words: list[dict[str, Any]]) -> Asked:
+    """How a batch stands, to which these words are all answers."""
+    batches, asked = run.store.batches, sum(wanted(run, name, words).values())
+    return Asked(
+        name=name,
+        asks=STAGES[stage_of(name)],
+        asked=asked,
+        answered=asked - unanswered(run, Ask(name, ""), words),
+        closed=batches.is_closed(name),
+        worth=_worth(batches.read(name), words),
+    )
 
 
 def _worth(asked: pa.Table, words: list[dict[str, Any]]) -> Worth | None:

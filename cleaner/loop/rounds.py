@@ -253,7 +253,7 @@ def _what_changed(run: Run, line: Line) -> str:
     """What is new, gone or other than before; empty where all is the same."""
     if run.before is None or run.before.names.stamps == line.stamps:
         return ""
-    was, now = run.before.manifest(), run.store.read(line.manifest)
+    was, now = run.before.manifest, run.store.read(line.manifest)
     place = pc.index_in(now.column("path"), value_set=was.column("path").combine_chunks())
     both = place.is_valid()
     then = was.column("content_hash").take(place.filter(both))

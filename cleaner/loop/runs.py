@@ -127,7 +127,7 @@ def verified(run: Run) -> Run:
     """
     if run.before is None:
         return run
-    was, paths = run.before.manifest(), run.source.listing().column("path")
+    was, paths = run.before.manifest, run.source.listing().column("path")
     place = pc.index_in(paths, value_set=was.column("path").combine_chunks())
     rows = np.flatnonzero(place.is_valid().to_numpy()).astype(np.int64)
     hashes = was.column("content_hash").take(place.drop_null()).to_pylist()

@@ -1,6 +1,7 @@
 """What a run had read of its data set before that grew or changed: what is the same is not read again."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from cleaner.tables import STAMPS
 
 @dataclass(frozen=True)
 class Before:
-    """The outputs `names` of the run in `folder`."""
+    """The outputs `names` of the run in `folder`; what every shard asks for is read once."""
 
     folder: Path
     names: Names
@@ -26,8 +27,14 @@ class Before:
         wanted = (names.manifest, names.stamps, *names.features)
         return cls(folder, names) if names.features and all(map(store.has, wanted)) else None
 
+    @cached_property
     def manifest(self) -> pa.Table:
         found: pa.Table = Store(self.folder).read(self.names.manifest)
+        return found
+
+    @cached_property
+    def _stamps(self) -> pa.Table:
+        found: pa.Table = Store(self.folder).read(self.names.stamps)
         return found
 
     def shards(self) -> list[np.ndarray]:
@@ -37,7 +44,7 @@ class Before:
     def unchanged(self, stamps: pa.Table) -> np.ndarray:
         """int64: of each file of STAMPS its row in the manifest of before where all that they say of it is as it was
         then, else -1."""
-        old = Store(self.folder).read(self.names.stamps)
+        old = self._stamps
         if not set(STAMPS.names) <= set(old.column_names):  # An older version wrote down less.
             return np.full(len(stamps), -1, np.int64)
         place = pc.index_in(stamps.column("path"), value_set=old.column("path").combine_chunks())

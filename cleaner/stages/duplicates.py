@@ -169,7 +169,8 @@ def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.
     paths = manifest.column("path")
     reasons = [f"same file as {paths[row]}" for row in kept]
     losers, why = _beaten(manifest, duplicates, standing, scores)
-    new = [(row, reason) for row, reason in zip(losers, why, strict=True) if row not in set(gone)]
+    known = set(gone)
+    new = [(row, reason) for row, reason in zip(losers, why, strict=True) if row not in known]
     beliefs = scores[np.array(kept + [row for row, _ in new], int)]
     return _drops(manifest, gone + [row for row, _ in new], reasons + [reason for _, reason in new], beliefs, round=2)
 

@@ -1,5 +1,6 @@
 """`cleaner serve`: data sets that are kept clean by themselves, on a server of its own that is really there."""
 
+import csv
 import itertools
 import json
 import os
@@ -253,7 +254,8 @@ def test_when_all_is_answered_it_goes_on_and_waiting_holds_no_process(served):
     assert "review-1.html" in served.team.about("asked: people are needed")[0]
     wait_until(lambda: "asked: waits for people: " in "".join(served.said))
     sheet = served.runs / "asked" / "reviews" / "review-1.csv"
-    asked = answer(sheet, 100)
+    asked = len(list(csv.DictReader(sheet.open(encoding="utf-8-sig"))))
+    answer(sheet, asked)
     wait_until(lambda: served.summary("asked"))
     wait_until(lambda: served.states("asked")[1:].count("Completed"))
     # Where the machine is busy a second look finds the same before the cleaning has begun: the work is done once.

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import WaitsForPeople
+from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import open_run
 from cleaner.run.answers import Answers, newest
 from flows.progress_bar import Lines
@@ -58,9 +59,8 @@ class Case:
     threads: int = 1
     said: list[str] = field(default_factory=list)
 
-    def clean(self) -> bool:
-        """Give the command; whether it came to its end."""
-        config = Config.model_validate(
+    def config(self) -> Config:
+        return Config.model_validate(
             {
                 "seed": self.seed,
                 "features": {"backbone": "pixels"},
@@ -69,7 +69,10 @@ class Case:
                 "coarse": {"max_rounds": 2},
             }
         )
-        run = open_run(self.images, self.folder, config, reviewer=self.reviewer, workers=self.threads)
+
+    def clean(self) -> bool:
+        """Give the command; whether it came to its end."""
+        run = open_run(self.images, self.folder, self.config(), reviewer=self.reviewer, workers=self.threads)
         try:
             run_here(run, Lines(self.said.append))
         except WaitsForPeople:
@@ -303,3 +306,14 @@ def test_what_stands_follows_from_the_newest_words_the_data_and_the_settings_alo
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_how_batches_stand_is_told_by_reading_the_answers_once(images, tmp_path, monkeypatch):
+    case = Case(images, tmp_path / "run")
+    finish(case)
+    run, read = open_run(images, case.folder, case.config(), reviewer="sheet"), []
+    words = Answers.words
+    monkeypatch.setattr(Answers, "words", lambda self: read.append(1) or words(self))
+    standing = batches_of(run)
+    assert len(standing) == 2 and all(batch.missing == 0 for batch in standing)
+    assert len(read) == 1
