@@ -158,7 +158,7 @@ class Review(Section):
         default=100,
         ge=2,
         le=100_000,
-        description="images in the first small batch, but no more than a tenth of all: half of them drawn at random,"
+        description="images in the first small batch, but no more than about a tenth of all: half of them at random,"
         " more of them where labels are doubtful, which tells how many labels are wrong; of the others a third each"
         " what may be junk, what is doubted and what is kept",
     )
@@ -166,8 +166,8 @@ class Review(Section):
         default=0.2,
         ge=0,
         le=1,
-        description="a later batch asks about the images of which an answer is expected to change what stands with this"
-        " probability or a higher one, by what the answers before have changed; and a tenth more, drawn at random",
+        description="a later batch asks about the images of which an answer is expected to overturn a verdict with this"
+        " probability or a higher one, by what answers before have overturned; and a tenth more, drawn at random",
     )
     max_samples: int = Field(default=2_000, ge=1, le=1_000_000, description="of these in a later batch at most")
     known_share: float = Field(

@@ -133,6 +133,21 @@ STANDING = _schema(
 )
 """`verdicts.parquet`: one row a sample, as it stands after all verdicts."""
 
+ISSUES = _schema(
+    kind=pa.string(),
+    path=pa.string(),
+    given_label=pa.string(),
+    suggested_label=pa.string(),
+    action=pa.string(),
+    score=pa.float64(),
+    reason=pa.string(),
+    group=pa.int32(),
+    sample_id=pa.string(),
+)
+"""What is wrong, or may be: `kind` is an `Issue`; of a small class as such there are label and reason only. `score` in
+[0, 1] is the belief that the given label is right, of an outlier that it is no junk; `group` numbers the pictures that
+are there more than once."""
+
 CLEAN = _schema(sample_id=pa.string(), path=pa.string(), label=pa.string(), given_label=pa.string())
 """`clean.parquet`: what to train on, then the source's other columns; `given_label` is set where it was changed."""
 

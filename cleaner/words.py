@@ -3,6 +3,7 @@ that mean the same wherever they look."""
 
 from collections.abc import Sequence
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 SCORE = (
@@ -29,6 +30,20 @@ TONES = {"kept": "#009e73", "relabelled": "#0072b2", "dropped": "#d55e00", "wait
 """Of what happens to samples, told apart by colour-blind people too (Okabe and Ito 2008)."""
 
 
+class Issue(StrEnum):
+    """What is wrong with an image or a class, or may be, in people's words."""
+
+    WRONG_LABEL = "wrong label"
+    DOUBTFUL = "doubtful label"
+    JUNK = "junk"
+    OUTLIER = "outlier"
+    UNREADABLE = "unreadable"
+    COPY = "copy"
+    NEAR = "near-duplicate"
+    LEAKAGE = "leakage"
+    SMALL_CLASS = "small class"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 class`, `2,000 classes`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -41,10 +56,10 @@ def shown(names: Sequence[str], most: int = 3) -> str:
 
 
 def promised(promise: dict[str, Any]) -> str:
-    """`about 45 of 120 answers are expected to change something; of what is kept about 2.1 % is wrong by now, and 0.8 %
+    """`about 45 answers are expected to overturn a verdict; of what is kept about 2.1 % is wrong by now, and 0.8 %
     then`, of a row of PROMISE."""
     changes, before, after = promise["changes"], percent(promise["before"]), percent(promise["after"])
-    said = f"about {changes:.0f} of {counted(promise['answers'], 'answer')} are expected to change something"
+    said = f"about {counted(round(changes), 'answer')} are expected to overturn a verdict"
     return f"{said}; of what is kept about {before} % is wrong by now, and {after} % then, as the models see it"
 
 

@@ -17,6 +17,7 @@ from typer import Argument, Option
 
 from cleaner import installed, parts
 from cleaner.errors import CleanerError, InputError
+from cleaner.words import Issue
 
 if TYPE_CHECKING:
     from flows.runner import Order
@@ -30,6 +31,13 @@ app = typer.Typer(
 class Runner(StrEnum):
     PREFECT = "prefect"
     LOCAL = "local"
+
+
+class IssuesForm(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
 
 
 INTERRUPTED = 130
@@ -264,6 +272,33 @@ def why(
     from flows.shown import show_sample
 
     show_sample(folder, sample, as_json=as_json)
+
+
+@app.command()
+def issues(
+    folder: RunFolder,
+    kind: Annotated[Issue | None, Option(help="Only issues of this kind.")] = None,
+    label: Annotated[
+        str | None, Option("--class", metavar="C", help="Only of images given this class, or taken for it.")
+    ] = None,
+    below: Annotated[float | None, Option(metavar="S", min=0, max=1, help="Only with a score below this.")] = None,
+    top: Annotated[
+        int | None, Option(metavar="N", min=1, help="The worst N of each kind; 10 unless given or written to a format.")
+    ] = None,
+    form: Annotated[IssuesForm, Option("--format", help="How to write them.")] = IssuesForm.TABLE,
+    out: Annotated[Path | None, Option(metavar="P", help="The file to write, in place of the terminal.")] = None,
+) -> None:
+    """List what is wrong with the images, or may be, by kind.
+
+    ```
+    cleaner issues runs/photos
+    cleaner issues runs/photos --kind "wrong label" --class cats --below 0.2
+    cleaner issues runs/photos --format parquet --out issues.parquet
+    ```
+    """
+    from flows.shown import show_issues
+
+    show_issues(folder, kind=kind, label=label, below=below, top=top, form=form, out=out)
 
 
 @app.command()

@@ -127,8 +127,8 @@ def _told(batch: Asked) -> Iterator[str]:
     found = batch.worth
     if found is None or found.answers == 0:
         return
-    line = f"{batch.name}: {found.changes:,} of {counted(found.answers, 'answer')} changed something"
-    line += f", {found.expected:.0f} were expected to"
+    line = f"{batch.name}: {found.changes:,} of {counted(found.answers, 'answer')} overturned a verdict"
+    line += f", {batch.promised:.0f} were expected to"
     if found.drawn_answers:
         line += f"; of {found.drawn_answers:,} drawn at random {found.drawn_changes:,}"
     yield line

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cleaner.config import Config
@@ -97,6 +97,9 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
         elif isinstance(item, Ends):
             telling.ends(item)
         elif isinstance(item, list):
+            # What was done for provisional results is of the part that needs it in the end.
+            for steps in parts.values():
+                steps[:] = [step for step in steps if step not in item]
             parts.setdefault(telling.part.words, []).extend(item)
             missing = [step for step in item if not done(run, step)]
             for step in missing:
@@ -109,14 +112,18 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
         elif isinstance(item, Stands):
             so_far.stands(item)
         else:
-            if not done(run, item):
+            waits = not done(run, item)
+            if waits and not so_far.waits():
+                # Answers that are missing are waited for when there are results of those that are there.
+                item = replace(item, waits=False)
+            elif waits:
                 _withdraw(run.store.folder, telling.display)
-                so_far.waits()
             ask_people(run, item, telling.display.say)
     telling.journal.has(line.names())
     if not concluded(line, run.store.folder):
         with telling.step(0, 1):
             conclude(run, line, parts)
+    withdraw(run.store.folder / PROVISIONAL)
     telling.ends(Ends(""))
 
 
@@ -141,9 +148,10 @@ class _SoFar:
             self._page = now if with_page else self._page
             self._write(with_page=with_page)
 
-    def waits(self) -> None:
-        """People are about to be waited for."""
+    def waits(self) -> bool:
+        """People are to be waited for: whether there are results of what stands until then."""
         self._write(with_page=True)
+        return self._stands is not None or _are_of(self.run, self.run.store.folder / PROVISIONAL)
 
     def _write(self, *, with_page: bool) -> None:
         folder, stands = self.run.store.folder / PROVISIONAL, self._stands

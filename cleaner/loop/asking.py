@@ -183,7 +183,7 @@ def wanted(run: Run, name: str, words: Words | None = None) -> dict[str, int]:
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
     held, people = _held(run.store.answers.words() if words is None else words, name), dict(zip(*columns, strict=True))
     for about, said in held.items():
-        if people[about] > 1 and any(word["asked"] == Asked.ONCE for word in said):
+        if people.get(about, 1) > 1 and any(word["asked"] == Asked.ONCE for word in said):
             people[about] = len(said)
     return people | dict.fromkeys(_disputed(run, held), 3)
 

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from cleaner import installed
 from cleaner.data.exporters import clean, from_folder
+from cleaner.loop.issues import duplicates_of, issues_of
 from cleaner.loop.rounds import Line
 from cleaner.loop.runs import ROOTED, Run
 from cleaner.run.files import write_atomically, write_bytes, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
     CLEAN_PARQUET,
+    DUPLICATES_CSV,
     ISSUES,
+    ISSUES_PARQUET,
     MANIFEST_FILE,
     PROVISIONAL,
     REPORT,
@@ -56,7 +58,7 @@ def conclude(
 
     Args:
         provisional: of a run that is not finished, what the results are of: they go to a folder of their own, and say
-            what they are; without it, that folder is taken away.
+            what they are.
         with_report: whether the page is written too, which takes some seconds however few the images.
 
     Raises:
@@ -75,12 +77,14 @@ def conclude(
     write_table(folder / VERDICTS_FILE, standing)
     write_table(folder / CLEAN_PARQUET, kept)
     write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
-    _write_issues(folder / ISSUES, standing)
+    twins = run.store.read(line.twins)
+    issues = issues_of(manifest, standing, twins, run.store.read(line.junk), run.store.read(line.small))
+    write_table(folder / ISSUES_PARQUET, issues)
+    write_bytes(folder / ISSUES, as_csv(issues.drop_columns(["group", "sample_id"])))
+    write_bytes(folder / DUPLICATES_CSV, as_csv(duplicates_of(manifest, standing, twins)))
     if with_report:
         _write_report(run, line, folder / REPORT, summary, manifest, standing)
     write_json(folder / SUMMARY, summary)
-    if not provisional:
-        withdraw(folder / PROVISIONAL)
 
 
 def _write_report(
@@ -112,16 +116,6 @@ def _leakage(manifest: pa.Table, twins: pa.Table) -> dict[str, Any]:
         for wanted in groups[:3]
     ]
     return {"pictures": len(groups), "examples": shown}
-
-
-def _write_issues(file: Path, standing: pa.Table) -> None:
-    """What is not kept as it was, the worst first: a CSV for people."""
-    issues = standing.filter(pc.not_equal(standing.column("action"), Action.KEEP.value))
-    issues = issues.sort_by([("score", "ascending"), ("path", "ascending")])
-    names = {"path": "path", "label": "given_label", "new_label": "suggested_label"}
-    names |= {name: name for name in ("action", "score", "reason")}
-    table = pa.table({shown: issues.column(name) for name, shown in names.items()})
-    write_bytes(file, as_csv(table))
 
 
 def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from cleaner.loop.asking import Ask, unanswered, wanted
+from cleaner.loop.asking import Ask, promise_of, unanswered, wanted
 from cleaner.loop.runs import Run
 from cleaner.people.worth import Worth, worth
 from cleaner.run.batches import stage_of
@@ -22,6 +23,8 @@ class Asked:
     answered: int
     closed: bool
     worth: Worth | None
+    promised: float
+    """How many of the answers that are there were expected to overturn a verdict, when they were asked for."""
 
     @property
     def missing(self) -> int:
@@ -40,14 +43,24 @@ def batches_of(run: Run) -> list[Asked]:
 def _asked(run: Run, name: str, words: list[dict[str, Any]]) -> Asked:
     """How a batch stands, to which these words are all answers."""
     batches, asked = run.store.batches, sum(wanted(run, name, words).values())
+    batch = batches.read(name)
+    found = _worth(batch, words)
     return Asked(
         name=name,
         asks=STAGES[stage_of(name)],
         asked=asked,
         answered=asked - unanswered(run, Ask(name, ""), words),
         closed=batches.is_closed(name),
-        worth=_worth(batches.read(name), words),
+        worth=found,
+        promised=_promised(run, name, batch, found) if found is not None else 0.0,
     )
+
+
+def _promised(run: Run, name: str, batch: pa.Table, found: Worth) -> float:
+    """By how much was promised of all answers, and by how likely each was to overturn a verdict."""
+    promise = promise_of(run, name)
+    expected = pc.sum(batch.filter(batch.column("known").is_null()).column("gain")).as_py() or 0.0
+    return found.expected * promise["changes"] / expected if promise is not None and expected else found.expected
 
 
 def _worth(asked: pa.Table, words: list[dict[str, Any]]) -> Worth | None:

@@ -5,7 +5,7 @@ it before it yields more. Who performs them, and where, is the runner's business
 same directory yields the same steps, so it goes on where it was.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -135,7 +135,7 @@ def plan(run: Run, line: Line) -> Plan:
         yield from _settle(run, line)
         small = counted(run.store.rows(line.small), "class keeps", "classes keep")
         yield Ends(f"{small} fewer than {run.config.small_classes.min_images} images")
-        yield Stands(line, "after all rounds")
+        yield Stands(_copied(line), "after all rounds")
         if not (yield from _ask(run, line)):
             break
     yield line.begins("results", "writing the results")
@@ -172,6 +172,10 @@ def _settle(run: Run, line: Line) -> Plan:
 
 def _collect(run: Run, line: Line) -> Generator[Item, None, None]:
     """Ask for the answers to the batches of before; those that the settings want are waited for, unless closed."""
+    yield from _asked_before(run, line)
+
+
+def _asked_before(run: Run, line: Line) -> Iterator[Ask]:
     batches = run.store.batches
     for name in batches.names() if run.reviewer is not None else ():
         before = batches.names(stage_of(name), batches.data(name)).index(name)
@@ -383,15 +387,31 @@ def _last(line: Line) -> Judged:
     return next(judged for judged in reversed(line.judged) if judged.evidence)
 
 
+def _copied(line: Line) -> Line:
+    """As it is now, whatever becomes of it."""
+    return replace(
+        line,
+        parts=list(line.parts),
+        judged=list(line.judged),
+        ended=dict(line.ended),
+        fits=dict(line.fits),
+        firsts=dict(line.firsts),
+    )
+
+
 def _so_far(run: Run, line: Line) -> Plan:
-    so_far = replace(line, parts=list(line.parts), judged=list(line.judged))
+    so_far = _copied(line)
     yield from _settle(run, so_far)
     last = _last(line)
     yield Stands(so_far, f"after round {last.round} of looking for {STAGES[last.stage]}")
 
 
 def _ask(run: Run, line: Line) -> Generator[Item, None, bool]:
-    """Whether people were asked, and have answered: first about images, then about small classes."""
+    """Whether people were asked, and have answered: first what is open, then about images, then about small classes."""
+    for ask in _asked_before(run, line):
+        if not done(run, ask):
+            yield ask
+            return True
     return (yield from _ask_of_images(run, line)) or (yield from _ask_of_classes(run, line))
 
 
@@ -432,7 +452,9 @@ def _ask_of_images(run: Run, line: Line) -> Generator[Item, None, bool]:
 
 
 def _next(run: Run, stage: str) -> str:
-    return f"{stage}-{len(run.store.batches.names(stage)) + 1}"
+    """A name that no batch has: one of before may have been deleted."""
+    numbers = [int(name.rpartition("-")[2]) for name in run.store.batches.names(stage)]
+    return f"{stage}-{max(numbers, default=0) + 1}"
 
 
 def _drawn(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:

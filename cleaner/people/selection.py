@@ -29,7 +29,6 @@ _BECAUSE = {
 }
 _EVEN = 0.5
 _DRAWN_FIRST, _DRAWN_LATER = 0.5, 0.1
-_FIRST_KINDS = ((Why.JUNK, Why.MAYBE_JUNK), (Why.DOUBTED,), (Why.KEPT,))
 _PRIOR = 3.0
 _PICKED, _PICKED_BEFORE, _NEW = -1, -2, -3
 
@@ -133,7 +132,11 @@ def strata(
         stratum[new] = array(old, "stratum").max(initial=-1) + 1
     else:
         size = _first_size(gains, count)
-        picked = _first_picked(rows, gain, gains, candidates, size - ceil(_DRAWN_FIRST * size))
+        # Gains are of the first image with its bytes, candidates of any.
+        wanted = manifest.column("content_hash").take(candidates.column("row")).combine_chunks()
+        contents = manifest.column("content_hash").take(gains.column("row")).combine_chunks()
+        junk = pc.index_in(wanted, value_set=contents).drop_null().to_numpy()
+        picked = _first_picked(gain, gains, junk, size - ceil(_DRAWN_FIRST * size))
         rest = asked_of & ~picked & unspoken
         stratum[rest] = cut(doubt[rest], size)
     stratum[picked] = _PICKED
@@ -153,15 +156,14 @@ def _first_size(gains: pa.Table, count: int) -> int:
     return min(count, ceil((~array(gains, "spoken")).sum() / 10))
 
 
-def _first_picked(rows: np.ndarray, gain: np.ndarray, gains: pa.Table, candidates: pa.Table, count: int) -> np.ndarray:
-    """bool: `count` images, a third of each kind, the rest of whatever promises most."""
+def _first_picked(gain: np.ndarray, gains: pa.Table, junk: np.ndarray, count: int) -> np.ndarray:
+    """bool: `count` images, a third of each kind, the rest of whatever promises most; `junk`, the places of those that
+    may be junk, in order."""
     unspoken, why = ~array(gains, "spoken"), array(gains, "why")
     order = np.argsort(-gain, kind="stable")
     order = order[unspoken[order] & (gain[order] > 0)]
-    of_junk = np.searchsorted(rows, array(candidates, "row"))
-    wanted = [of_junk[unspoken[of_junk]], *(order[np.isin(why[order], kinds)] for kinds in _FIRST_KINDS[1:])]
-    picked = np.zeros(len(rows), bool)
-    for kind in wanted:
+    picked = np.zeros(len(gain), bool)
+    for kind in (junk[unspoken[junk]], *(order[why[order] == kind] for kind in (Why.DOUBTED, Why.KEPT))):
         picked[kind[: count // 3]] = True
     left = order[~picked[order]]
     picked[left[: count - picked.sum()]] = True
@@ -231,8 +233,8 @@ def chosen(
 
 @makes("what a batch promises", version=1)
 def promise(gains: pa.Table, batch: pa.Table, *, factors: dict[str, float]) -> pa.Table:
-    """One row, PROMISE: how many of the answers to a BATCH are expected to change something, and which share of what is
-    kept is expected not to be right before and after them."""
+    """One row, PROMISE: how many of the answers to a BATCH are expected to overturn a verdict, and which share of what
+    is kept is expected not to be right before and after them."""
     gain, why = _weighed(gains, factors), array(gains, "why")
     kept = np.isin(why, (Why.MAYBE_JUNK, Why.KEPT)) & ~array(gains, "spoken")
     told = batch.filter(batch.column("known").is_null())

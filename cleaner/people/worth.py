@@ -1,4 +1,8 @@
-"""What a batch's answers were worth: how many changed what stood, beside how many were expected to."""
+"""What a batch's answers were worth: how many overturned a verdict, beside how many were expected to.
+
+Of what is kept the verdict is that its label is right, of what is doubted that it is wrong, whatever it is instead, and
+of junk that it is junk.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +18,7 @@ class Worth:
 
     Attributes:
         answers: how many they are.
-        changes: how many of these answers changed what stood.
+        changes: how many of these answers overturned the verdict.
         expected: how many were expected to when they were asked for, as models had it.
         by_why: both of each `Why`.
         drawn_answers, drawn_changes: how many of the images were drawn at random, and of how many of these the answers
@@ -38,7 +42,9 @@ def worth(batch: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
     asked = {sample: facts for sample, *facts in zip(*columns, strict=True)}
     told_last = sorted((word for word in words if word["asked"] != Asked.KNOWN), key=lambda word: word["at"])
     newest = {word["sample_id"]: word["answer"] for word in told_last}
-    told = [(*asked[sample], answer) for sample, answer in newest.items() if answer != Answer.UNSURE]
+    told = [
+        (*asked[sample], answer) for sample, answer in newest.items() if sample in asked and answer != Answer.UNSURE
+    ]
     changed = [_changes(why, answer) for why, _, _, answer in told]
     by_why = dict.fromkeys([kind.value for kind in Why], (0, 0.0))
     for (why, gain, _, _), changes in zip(told, changed, strict=True):

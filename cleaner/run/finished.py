@@ -17,10 +17,15 @@ VERDICTS_FILE = "verdicts.parquet"
 CLEAN_PARQUET = "clean.parquet"
 CLEAN_CSV = "clean.csv"
 ISSUES = "issues.csv"
+ISSUES_PARQUET = "issues.parquet"
+DUPLICATES_CSV = "duplicates.csv"
 REPORT = "report.html"
 PROVISIONAL = "provisional"
 """The folder in a run's directory that has the same files, of what stands so far, until the run is finished."""
-RESULTS = (SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, VERDICTS_FILE, REPORT, MANIFEST_FILE)
+RESULTS = (
+    *(SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, ISSUES_PARQUET, DUPLICATES_CSV),
+    *(VERDICTS_FILE, REPORT, MANIFEST_FILE),
+)
 """What a run leaves: `summary.json` is written last and withdrawn first, so where it is, the others follow from it."""
 
 _AGAIN = "give the same `cleaner clean` command again to write it anew"

@@ -317,3 +317,15 @@ def test_how_batches_stand_is_told_by_reading_the_answers_once(images, tmp_path,
     standing = batches_of(run)
     assert len(standing) == 2 and all(batch.missing == 0 for batch in standing)
     assert len(read) == 1
+
+
+def test_a_batch_that_was_deleted_is_asked_anew_and_what_was_said_holds(images, tmp_path):
+    case = Case(images, tmp_path / "run")
+    finish(case)
+    said, before = Answers(case.folder).read(), case.standing()
+    for file in (case.folder / "reviews").glob("review-1.*"):
+        file.unlink()
+    finish(case)
+    people = {path: row["by"] for path, row in before.items() if row["by"] == "person:ana"}
+    assert people.items() <= {path: row["by"] for path, row in case.standing().items()}.items()
+    assert len(Answers(case.folder).read()) > len(said)

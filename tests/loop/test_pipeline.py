@@ -75,7 +75,7 @@ def test_a_finished_run_given_again_does_nothing_new(demo, finished):
 
 
 RESULTS = (
-    *("summary.json", "clean.csv", "clean.parquet", "issues.csv"),
+    *("summary.json", "clean.csv", "clean.parquet", "issues.csv", "issues.parquet", "duplicates.csv"),
     *("verdicts.parquet", "report.html", "manifest.parquet"),
 )
 
@@ -259,16 +259,6 @@ def test_a_parquet_of_images_comes_back_as_one_and_is_clean(demo, tmp_path):
     assert doubted(tmp_path / "again") <= 40 < doubted(tmp_path / "run")
 
 
-def test_issues_are_listed_for_people_the_worst_first(finished):
-    rows = list(csv.DictReader((finished / "issues.csv").open()))
-    assert list(rows[0]) == ["path", "given_label", "suggested_label", "action", "score", "reason"]
-    scores = [float(row["score"]) for row in rows if row["score"]]
-    assert scores == sorted(scores)
-    assert {row["path"] for row in rows} == {
-        row["path"] for row in pq.read_table(finished / "verdicts.parquet").to_pylist() if row["action"] != "keep"
-    }
-
-
 def test_a_picture_in_two_splits_is_leakage(demo, tmp_path):
     for path in (demo / "images").glob("[zo]*/*"):
         split = "val" if path.stem.endswith(("1", "2", "3")) else "train"
@@ -278,6 +268,10 @@ def test_a_picture_in_two_splits_is_leakage(demo, tmp_path):
     done = clean_locally(tmp_path / "set", tmp_path / "run")
     assert "read as splits, not as classes: train, val" in done.stderr
     assert "val/zero/copy.png" in done.stdout.partition("leakage: ")[2]
+    leaking = json.loads(
+        here("issues", tmp_path / "run", "--kind", "leakage", "--format", "json").stdout.splitlines()[0]
+    )
+    assert leaking["reason"] == "the same picture is in train and val" and leaking["group"] is not None
     assert pq.read_table(tmp_path / "run" / "clean.parquet").column("split").to_pylist().count("val") > 10
 
 

@@ -1,6 +1,7 @@
 """A run that is not finished has results of what stands so far, and they say what they are."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.csv
@@ -12,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import WaitsForPeople
+from cleaner.loop.results import conclude
 from cleaner.loop.runs import open_run
 from cleaner.run.finished import PROVISIONAL, RESULTS
 from cleaner.run.steps import perform
@@ -125,3 +127,60 @@ def test_where_no_round_is_done_there_is_nothing_to_export_and_it_is_said(images
         clean(images, tmp_path / "run", most=3)
     words = ("export", tmp_path / "run", "--format", "csv", "--out", tmp_path / "clean.csv", "--provisional")
     assert "no round is done yet" in here(*words, status=2).stderr
+
+
+def test_who_comes_back_to_an_open_batch_with_other_settings_has_results_too(images, tmp_path):
+    """What was there no longer holds; what stands now, by the answers that are there, takes its place."""
+    folder, results = tmp_path / "run", tmp_path / "run" / PROVISIONAL
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    for change in ({"fine": {"max_rounds": 1, "relabel": 0.99}}, {"fine": {"max_rounds": 1, "relabel": 0.5}}):
+        with pytest.raises(WaitsForPeople, match="answers are missing"):
+            clean(images, folder, reviewer="sheet", **change)
+        assert left_by(results) == set(RESULTS)
+    assert [sheet.stem for sheet in (folder / "reviews").glob("*.csv")] == ["review-1"]
+    (results / "clean.csv").unlink()
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet", **change)
+    assert left_by(results) == set(RESULTS)
+
+
+def test_a_finished_run_that_asks_again_has_provisional_results(images, tmp_path):
+    folder = tmp_path / "run"
+    clean(images, folder)
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    assert left_by(folder / PROVISIONAL) == set(RESULTS) and left_by(folder) == set()
+    clean(images, folder)
+    assert left_by(folder) == set(RESULTS) and not (folder / PROVISIONAL).exists()
+
+
+def test_provisional_results_that_a_killed_command_left_beside_others_are_taken_away(images, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    shutil.copytree(folder / PROVISIONAL, tmp_path / "kept")
+    clean(images, folder)
+    shutil.copytree(tmp_path / "kept", folder / PROVISIONAL)
+    clean(images, folder)
+    assert left_by(folder) == set(RESULTS) and not (folder / PROVISIONAL).exists()
+
+
+def test_what_is_written_provisionally_is_what_stood_then_though_answers_come_at_once(images, tmp_path, monkeypatch):
+    truth = tmp_path / "truth.csv"
+    paths = sorted(path.relative_to(images) for path in images.rglob("*.png"))
+    truth.write_text("\n".join(["path,label", *(f"{path},{path.stem[0]}" for path in paths)]) + "\n")
+    written = []
+
+    def noted(run, line, parts, **how):
+        standing = run.store.read(line.standing)
+        what = line.standing, how.get("with_report", True), how.get("provisional", "") == ""
+        written.append((how.get("provisional", ""), standing.column("score").null_count, what))
+        conclude(run, line, parts, **how)
+
+    monkeypatch.setattr("flows.runner.conclude", noted)
+    run = open_run(images, tmp_path / "run", Config.model_validate(SETTINGS), reviewer="oracle", truth=truth, workers=1)
+    carry_out(run, lambda step, words: perform(run.store, step), Lines([].append))
+    assert len(written) > 2 and written[-1][0] == ""
+    assert all(unscored == written[-1][1] for _, unscored, _ in written), "models had judged all of them"
+    assert len({what for *_, what in written}) == len(written), "nothing is written twice, but for its page"

@@ -9,6 +9,7 @@ from cleaner.tables import DUPLICATES, EVIDENCE
 ROUND = {"judged": 80, "new_positives": 1, "lost_positives": 0, "dropped": 8, "relabelled": 8, "seconds": 0.5}
 ABOUT = {"name": "photos", "place": "/data/photos", "date": "2026-11-25", "settings": ["fine.k=2", "seed=<7>"]}
 SUMMARY = {
+    "provisional": "",
     "cleaner": "1.2.3",
     "samples": 81,
     "kept": 64,

@@ -95,6 +95,16 @@ def test_a_first_batch_is_half_drawn_and_half_of_every_kind(judged):
     assert set(other[~drawn]) == asked and set(other[drawn]) != set(places[drawn])
 
 
+def test_a_candidate_that_is_a_copy_stands_for_the_first_of_its_files(judged):
+    manifest, found = named(judged, 100), made(99)
+    content = manifest.column("content_hash").to_pylist()
+    content[99] = content[7]
+    copied = manifest.set_column(manifest.schema.get_field_index("content_hash"), "content_hash", pa.array(content))
+    candidates = pa.table({"row": pa.array([99], pa.int32()), "asked_because": ["black and white"]})
+    cut = strata(copied, found, candidates, least=0.2, drawn=(), **WANTED)
+    assert array(cut, "row")[array(cut, "stratum") < 0].tolist() == [7]
+
+
 def test_a_first_batch_is_a_tenth_of_all_at_most(judged):
     found = made(80, gain=np.full(80, 0.5))
     cut = strata(named(judged, 80), found, NO_CANDIDATES, least=0.2, drawn=(), count=100, factors={})

@@ -48,3 +48,7 @@ def test_those_drawn_at_random_are_told_apart():
 
 def test_a_batch_of_before_that_did_not_say_what_it_expected_tells_nothing():
     assert worth(pa.table({"sample_id": ["a"], "asked_because": ["unlike all others"]}), words(a="junk")) is None
+
+
+def test_a_word_on_an_image_that_the_batch_does_not_ask_about_is_none_of_its_answers():
+    assert worth(batch(a=(Why.KEPT, 0.5, False)), words(b="junk")).answers == 0

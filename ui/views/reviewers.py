@@ -44,9 +44,9 @@ def _batches(batches: list[Asked]) -> None:
     _table(rows, "batches")
     worth = [row for b in batches for row in _worth(b)]
     if worth:
-        st.altair_chart(yields(pd.DataFrame(worth)), alt="changes an answer, by batch")
+        st.altair_chart(yields(pd.DataFrame(worth)), alt="verdicts overturned, an answer, by batch")
         st.caption(
-            "Which share of answers changed what stood. Asking pays where it is more than among images drawn at random."
+            "Which share of answers overturned a verdict. Asking pays where it is more than of images drawn at random."
         )
 
 
