@@ -88,7 +88,7 @@ def carry_out(
 
 
 def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
-    line, parts = Line(), dict[str, list[Step]]()
+    line, parts = Line(), _Parts()
     so_far = _SoFar(run, parts)
     for item in plan(run, line):
         telling.journal.has(line.names())
@@ -97,10 +97,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
         elif isinstance(item, Ends):
             telling.ends(item)
         elif isinstance(item, list):
-            # What was done for provisional results is of the part that needs it in the end.
-            for steps in parts.values():
-                steps[:] = [step for step in steps if step not in item]
-            parts.setdefault(telling.part.words, []).extend(item)
+            parts.take(telling.part.words, item)
             missing = [step for step in item if not done(run, step)]
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
@@ -122,9 +119,29 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
     telling.journal.has(line.names())
     if not concluded(line, run.store.folder):
         with telling.step(0, 1):
-            conclude(run, line, parts)
+            conclude(run, line, parts.steps())
     withdraw(run.store.folder / PROVISIONAL)
     telling.ends(Ends(""))
+
+
+@dataclass
+class _Parts:
+    """The steps of each part of the run, by its words. What was done for provisional results, or for answers of before,
+    is of the part that needs it last."""
+
+    _of: dict[str, tuple[str, Step]] = field(default_factory=dict)
+
+    def take(self, words: str, steps: list[Step]) -> None:
+        for step in steps:
+            name = step.output
+            self._of.pop(name, None)
+            self._of[name] = words, step
+
+    def steps(self) -> dict[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for words, step in self._of.values():
+            found.setdefault(words, []).append(step)
+        return found
 
 
 @dataclass
@@ -133,7 +150,7 @@ class _SoFar:
     waited for, and every half minute, since it takes seconds however few the images."""
 
     run: Run
-    parts: dict[str, list[Step]]
+    parts: "_Parts"
     _stands: Stands | None = None
     _page: float = field(default_factory=time.monotonic)
 
@@ -156,7 +173,7 @@ class _SoFar:
     def _write(self, *, with_page: bool) -> None:
         folder, stands = self.run.store.folder / PROVISIONAL, self._stands
         if stands is not None and not concluded(stands.line, folder, with_report=with_page):
-            conclude(self.run, stands.line, self.parts, provisional=stands.words, with_report=with_page)
+            conclude(self.run, stands.line, self.parts.steps(), provisional=stands.words, with_report=with_page)
 
 
 @dataclass
