@@ -21,7 +21,6 @@ from cleaner.config import assign
 from cleaner.data.exporters import export as write_export
 from cleaner.data.sources import source_at
 from cleaner.errors import InputError, RunError
-from cleaner.loop.issues import chosen, counts
 from cleaner.run.files import write_bytes, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -284,6 +283,9 @@ def show_issues(
         RunError: no run lies in `folder`, or no round is done yet.
         StorageError: `out` can't be written.
     """
+    # What judges images is a large library.
+    from cleaner.loop.issues import chosen, counts
+
     if form == "parquet" and out is None:
         raise InputError("Parquet is no text for a terminal; say where to write it: --out FILE")
     if form == "table" and out is not None:
@@ -334,7 +336,7 @@ def _say_issues(found: pa.Table, told: list[tuple[Issue, int]]) -> None:
     if not told:
         say(out, "nothing is wrong, as far as is known")
     for kind, count in told:
-        some = chosen(found, kind=kind)
+        some = found.filter(pc.equal(found.column("kind"), kind))
         more = f", {len(some)} of them" if len(some) < count else ""
         say(out, f"{kind}: {count:,}{more}")
         columns = ("path", "given_label", "suggested_label", "score", "reason")
