@@ -72,6 +72,8 @@ _MAX_BYTES = 2**29
 _STRIPE = 2**20
 _BYTES_A_PIXEL = 12
 """What decoding takes at most, beside a stripe: the decoder's image, its pixels, and these turned upright."""
+_BYTES_A_COEFFICIENT = 6
+"""Of a pixel of a progressive JPEG at its full size, whatever the scale: three colours of two bytes."""
 _BYTES_AT_ONCE = 2**30
 
 
@@ -276,11 +278,12 @@ _budget = _Budget(_BYTES_AT_ONCE)
 def _pixels(image: Image.Image, data: bytes, *, max_pixels: int, min_side: int | None) -> np.ndarray:
     if image.width * image.height > max_pixels:
         raise _too_large(max_pixels)
-    with _budget.take(image.width * image.height * _BYTES_A_PIXEL):
+    whole = image.width * image.height * _BYTES_A_COEFFICIENT if image.info.get("progressive") else 0
+    if min_side is not None:
+        image.draft(None, (min_side, min_side))  # From here on the image has the size at which it will be decoded.
+    with _budget.take(whole + image.width * image.height * _BYTES_A_PIXEL):
         pixels = _turbo(image, data, min_side)
         if pixels is None:
-            if min_side is not None:
-                image.draft(None, (min_side, min_side))
             pixels = _rgb(image)
         return _upright(pixels, _orientation(image))
 
@@ -320,14 +323,14 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _grey_to_rgb(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     """From a stripe of a deep grey image to its pixels, by the black and the white of the whole image.
 
-    Whole numbers are values of as many bits as hold the largest, of 8, 12 and 16: cameras and scanners write 12 bits
-    into files of 16. Fractions in [0, 1] or [0, 255] run from black to white there. Any other range has no agreed black
-    and white, and is stretched from its smallest to its largest value.
+    Whole numbers are values of as many bits as hold the largest, of 8 to 16: cameras and scanners write 10, 12 or
+    14 bits into files of 16. Fractions in [0, 1] or [0, 255] run from black to white there. Any other range has no
+    agreed black and white, and is stretched from its smallest to its largest value.
     """
     deep = np.asarray(image)
     sound = deep if deep.dtype.kind in "iu" else np.nan_to_num(deep, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(sound.min()), float(sound.max())
-    whites = (255, 4_095, 65_535) if deep.dtype.kind in "iu" else (1, 255)
+    whites = [2**bits - 1 for bits in (8, 10, 12, 14, 16)] if deep.dtype.kind in "iu" else [1, 255]
     white = next((white for white in whites if low >= 0 and high <= white), None)
     black, width = (0.0, white) if white is not None else (low, (high - low) or 1)
     clear = image.info.get("transparency")

@@ -175,8 +175,12 @@ def _earlier(out: Path, given: Path, *, folder: bool, force: bool) -> _Earlier |
         raise InputError(f"{receipt}: is there already, and no export left it; give --out another name, or remove it")
     if not os.path.lexists(out):
         return None
-    if folder and not out.is_symlink() and out.is_dir() and not any(out.iterdir()):
-        return None
+    if folder and not out.is_symlink() and out.is_dir():
+        where = "is a mount point" if out.is_mount() else f"can't be replaced, for you may not write into {out.parent}"
+        if out.is_mount() or not os.access(out.parent, os.W_OK):
+            raise InputError(f"{given}: {where}; give --out a new folder in it")
+        if not any(out.iterdir()):
+            return None
     if not folder and out.is_dir():
         raise InputError(f"{given}: is a folder; --out wants the name of a file for this format")
     wrote = _read_receipt(receipt) if not out.is_symlink() and out.is_dir() == folder else None

@@ -136,7 +136,7 @@ def engine() -> str:
     return f"{name} {version(name)}"
 
 
-@makes("features", version=2)
+@makes("features", version=3)
 def embed(
     manifest: pa.Table,
     *,

@@ -2,6 +2,7 @@ import hashlib
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zlib
 from io import BytesIO
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
+from cleaner.data import images
 from cleaner.data.images import decode, facts, read, resized, thumbnail
 from cleaner.errors import ImageProblem
 
@@ -312,11 +314,25 @@ print(peak_gigabytes())
     assert peak < 1.5, "six at once took ten times the pixels each"
 
 
+@pytest.mark.parametrize(("progressive", "together"), [(False, True), (True, False)])
+def test_of_the_budget_an_image_takes_the_size_at_which_it_is_decoded(monkeypatch, progressive, together):
+    data = encoded(Image.new("RGB", (8000, 6000), "green"), "JPEG", progressive=progressive)
+    monkeypatch.setattr(images, "_budget", images._Budget(2**28))
+    decoded = threading.Event()
+    other = threading.Thread(target=lambda: (decode(data, max_pixels=10**8, min_side=256), decoded.set()))
+    with images._budget.take(2**27):
+        other.start()
+        assert decoded.wait(60 if together else 1) == together, "at its full size it would have to wait"
+    other.join()
+    assert decoded.is_set()
+
+
 @pytest.mark.parametrize(
-    ("most", "white"), [(255, 255), (256, 4_095), (4_095, 4_095), (4_096, 65_535), (65_535, 65_535)]
+    ("most", "white"),
+    [(255, 255), (256, 1_023), (1_023, 1_023), (4_095, 4_095), (4_096, 16_383), (16_384, 65_535), (65_535, 65_535)],
 )
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_twelve_bits_in_a_file_of_sixteen_are_no_night(form, most, white):
+def test_ten_to_fourteen_bits_in_a_file_of_sixteen_are_no_night(form, most, white):
     values = np.linspace(0, most, 256).astype(np.uint16).reshape(16, 16)
     found = decode(encoded(Image.fromarray(values), form), max_pixels=10**6)
     assert np.array_equal(found[:, :, 0], np.rint(values * (255 / white)).astype(np.uint8))

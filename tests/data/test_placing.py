@@ -59,6 +59,11 @@ def listed(tmp_path, judged):
     return fold(manifest, []), manifest, source
 
 
+def test_a_place_that_cannot_be_replaced_as_a_whole_is_refused_before_anything_is_written():
+    with pytest.raises(InputError, match="/proc: is a mount point; give --out a new folder in it"):
+        place_folder(Path("/proc"), one="1")
+
+
 @pytest.mark.parametrize("form", FORMS, ids=repr)
 def test_an_earlier_export_is_replaced_by_force_only(judged, tmp_path, form):
     out = tmp_path / "clean"
