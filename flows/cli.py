@@ -201,21 +201,33 @@ def review(
     close: Annotated[
         bool, Option("--close", help="Go on with the answers that are there, and wait for no more of these batches.")
     ] = False,
+    withdraw: Annotated[
+        list[str] | None,
+        Option(
+            metavar="by=NAME|batch=NAME|image=SAMPLE|class=NAME|withdrawal=N",
+            help="Take back what was said: all answers for which each of these holds, or a withdrawal of before.",
+        ),
+    ] = None,
     every: Annotated[float, Option(min=1, max=86_400, help="With --watch, seconds between two looks.")] = 30,
     as_json: AsJson = False,
     runner: RunnerOption = Runner.PREFECT,
 ) -> None:
     """Fetch what people have answered, and say who answered how much, at what pace, and how far they agree.
 
+    Answers that should not have been given can be withdrawn, and a withdrawal too: nothing is deleted.
+
     ```
     cleaner review runs/photos
     cleaner review runs/photos --watch
     cleaner review runs/photos --close
+    cleaner review runs/photos --withdraw by=ann --withdraw batch=review-2
+    cleaner review runs/photos --withdraw withdrawal=1
     ```
 
     Exit status: 0; with --watch or --close as `cleaner clean`.
     """
     from cleaner.errors import WaitsForPeople
+    from cleaner.loop.reviews import batches_of
     from flows import reviewed
     from flows.shown import show_summary
 
@@ -225,7 +237,12 @@ def review(
     def heard(line: str) -> None:
         typer.echo(line, err=True)
 
+    if withdraw and (watch or close):
+        raise typer.BadParameter("--withdraw only takes back; give the command again for --watch or --close")
     run, standing = reviewed.fetch(folder, heard)
+    if withdraw:
+        heard(reviewed.withdraw(folder, withdraw))
+        standing = batches_of(run)
     reviewed.show(run, standing, as_json=as_json)
     if close:
         closed = reviewed.close(run, standing)

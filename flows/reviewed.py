@@ -7,18 +7,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cleaner.errors import RunError
+from cleaner.errors import InputError, RunError
 from cleaner.loop.asking import Ask, hear
 from cleaner.loop.reviews import Asked, batches_of
 from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
+from cleaner.run.answers import Withdrawal
 from cleaner.run.state import read_state
 from cleaner.words import counted, span
 from flows.console import console, say, say_json
 from flows.runner import Order
-from flows.shown import table
+from flows.shown import row_of, table
 
 _SHOWN = 10
+_WITHDRAWN = {"by": "NAME", "batch": "NAME", "image": "SAMPLE", "class": "NAME", "withdrawal": "NUMBER"}
 _LATE = timedelta(minutes=10)
 
 
@@ -51,6 +53,41 @@ def close(run: Run, standing: list[Asked]) -> list[str]:
     for name in names:
         run.store.batches.close(name)
     return names
+
+
+def withdraw(folder: Path, wanted: list[str]) -> str:
+    """Take back answers: those for which all that is `wanted` holds, each `by=NAME`, `batch=NAME`, `image=SAMPLE` or
+    `class=NAME`; or, by `withdrawal=NUMBER`, what was taken back. What was done, in words.
+
+    Raises:
+        InputError: nothing is meant by that; nothing is written.
+        RunError: no run lies in `folder`.
+    """
+    store = reopen(folder).store
+    which: dict[str, Any] = {}
+    for condition in wanted:
+        name, sign, value = condition.partition("=")
+        if name not in _WITHDRAWN or not sign or not value or (name == "withdrawal" and not value.isdecimal()):
+            forms = ", ".join(f"{name}={form}" for name, form in _WITHDRAWN.items())
+            raise InputError(f"--withdraw {condition}: is none of {forms}")
+        if name == "image":
+            manifest = store.read(_manifest(folder))
+            name, value = "content_hash", manifest.column("content_hash")[row_of(manifest, value)].as_py()
+        name = "label" if name == "class" else name
+        if name in which:
+            raise InputError(f"--withdraw {condition}: another {condition.partition('=')[0]} is given; give each once")
+        which[name] = int(value) if name == "withdrawal" else value
+    if "withdrawal" in which and len(which) > 1:
+        raise InputError("--withdraw withdrawal=NUMBER goes alone")
+    done = store.answers.withdraw(which)
+    if "withdrawal" in which:
+        what = f"withdrawal {which['withdrawal']} is taken back"
+    else:
+        what = f"{counted(done.words, 'answer')} withdrawn"
+    return (
+        f"{what}, as withdrawal {done.number}; what stands follows with the next `cleaner clean`, which asks again"
+        f" where a batch is not closed. To undo: cleaner review {folder} --withdraw withdrawal={done.number}"
+    )
 
 
 def order_of(run: Run) -> Order:
@@ -92,6 +129,7 @@ def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
             "agreement": [asdict(agreement) for agreement in agreed],
             "agreement_of_all": fleiss,
             "disputed": [{"classes": list(classes), "images": count} for classes, count in pairs],
+            "withdrawals": [asdict(each) for each in run.store.answers.withdrawals()],
         }
         say_json(everything)
         return
@@ -113,6 +151,8 @@ def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
         say(out, f"all together: kappa {fleiss:.2f} (Fleiss)")
     for classes, count in pairs[:_SHOWN]:
         say(out, f"taken for {' and for '.join(classes)}: {counted(count, 'image')}")
+    for each in run.store.answers.withdrawals():
+        say(out, _withdrawn(each))
     for batch in standing:
         if batch.missing and run.reviewer is not None:
             say(out, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
@@ -120,6 +160,15 @@ def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
 
 def _waits(batch: Asked) -> str:
     return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
+
+
+def _withdrawn(each: Withdrawal) -> str:
+    names = {"content_hash": "of the image with content", "label": "of class", "by": "by", "batch": "in"}
+    if "withdrawal" in each.which:
+        what = f"takes back withdrawal {each.which['withdrawal']}"
+    else:
+        what = f"{counted(each.words, 'answer')} {' '.join(f'{names[name]} {of}' for name, of in each.which.items())}"
+    return f"withdrawal {each.number} ({each.at[:16]}): {what}" + ("" if each.holds else "; taken back")
 
 
 def _told(batch: Asked) -> Iterator[str]:

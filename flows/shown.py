@@ -175,7 +175,7 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
     origin_of(folder)
     summary = read_summary(folder)
     manifest = _manifest(folder, finished=summary is not None)
-    said = manifest.slice(_row_of(manifest, sample), 1).to_pylist()[0]
+    said = manifest.slice(row_of(manifest, sample), 1).to_pylist()[0]
     verdicts = _verdicts(folder, said["sample_id"], summary)
     words = _words(folder, said["content_hash"])
     stands = None
@@ -191,7 +191,9 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
         say(out, f"can't be used: {said['problem']}")
     for word in words:
         label = f" {word['new_label']}" if word["new_label"] else ""
-        say(out, f"{word['by']} said {word['answer']}{label} when asked in {word['batch']} ({word['at'][:16]})")
+        withdrawn = f"; withdrawn by withdrawal {word['withdrawn']}" if word["withdrawn"] else ""
+        asked = f"when asked in {word['batch']} ({word['at'][:16]})"
+        say(out, f"{word['by']} said {word['answer']}{label} {asked}{withdrawn}")
     if told := [verdict for verdict in verdicts if verdict["counts"]]:
         columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
         named = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
@@ -217,9 +219,9 @@ def _verdicts(folder: Path, sample_id: str, summary: dict[str, Any] | None) -> l
 
 
 def _words(folder: Path, content_hash: str | None) -> list[dict[str, Any]]:
-    """What people said of a file or its copies, the newest last."""
-    said = Store(folder).answers.words()
-    words = [word for word in said if word["content_hash"] is not None and word["content_hash"] == content_hash]
+    """What people said of a file or its copies, the newest last; `withdrawn`: by which withdrawal, 0 for none."""
+    spoken = [word | {"withdrawn": withdrawn} for word, withdrawn in Store(folder).answers.spoken()]
+    words = [word for word in spoken if word["content_hash"] is not None and word["content_hash"] == content_hash]
     return sorted(words, key=itemgetter("at"))
 
 
@@ -232,7 +234,12 @@ def _manifest(folder: Path, *, finished: bool) -> pa.Table:
     return Store(folder).read(state.names.manifest)
 
 
-def _row_of(manifest: pa.Table, sample: str) -> int:
+def row_of(manifest: pa.Table, sample: str) -> int:
+    """The row of a sample, given by its sample_id or path.
+
+    Raises:
+        InputError: there is none.
+    """
     for column in ("sample_id", "path"):
         row = pc.index(manifest.column(column), text(sample)).as_py()
         if row >= 0:

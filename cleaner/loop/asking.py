@@ -133,8 +133,8 @@ def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> 
     asked = run.store.batches.read(name)
     words = _words(name, answers, manifest, asked) if _of_samples(asked) else _words_on_classes(name, answers)
 
-    def news(stored: Words) -> Words:
-        known = _held(stored, name)
+    def news(spoken: list[tuple[dict[str, Any], int]]) -> Words:
+        known = _held([word for word, withdrawn in spoken if not withdrawn], name)
         is_said = [any(_same(old, word) for old in known.get(_about(word), [])) for word in words]
         return [] if all(is_said) else _rows(words)
 
@@ -151,16 +151,19 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | Non
     else:
         words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say, since=since))
     known: dict[str, Words] = {}
+    holding: set[str] = set()
 
-    def news(stored: Words) -> Words:
-        # Within the lock: somebody else may be fetching the same answers.
-        for word in stored:
+    def news(spoken: list[tuple[dict[str, Any], int]]) -> Words:
+        # Within the lock: somebody else may be fetching the same answers. What is withdrawn is no news either: the
+        # reviewer still has it.
+        for word, withdrawn in spoken:
             if word["batch"] == name:
                 known.setdefault(_about(word), []).append(word)
+                holding.update([] if withdrawn else [_about(word)])
         return _rows([word for word in words if _is_new(known.get(_about(word), []), word)])
 
     run.store.answers.append_news(news)
-    if since is None and (gone := known.keys() - {_about(word) for word in words}):
+    if since is None and (gone := holding - {_about(word) for word in words}):
         what = f"{counted(len(gone), 'answer')} to {name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
 

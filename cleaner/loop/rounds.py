@@ -202,9 +202,9 @@ def _said(
     settings: dict[str, Any],
 ) -> Generator[Item, None, str]:
     """The words that hold so far, by a step that is named by what they say, not by when."""
-    words = run.store.answers.read()
-    content = holding(words).drop_columns(["batch", "sample_id", "at", "asked"]).to_pylist()
-    surroundings = {"answers": run.store.answers, "first": len(words)}
+    first = run.store.answers.lines()
+    content = holding(run.store.answers.read(first)).drop_columns(["batch", "sample_id", "at", "asked"]).to_pylist()
+    surroundings = {"answers": run.store.answers, "first": first}
     return (yield from _one(Step(name, function, (), settings, surroundings, {"said": content})))
 
 

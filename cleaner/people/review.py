@@ -90,8 +90,8 @@ def _people(open_: list[bool], overlap: float, seed: int) -> np.ndarray:
 
 @makes("what people said of images", version=2)
 def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) -> pa.Table:
-    """SAID: of the `first` so many words the one that holds on each image that people have spoken of, as
-    `disagreement.settled` has it."""
+    """SAID: by the `first` so many lines of the answers, the one word that holds on each image that people have spoken
+    of, as `disagreement.settled` has it."""
     return settled(answers.read(first), disagreement)
 
 

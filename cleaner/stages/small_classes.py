@@ -61,7 +61,7 @@ def asked_about(small: pa.Table, said: pa.Table, *, most: int) -> pa.Table:
 
 @makes("what people said of classes", version=1)
 def said_of_classes(*, answers: Answers, first: int) -> pa.Table:
-    """SAID: the newest of the `first` so many words on each class that people have spoken of."""
+    """SAID: by the `first` so many lines of the answers, the newest word on each class that people have spoken of."""
     return newest(on_classes(answers.read(first)))
 
 

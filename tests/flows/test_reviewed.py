@@ -51,6 +51,31 @@ def test_it_fetches_and_says_who_answered_how_much(waiting):
     )
 
 
+def test_answers_are_withdrawn_and_the_withdrawal_too(waiting):
+    answer(waiting / "reviews" / "review-1.csv", 3)
+    said = here("review", waiting, "--withdraw", "by=ana", "--withdraw", "batch=review-1")
+    assert "3 answers withdrawn, as withdrawal 1" in said.stderr and "3 answers by ana in review-1" in said.stdout
+    told = json.loads(here("review", waiting, "--json").stdout)
+    assert told["batches"][0]["answered"] == 0 and not told["people"]
+    assert [(each["number"], each["words"], each["holds"]) for each in told["withdrawals"]] == [(1, 3, True)]
+    sample = json.loads((waiting / "answers.jsonl").read_text().splitlines()[0])["sample_id"]
+    assert "withdrawn by withdrawal 1" in here("why", waiting, sample).stdout
+    assert "withdrawal 1 is taken back" in here("review", waiting, "--withdraw", "withdrawal=1").stderr
+    assert json.loads(here("review", waiting, "--json").stdout)["batches"][0]["answered"] == 3
+    here("review", waiting, "--withdraw", f"image={sample}")
+    assert json.loads(here("review", waiting, "--json").stdout)["batches"][0]["answered"] == 2
+    stored = (waiting / "answers.jsonl").read_text()
+    for wrong, why in (
+        ("by=bo", "no such answer that holds"),
+        ("withdrawal=9", "no withdrawal 9 holds"),
+        ("withdrawal=x", "is none of by=NAME"),
+        ("ana", "is none of by=NAME"),
+        ("image=nowhere.png", "no sample nowhere.png"),
+    ):
+        assert why in here("review", waiting, "--withdraw", wrong, status=2).stderr
+    assert (waiting / "answers.jsonl").read_text() == stored
+
+
 def test_a_batch_that_is_closed_is_waited_for_no_more_and_its_answers_count(waiting):
     answer(waiting / "reviews" / "review-1.csv", 3)
     closed = here("review", waiting, "--close", "--runner", "local", status=3).stderr

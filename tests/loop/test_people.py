@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from cleaner.config import Config
-from cleaner.errors import WaitsForPeople
+from cleaner.errors import InputError, WaitsForPeople
 from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import open_run
 from cleaner.run.answers import Answers, newest
@@ -271,6 +272,12 @@ class Sequences(RuleBasedStateMachine):
         self.case.seed, self.case.min_images, self.case.reviewer = seed, min_images, reviewer
         self.case.review = {**ASKING, "first": first, "batches": batches, "grid": grid}
 
+    @rule(which=st.sampled_from([{"by": "ana"}, {"batch": "review-1"}, {"label": "one"}, {"withdrawal": 1}]))
+    def withdraw(self, which: dict[str, object]) -> None:
+        with suppress(InputError):
+            Answers(self.case.folder).withdraw(which)
+        self.case.clean()
+
     @rule()
     def lose_a_sheet(self) -> None:
         for sheet in self.case.sheets[:1]:
@@ -329,3 +336,28 @@ def test_a_batch_that_was_deleted_is_asked_anew_and_what_was_said_holds(images, 
     people = {path: row["by"] for path, row in before.items() if row["by"] == "person:ana"}
     assert people.items() <= {path: row["by"] for path, row in case.standing().items()}.items()
     assert len(Answers(case.folder).read()) > len(said)
+
+
+def test_what_is_withdrawn_counts_as_never_said_until_that_is_taken_back(images, tmp_path):
+    case = Case(images, tmp_path / "run")
+    finish(case)
+    said, before, sheets = Answers(case.folder).read(), case.verdicts(), case.sheets
+    withdrawn = Answers(case.folder).withdraw({"by": "ana"})
+    assert (withdrawn.number, withdrawn.words) == (1, len(said))
+    assert not case.clean(), "the sheets' answers are withdrawn, so they are missing, and come back by no fetching"
+    assert len(Answers(case.folder).read()) == 0
+    answer(sheets[0], lambda number, row: ("unsure", "") if number == 0 else None)
+    assert not case.clean() and len(Answers(case.folder).read()) == 1
+    case.reviewer = "none"
+    assert case.clean()
+    assert {row["by"] for row in case.standing().values()} & {"person:ana"} == set()
+    Answers(case.folder).withdraw({"batch": "review-1"})
+    Answers(case.folder).withdraw({"withdrawal": 1})
+    assert case.clean()
+    assert {row["by"] for row in case.standing().values()} & {"person:ana"}, "what review-2 heard holds again"
+    case.reviewer = "sheet"
+    assert not case.clean(), "review-1 is withdrawn"
+    Answers(case.folder).withdraw({"withdrawal": 2})
+    answer(sheets[0], lambda number, row: truly(number, row) if number == 0 else None)
+    finish(case)
+    assert case.verdicts() == before

@@ -1,10 +1,14 @@
 import json
+import tempfile
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cleaner.errors import RunError
+from cleaner.errors import InputError, RunError
 from cleaner.run.answers import FILE, Answers, newest, of_each, on_classes, on_images
 from cleaner.tables import SAID
 
@@ -100,7 +104,7 @@ def test_a_word_that_nobody_knows_is_told_with_its_line_and_never_stored(tmp_pat
         answers.read()
     (tmp_path / FILE).write_text(line)
     with pytest.raises(RunError, match="nothing was"):
-        answers.append_news(lambda there: [there[0] | field])
+        answers.append_news(lambda there: [there[0][0] | field])
     assert (tmp_path / FILE).read_text() == line
 
 
@@ -108,7 +112,7 @@ def test_what_several_add_at_once_is_all_there_and_of_equal_news_one(tmp_path):
     def unless_said(new):
         return lambda there: (
             []
-            if any(old["by"] == "all" and old["content_hash"] == new for old in there)
+            if any(old["by"] == "all" and old["content_hash"] == new for old, _ in there)
             else [{**dict.fromkeys(SAID.names), **word(new, "right", by="all")}]
         )
 
@@ -133,3 +137,78 @@ def test_of_each_person_the_newest_word_counts_and_once(tmp_path):
     ]
     held = of_each(said, lambda each: each["content_hash"])
     assert [(each["by"], each["answer"]) for each in held["1"]] == [("bo", "junk"), ("ana", "right")]
+
+
+ROUND = st.one_of(
+    st.tuples(st.just("say"), st.sampled_from("12"), st.sampled_from(["ana", "bo"]), st.sampled_from(["x", "y"])),
+    st.tuples(st.just("withdraw"), st.sampled_from([("by", "ana"), ("batch", "x"), ("content_hash", "1")]), st.none()),
+    st.tuples(st.just("withdraw"), st.sampled_from([("by", "ana"), ("by", "bo")]), st.just(("batch", "x"))),
+    st.tuples(st.just("undo"), st.integers(1, 4)),
+)
+
+
+@given(st.lists(ROUND, max_size=12))
+@settings(deadline=None, max_examples=200)
+def test_words_and_withdrawals_in_every_order_stand_as_if_what_is_withdrawn_had_not_been_said(steps):
+    """Beside a model that asks of each line, from its meaning alone, whether a later one that holds withdraws it."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        answers = Answers(Path(folder))
+        for step in steps:
+            if step[0] == "say":
+                lines.append(word(step[1], "right", by=step[2], batch=step[3]))
+                answers.append(words(lines[-1]))
+                continue
+            which = {"withdrawal": step[1]} if step[0] == "undo" else dict(filter(None, step[1:]))
+            if any(hit(which, lines, place) and stands(lines, place) for place in range(len(lines))):
+                lines.append({"withdraws": which})
+                answers.withdraw(which)
+            else:
+                before = answers.file.read_bytes() if lines else b""
+                with pytest.raises(InputError):
+                    answers.withdraw(which)
+                assert not lines or answers.file.read_bytes() == before
+            assert answers.lines() == len(lines)
+        spoken = [place for place, line in enumerate(lines) if "withdraws" not in line]
+        expected = [(lines[place]["by"], lines[place]["content_hash"]) for place in spoken if stands(lines, place)]
+        assert [(said["by"], said["content_hash"]) for said in answers.words()] == expected
+        withdrawing = [place for place, line in enumerate(lines) if "withdraws" in line]
+        assert [each.holds for each in answers.withdrawals()] == [stands(lines, place) for place in withdrawing]
+        assert sum(each.words for each in answers.withdrawals()) == len(spoken) - len(expected)
+
+
+def hit(which, lines, place):
+    line = lines[place]
+    if "withdrawal" in which:
+        return "withdraws" in line and sum("withdraws" in each for each in lines[: place + 1]) == which["withdrawal"]
+    return "withdraws" not in line and which.items() <= line.items()
+
+
+def stands(lines, place):
+    later = range(place + 1, len(lines))
+    return not any(
+        "withdraws" in lines[at] and hit(lines[at]["withdraws"], lines, place) and stands(lines, at) for at in later
+    )
+
+
+@pytest.mark.parametrize(
+    "which", [{}, {"colour": "red"}, {"by": 3}, {"withdrawal": "1"}, {"withdrawal": 1, "by": "ana"}, "ana"]
+)
+def test_a_withdrawal_of_what_cannot_be_is_refused_and_as_a_line_it_is_damage(tmp_path, which):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right")))
+    before = answers.file.read_bytes()
+    with pytest.raises(RunError):
+        answers.withdraw(which)
+    assert answers.file.read_bytes() == before
+    with answers.file.open("a") as file:
+        file.write(json.dumps({"withdraws": which, "at": "2026-01-01T00:00:00+00:00"}) + "\n")
+    with pytest.raises(RunError, match="line 2"):
+        answers.words()
+
+
+def test_a_word_on_a_class_is_withdrawn_by_its_name_and_images_of_the_class_keep_theirs(tmp_path):
+    answers = Answers(tmp_path)
+    answers.append(words(word("1", "right", label="cats"), word(None, "remove", label="cats")))
+    answers.withdraw({"label": "cats"})
+    assert [said["answer"] for said in answers.words()] == ["right"]
