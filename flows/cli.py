@@ -46,6 +46,9 @@ INTERRUPTED = 130
 RunFolder = Annotated[Path, Argument(metavar="DIR", help="The run's directory.")]
 AsJson = Annotated[bool, Option("--json", help="As JSON, for programs.")]
 Assignments = Annotated[list[str] | None, Option("--set", metavar="A.B=C", help="One setting; give it again for more.")]
+AsItStood = Annotated[
+    str | None, Option("--version", metavar="V", help="As it stood in a version; see `cleaner versions`.")
+]
 RunnerOption = Annotated[
     Runner,
     Option(help="`prefect`: as a flow, on the server that PREFECT_API_URL names or an embedded one; `local`: without."),
@@ -278,17 +281,45 @@ def status(folder: RunFolder, as_json: AsJson = False) -> None:
 def why(
     folder: RunFolder,
     sample: Annotated[str, Argument(metavar="SAMPLE", help="A sample_id, or a path as in verdicts.parquet.")],
+    version: AsItStood = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every verdict on one sample, in order.
 
     ```
     cleaner why runs/photos cats/0042.jpg
+    cleaner why runs/photos cats/0042.jpg --version judged-1
     ```
     """
     from flows.shown import show_sample
 
-    show_sample(folder, sample, as_json=as_json)
+    show_sample(folder, sample, version=version, as_json=as_json)
+
+
+@app.command()
+def versions(
+    folder: RunFolder,
+    one: Annotated[str | None, Argument(metavar="V", help="A version, to say what differs from it.")] = None,
+    other: Annotated[str | None, Argument(metavar="V", help="In which version, `clean` unless given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what stood when: as the images were read, after each stage, each time people were asked, and in the end; or
+    say what differs between two of these versions.
+
+    Every one of them can be exported, learnt from and asked about: `--version` of `export`, `train` and `why`.
+
+    ```
+    cleaner versions runs/photos
+    cleaner versions runs/photos judged-1 judged-2
+    cleaner versions runs/photos raw
+    ```
+    """
+    from flows.history import show_differences, show_versions
+
+    if one is None:
+        show_versions(folder, as_json=as_json)
+    else:
+        show_differences(folder, one, other or "clean", as_json=as_json)
 
 
 @app.command()
@@ -328,6 +359,7 @@ def export(
     provisional: Annotated[
         bool, Option("--provisional", help="Of a run that is not finished, write what stands so far.")
     ] = False,
+    version: AsItStood = None,
 ) -> None:
     """Write the clean data set in one form.
 
@@ -335,11 +367,12 @@ def export(
     cleaner export runs/photos --format csv --out clean.csv
     cleaner export runs/photos --format image_folder --out clean
     cleaner export runs/photos --format image_folder --out clean --set copy=true
+    cleaner export runs/photos --format csv --out before.csv --version judged-1
     ```
     """
     from flows.shown import show_export
 
-    show_export(folder, form, out, assignments or [], force=force, provisional=provisional)
+    show_export(folder, form, out, assignments or [], force=force, provisional=provisional, version=version)
 
 
 @app.command()
@@ -368,7 +401,7 @@ def train(
     folder: RunFolder,
     recipe: Annotated[str, Option(metavar="R", help="A recipe's name, or a TOML file of your own.")] = "finetune",
     version: Annotated[
-        str, Option(metavar="V", help="What to learn from: `clean`, `raw`, or as it stood after a stage.")
+        str, Option(metavar="V", help="What to learn from: a version, as `cleaner versions` lists them.")
     ] = "clean",
     seed: Annotated[int, Option(min=0, help="The seed of all randomness.")] = 0,
     preset: Annotated[

@@ -17,6 +17,7 @@ from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal
 from cleaner.run.steps import Step, perform
+from cleaner.run.versions import remember as remember_version
 from cleaner.words import span
 from flows.progress_bar import Display
 
@@ -117,6 +118,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
                 _withdraw(run.store.folder, telling.display)
             ask_people(run, item, telling.display.say)
     telling.journal.has(line.names())
+    remember_version(run.store, line.manifest, line.parts)
     if not concluded(line, run.store.folder):
         with telling.step(0, 1):
             conclude(run, line, parts.steps())
@@ -168,6 +170,8 @@ class _SoFar:
     def waits(self) -> bool:
         """People are to be waited for: whether there are results of what stands until then."""
         self._write(with_page=True)
+        if self._stands is not None:
+            remember_version(self.run.store, self._stands.line.manifest, self._stands.line.parts)
         return self._stands is not None or _are_of(self.run, self.run.store.folder / PROVISIONAL)
 
     def _write(self, *, with_page: bool) -> None:

@@ -5,7 +5,7 @@ Looking takes no lock, writes nothing, and needs neither the data set nor what c
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
@@ -21,6 +21,7 @@ from cleaner.config import assign
 from cleaner.data.exporters import export as write_export
 from cleaner.data.sources import source_at
 from cleaner.errors import InputError, RunError
+from cleaner.run import versions
 from cleaner.run.files import write_bytes, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -165,21 +166,26 @@ def _where(state: State | None, command: str) -> str:
     return f"at work since {since} (process {state.pid} on {state.host}), {100 * state.done:.0f} % done: {state.words}"
 
 
-def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
-    """Every verdict on one sample, and what stands.
+def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool) -> None:
+    """Every verdict on one sample, and what stands, or stood in a version.
 
     Raises:
-        InputError: no such sample.
+        InputError: no such sample or version.
         RunError: no run lies in `folder`, or its files are damaged.
     """
     origin_of(folder)
     summary = read_summary(folder)
-    manifest = _manifest(folder, finished=summary is not None)
-    said = manifest.slice(row_of(manifest, sample), 1).to_pylist()[0]
-    verdicts = _verdicts(folder, said["sample_id"], summary)
+    wanted = versions.version_of(folder, version) if version is not None else None
+    manifest = Store(folder).read(wanted.manifest) if wanted else _manifest(folder, finished=summary is not None)
+    row = row_of(manifest, sample)
+    said = manifest.slice(row, 1).to_pylist()[0]
+    counted_then = wanted.parts if wanted else summary["versions"]["ledger"] if summary else None
+    verdicts = _verdicts(folder, said["sample_id"], counted_then)
     words = _words(folder, said["content_hash"])
-    stands = None
-    if summary is not None:
+    stands: dict[str, Any] | None = None
+    if wanted is not None:
+        stands = versions.standing(Store(folder), wanted).slice(row, 1).to_pylist()[0]
+    elif summary is not None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
     if as_json:
         everything = {"sample": said, "said": words, "verdicts": verdicts, "stands": stands}
@@ -204,15 +210,16 @@ def show_sample(folder: Path, sample: str, *, as_json: bool) -> None:
     if any(verdict["stage"] in ("coarse", "fine") for verdict in told):
         say(out, SCORE)
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
-    say(out, f"stands: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
+    when = "stands" if wanted is None else f"stood in {wanted.name}, {wanted.words}"
+    say(out, f"{when}: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
 
 
-def _verdicts(folder: Path, sample_id: str, summary: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Every verdict ever; of a finished run those that count come in the order in which they do."""
+def _verdicts(folder: Path, sample_id: str, ledger: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Every verdict ever; those of the parts of the `ledger` count, and come in the order in which they do."""
     verdicts = Store(folder).ledger.explain(sample_id).to_pylist()
-    if summary is None:
+    if ledger is None:
         return [verdict | {"counts": True} for verdict in verdicts]
-    place = {name: number for number, name in enumerate(summary["versions"]["ledger"])}
+    place = {name: number for number, name in enumerate(ledger)}
     places = [place.get(verdict["part"].partition("-")[2], -1) for verdict in verdicts]
     order = sorted(range(len(verdicts)), key=lambda number: places[number])
     return [verdicts[number] | {"counts": places[number] >= 0} for number in order]
@@ -251,23 +258,39 @@ def row_of(manifest: pa.Table, sample: str) -> int:
     raise InputError(f"no sample {sample}{hint}; SAMPLE is a sample_id or a path as in verdicts.parquet")
 
 
-def show_export(folder: Path, form: str, out: Path, assignments: list[str], *, force: bool, provisional: bool) -> None:
-    """Export what stands at the end of a run, or `provisional`, so far, and say how much.
+def show_export(
+    folder: Path,
+    form: str,
+    out: Path,
+    assignments: list[str],
+    *,
+    force: bool,
+    provisional: bool,
+    version: str | None,
+) -> None:
+    """Export what stands at the end of a run, or `provisional`, so far, or what stood in a `version`, and say how much.
 
     Raises:
-        InputError: the run is not finished, or the form, its settings or `out` can't be.
+        InputError: the form, its settings, `out` or the version can't be.
+        RunError: the run is not finished.
     """
     settings: dict[str, Any] = {}
     for assignment in assignments:
         assign(settings, assignment)
     exporter = parts.make("exporters", form, settings)
     origin = origin_of(folder)
-    results, words = _newest(folder), ""
-    if results.name == PROVISIONAL:
-        if not provisional:
-            raise RunError(f"{folder}: the run is not finished; --provisional exports what stands so far")
-        words = f"; provisional: what stands {_summary(results)['provisional']}"
-    standing, manifest = (read_result(results, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
+    words = ""
+    if version is not None:
+        wanted, store = versions.version_of(folder, version), Store(folder)
+        standing, manifest = versions.standing(store, wanted), store.read(wanted.manifest)
+        words = f"; {wanted.name}: {wanted.words}"
+    else:
+        results = _newest(folder)
+        if results.name == PROVISIONAL:
+            if not provisional:
+                raise RunError(f"{folder}: the run is not finished; --provisional exports what stands so far")
+            words = f"; provisional: what stands {_summary(results)['provisional']}"
+        standing, manifest = (read_result(results, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
     source = source_at(origin.form, origin.source, origin.config.sources)
     done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
     say(console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words) + words)

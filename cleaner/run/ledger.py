@@ -92,34 +92,53 @@ def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:
     The last verdict counts, save that no model's verdict outranks a person's. A sample without verdicts is kept; one
     with a problem is dropped for it; a verdict without an action (a person who can't tell) changes nothing.
     """
-    n = len(manifest)
-    problems = array(manifest, "problem")
-    usable = manifest.column("problem").is_null().to_numpy()
-    stands = {
-        "action": np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
-        "new_label": np.full(n, None, object),
-        "by": np.full(n, "rule:scan", object),
-        "stage": np.full(n, "scan", object),
-        "round": np.zeros(n, np.int32),
-        "reason": np.where(usable, "no stage has judged it", problems).astype(object),
-    }
-    score = np.full(n, np.nan, np.float32)
-    by_person = np.zeros(n, bool)
+    folded = Fold(manifest)
     for part in parts:
+        folded.add(part)
+    return folded.standing()
+
+
+class Fold:
+    """What stands after the parts added so far, as `fold` has it."""
+
+    def __init__(self, manifest: pa.Table) -> None:
+        n = len(manifest)
+        problems = array(manifest, "problem")
+        usable = manifest.column("problem").is_null().to_numpy()
+        self._manifest = manifest
+        self._stands = {
+            "action": np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
+            "new_label": np.full(n, None, object),
+            "by": np.full(n, "rule:scan", object),
+            "stage": np.full(n, "scan", object),
+            "round": np.zeros(n, np.int32),
+            "reason": np.where(usable, "no stage has judged it", problems).astype(object),
+        }
+        self._score = np.full(n, np.nan, np.float32)
+        self._by_person = np.zeros(n, bool)
+
+    def add(self, part: pa.Table) -> None:
+        """Let newer VERDICTS count."""
         personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
-        counts = part.column("action").is_valid().to_numpy() & (personal | ~by_person[array(part, "row")])
-        _apply(part.filter(pa.array(counts)), stands, score)
-        by_person[array(part, "row")[personal & counts]] = True
-    columns = {name: manifest.column(name) for name in ("sample_id", "path", "label")}
-    columns |= {name: pa.array(values, STANDING.field(name).type) for name, values in stands.items()}
-    columns["score"] = pa.array(score, pa.float32(), mask=np.isnan(score))
-    return check(pa.table(columns), STANDING, "standing")
+        counts = part.column("action").is_valid().to_numpy() & (personal | ~self._by_person[array(part, "row")])
+        verdicts = part.filter(pa.array(counts))
+        rows = array(verdicts, "row")
+        given = verdicts.column("score").to_numpy()
+        scored = ~np.isnan(given)
+        self._score[rows[scored]] = given[scored]
+        for name, values in self._stands.items():
+            values[rows] = array(verdicts, name)
+        self._by_person[array(part, "row")[personal & counts]] = True
 
+    def counts(self) -> tuple[int, int, int]:
+        """How many samples are kept as they are, relabelled and dropped."""
+        actions = self._stands["action"]
+        kept, relabelled = (int((actions == action.value).sum()) for action in (Action.KEEP, Action.RELABEL))
+        return kept, relabelled, len(actions) - kept - relabelled
 
-def _apply(verdicts: pa.Table, stands: dict[str, np.ndarray], score: np.ndarray) -> None:
-    rows = array(verdicts, "row")
-    given = verdicts.column("score").to_numpy()
-    scored = ~np.isnan(given)
-    score[rows[scored]] = given[scored]
-    for name, values in stands.items():
-        values[rows] = array(verdicts, name)
+    def standing(self) -> pa.Table:
+        """STANDING, one row a sample."""
+        columns = {name: self._manifest.column(name) for name in ("sample_id", "path", "label")}
+        columns |= {name: pa.array(values, STANDING.field(name).type) for name, values in self._stands.items()}
+        columns["score"] = pa.array(self._score, pa.float32(), mask=np.isnan(self._score))
+        return check(pa.table(columns), STANDING, "standing")

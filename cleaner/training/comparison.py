@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cleaner.run.files import digest, write_bytes, write_json, write_text
-from cleaner.training.versions import RAW, TRUE
+from cleaner.run.versions import RAW
+from cleaner.training.versions import TRUE
 
 _PAYS = 2.0
 """Standard deviations over seeds from which a difference is called one."""

@@ -19,6 +19,7 @@ from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, write_bytes, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
+from cleaner.run.versions import CLEAN, RAW
 from cleaner.spreadsheets import as_csv
 from cleaner.tables import Classes
 from cleaner.threads import network_threads
@@ -30,7 +31,7 @@ from cleaner.training.models import check
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import pixels_of
 from cleaner.training.recipe import Recipe
-from cleaner.training.versions import CLEAN, RAW, TRUE, Cleaned, Version, evenly_spread
+from cleaner.training.versions import TRUE, Cleaned, Version, evenly_spread
 from cleaner.words import counted
 
 JOB = "training.json"

@@ -1,6 +1,5 @@
 """Versions of a cleaned data set: what a model can learn from."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError, RunError, nearest
 from cleaner.run.files import digest
 from cleaner.run.finished import read_summary
-from cleaner.run.ledger import fold
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
+from cleaner.run.versions import Version as Stood
+from cleaner.run.versions import standing, versions_of
 from cleaner.tables import Action, Classes, array
 
-RAW, CLEAN, TRUE = "raw", "clean", "true"
+TRUE = "true"
 HELD_OUT = ("val", "valid", "validation", "test")
 """Values of a column `split` that are never learnt from."""
 _FEWEST = 2
@@ -29,7 +29,7 @@ class Version:
     """Samples and their labels as they stood at one point of a run.
 
     Attributes:
-        name: `raw`, a stage's, `clean`, or `true`.
+        name: as the run calls it, or `true`.
         rows: of the manifest, int64, ascending.
         labels: class numbers, int32, one for each row.
         weights: float32, how much each counts.
@@ -60,8 +60,7 @@ class Cleaned:
 
     folder: Path
     manifest: pa.Table
-    stages: tuple[tuple[str, tuple[str, ...]], ...]
-    standing: pa.Table
+    stood: dict[str, Stood]
 
     @classmethod
     def of(cls, folder: Path) -> "Cleaned":
@@ -72,14 +71,9 @@ class Cleaned:
             raise RunError(
                 f"{folder}: the run is not finished; give the same `cleaner clean` command again, then train"
             )
-        store, made = Store(folder), state.names
-        parts: dict[str, list[str]] = {}
-        for name in made.ledger:
-            stage = name.rpartition("-verdicts-")[0].rpartition("-")[0]
-            parts.pop(stage, None)
-            parts[stage] = made.ledger[: made.ledger.index(name) + 1]
-        stages = tuple((stage, tuple(up_to)) for stage, up_to in parts.items())
-        return cls(folder, store.read(made.manifest), stages, store.read(made.standing))
+        manifest = state.names.manifest
+        stood = {version.name: version for version in versions_of(folder) if version.manifest == manifest}
+        return cls(folder, Store(folder).read(manifest), stood)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,7 +81,7 @@ class Cleaned:
 
     @property
     def versions(self) -> list[str]:
-        return [RAW, *(stage for stage, _ in self.stages), CLEAN]
+        return list(self.stood)
 
     def version(
         self, name: str, *, relabelled: str, weigh: bool, without: np.ndarray, truth: Path | None = None
@@ -95,7 +89,7 @@ class Cleaned:
         """The version of a name, without the rows of a test set.
 
         Args:
-            name: `raw`, `clean`, a stage's: all that stood after it; or `true`: everything by its true label.
+            name: of a version of the images that the run has read last; or `true`: everything by its true label.
             relabelled: `use` or `leave_out`.
             weigh: by the belief in each label; a label that was changed counts whole.
             without: bool, one a row of the manifest.
@@ -143,18 +137,9 @@ class Cleaned:
         return held if not held.all() else np.zeros(len(held), bool)
 
     def _standing(self, name: str) -> pa.Table:
-        if name == CLEAN:
-            return self.standing
-        if name == RAW:
-            return fold(self.manifest, [])
-        parts = dict(self.stages).get(name)
-        if parts is None:
+        if name not in self.stood:
             raise RunError(f"{self.folder}: no version {name}{nearest(name, self.versions)}")
-        return fold(self.manifest, self._read(parts))
-
-    def _read(self, parts: Iterable[str]) -> list[pa.Table]:
-        ledger = Store(self.folder).ledger
-        return [ledger.read(part) for part in parts]
+        return standing(Store(self.folder), self.stood[name])
 
 
 def evenly_spread(count: int, most: int) -> np.ndarray:
