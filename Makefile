@@ -45,4 +45,4 @@ bench: install
 	$(BIN)/python -m benchmarks.training
 
 clean:
-	rm -rf .venv .demo build dist *.egg-info
+	rm -rf .venv cleaner-demo build dist *.egg-info

@@ -88,7 +88,7 @@ def cleaner(
 @app.command()
 def demo(
     folder: Annotated[Path, Option("--dir", metavar="DIR", help="Where the images and the run are put.")] = Path(
-        ".demo"
+        "cleaner-demo"
     ),
     runner: RunnerOption = Runner.LOCAL,
 ) -> None:
@@ -108,7 +108,10 @@ def clean(
             help="A folder of class folders, a table (CSV, TSV, JSON lines, Parquet), or a data manifest.",
         ),
     ],
-    run: Annotated[Path, Option(metavar="DIR", help="The run's directory; a run that is there goes on.")],
+    run: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="The run's directory; a run that is there goes on. --estimate needs none."),
+    ] = None,
     root: Annotated[
         Path | None,
         Option(
@@ -173,7 +176,7 @@ def clean(
     cleaner clean photos.parquet --run runs/photos --set fine.k=2 --seed 7
     cleaner clean data_manifests/grocery.toml --root GroceryStoreDataset/dataset --run runs/grocery
     cleaner clean photos --run runs/photos --runner local
-    cleaner clean photos --run runs/photos --estimate
+    cleaner clean photos --estimate
     ```
 
     Exit status: 0 done, 1 failed, 2 bad input or usage, 3 waits for people.
@@ -184,13 +187,17 @@ def clean(
 
     started = time.monotonic()
     settings = read_config(config, assignments or [], seed=seed, root=root, columns=columns, skip_missing=skip_missing)
-    order = Order(source, run, settings, reviewer, truth, workers)
     if only_estimate:
         from cleaner.loop.estimate import estimate
         from flows.limits import said
 
+        nowhere = source.absolute().parent / f".{source.name}-{os.getpid()}-of-no-run"
+        order = Order(source, run or nowhere, settings, reviewer, truth, workers)
         typer.echo("\n".join(said(estimate(order.open()))))
         return
+    if run is None:
+        raise typer.BadParameter("say where the run is to lie: --run DIR")
+    order = Order(source, run, settings, reviewer, truth, workers)
     _carry_out(order, runner, verify=verify)
     show_summary(run, time.monotonic() - started)
 
@@ -359,6 +366,9 @@ def export(
     provisional: Annotated[
         bool, Option("--provisional", help="Of a run that is not finished, write what stands so far.")
     ] = False,
+    absolute: Annotated[
+        bool, Option("--absolute", help="Absolute paths in a CSV or Parquet file, in place of those that lead from it.")
+    ] = False,
     version: AsItStood = None,
 ) -> None:
     """Write the clean data set in one form.
@@ -372,7 +382,8 @@ def export(
     """
     from flows.shown import show_export
 
-    show_export(folder, form, out, assignments or [], force=force, provisional=provisional, version=version)
+    how = {"force": force, "provisional": provisional, "absolute": absolute}
+    show_export(folder, form, out, assignments or [], **how, version=version)
 
 
 @app.command()
@@ -391,9 +402,15 @@ def ui(
     cleaner ui runs --port 8600 --no-browser
     ```
     """
+    from cleaner.run.origin import runs_in
     from flows.dashboard import become, command
 
-    become(command(folder, host=host, port=port, browser=browser))
+    words = command(folder, host=host, port=port, browser=browser)
+    if not runs_in(folder):
+        typer.echo(
+            f"{folder}: no run lies here yet; one that `cleaner clean SOURCE --run` starts here is shown", err=True
+        )
+    become(words)
 
 
 @app.command()

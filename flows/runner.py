@@ -104,7 +104,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
                 _withdraw(run.store.folder, telling.display)
                 so_far.goes_on()
                 number = item.index(step)
-                with telling.step(number, len(item)):
+                with telling.step(number, len(item), _span(step, item)):
                     of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
                     perform_step(step, telling.part.words + of)
         elif isinstance(item, Stands):
@@ -201,8 +201,9 @@ class _Telling:
             self.display.ends(f"{told} ({span(time.monotonic() - self._started)})")
 
     @contextmanager
-    def step(self, number: int, of: int) -> Iterator[None]:
-        """Within the block the `number`th of the `of` steps that come next is performed."""
+    def step(self, number: int, of: int, span: tuple[int, int, int] | None = None) -> Iterator[None]:
+        """Within the block the `number`th of the `of` steps that come next is performed; with a `span` it is about the
+        samples from the first number on, up to the second, of so many as the third."""
         if not self.shown:
             self.shown = True
             self.display.begins(self.part.words, self.part.before)
@@ -211,10 +212,21 @@ class _Telling:
             share = (number + count / max(total, 1)) / of
             done = self.part.before + (self.part.after - self.part.before) * share
             self.journal.progressed(done)
+            if span is not None:
+                start, stop, all_ = span
+                count, total = start + round((stop - start) * count / max(total, 1)), all_
             self.display.progressed(what, count, total, done)
 
         with listening(hear, self.display.say):
             yield
+
+
+def _span(step: Step, steps: list[Step]) -> tuple[int, int, int] | None:
+    """The samples that one of several steps is about, and how many they are about together; None where it is about
+    all, or other things."""
+    if "stop" not in step.settings:
+        return None
+    return step.settings["start"], step.settings["stop"], steps[-1].settings["stop"]
 
 
 @contextmanager

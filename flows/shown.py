@@ -200,10 +200,9 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
         withdrawn = f"; withdrawn by withdrawal {word['withdrawn']}" if word["withdrawn"] else ""
         asked = f"when asked in {word['batch']} ({word['at'][:16]})"
         say(out, f"{word['by']} said {word['answer']}{label} {asked}{withdrawn}")
-    if told := [verdict for verdict in verdicts if verdict["counts"]]:
-        columns = ("stage", "round", "action", "new_label", "score", "by", "reason")
-        named = [{**verdict, "stage": STAGES[verdict["stage"]]} for verdict in told]
-        out.print(table(columns, [tuple(_cell(verdict[column]) for column in columns) for verdict in named]))
+    told = [verdict for verdict in verdicts if verdict["counts"]]
+    for verdict in told:
+        say(out, _line(verdict))
     if stands is None:
         say(out, f"the run is not finished; see: cleaner status {folder}")
         return
@@ -212,6 +211,15 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
     when = "stands" if wanted is None else f"stood in {wanted.name}, {wanted.words}"
     say(out, f"{when}: {stands['action']}{label}, by {stands['by']} ({stands['reason']})")
+
+
+def _line(verdict: dict[str, Any]) -> str:
+    """A verdict, in a line that is as long as its reason is."""
+    of = f", round {verdict['round']}" if verdict["round"] else ""
+    label = f" as {verdict['new_label']}" if verdict["new_label"] else ""
+    score = "" if verdict["score"] is None else f", score {_cell(verdict['score'])}"
+    action = verdict["action"] or "nothing changed"
+    return f"  {STAGES[verdict['stage']]}{of}: {action}{label}{score}, by {verdict['by']}: {verdict['reason']}"
 
 
 def _verdicts(folder: Path, sample_id: str, ledger: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -266,6 +274,7 @@ def show_export(
     *,
     force: bool,
     provisional: bool,
+    absolute: bool,
     version: str | None,
 ) -> None:
     """Export what stands at the end of a run, or `provisional`, so far, or what stood in a `version`, and say how much.
@@ -292,7 +301,7 @@ def show_export(
             words = f"; provisional: what stands {_summary(results)['provisional']}"
         standing, manifest = (read_result(results, name) for name in (VERDICTS_FILE, MANIFEST_FILE))
     source = source_at(origin.form, origin.source, origin.config.sources)
-    done = write_export(exporter, standing, manifest, source, out, force=force, run=folder)
+    done = write_export(exporter, standing, manifest, source, out, force=force, absolute=absolute, run=folder)
     say(console(), f"{counted(done.count, 'sample')}: {out}" + f" ({done.words})" * bool(done.words) + words)
 
 

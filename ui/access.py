@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cleaner.errors import RunError
-from cleaner.run import origin
 from cleaner.run.finished import read_summary
 from cleaner.run.origin import Origin, origin_of
 from cleaner.run.state import Doing, Names, State, read_state
 from cleaner.run.store import Store
-
-_DEPTH = 2
-"""How many folders below the given one runs are looked for."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +62,6 @@ def _nothing_stands(look: Look) -> str:
         return "This run was finished by an older version; give the same `cleaner clean` command again to look at it."
     again = f"`cleaner clean {look.origin.source} --run {look.folder}`"
     return f"No image is judged yet, and nothing works on this run; {again} goes on."
-
-
-def runs(place: Path) -> list[str]:
-    """The runs that `place` is or holds, each by its way from there, sorted; `.` for itself."""
-    if (place / origin.FILE).is_file():
-        return ["."]
-    patterns = ["/".join(["*"] * depth) for depth in range(1, _DEPTH + 1)]
-    found = {file.parent for pattern in patterns for file in place.glob(f"{pattern}/{origin.FILE}")}
-    return sorted(str(folder.relative_to(place)) for folder in found if not folder.name.startswith("."))
 
 
 def look_at(folder: Path, place: Path | None = None) -> Look:

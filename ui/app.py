@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from cleaner.errors import CleanerError
-from ui.access import Look, look_at, runs
+from cleaner.run.origin import runs_in
+from ui.access import Look, look_at
 from ui.elements.admission import admitted
 from ui.elements.links import remember
 from ui.elements.theme import favicon
@@ -35,7 +36,7 @@ def main(place: Path) -> None:
     st.html(f"<style>{_STYLE}</style>")
     if not admitted():
         return
-    found = runs(place)
+    found = runs_in(place)
     if not found:
         st.title("No run yet")
         st.info(f"No run lies in {place}. `cleaner clean SOURCE --run {place / 'NAME'}` starts one.")

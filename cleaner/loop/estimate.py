@@ -21,9 +21,11 @@ from cleaner.loop.rounds import FINER
 from cleaner.loop.runs import Run, cores
 from cleaner.tables import Classes
 
-_MEASURED = 300
-_ROWS = 20_000
+_MEASURED = (60, 300)
+_ROWS = (2_000, 20_000)
 """Rows on which a round is measured that learns from features; they are made of those of the measured images."""
+_SHARE = 20
+"""Of so many images one is measured, within these bounds, so that asking costs little beside doing."""
 _SETTLING = 0.8e-3
 """Seconds an image for duplicates, junk and results on two cores: benchmarks/large.md."""
 _BASE_GB = 0.75
@@ -84,7 +86,7 @@ def estimate(run: Run) -> Estimate:
     """
     listing, config = run.source.listing(), run.config
     n, new = len(listing), _yet_to_be_read(run)
-    rows = np.unique(np.linspace(0, n - 1, min(n, _MEASURED)).astype(np.int32))
+    rows = np.unique(np.linspace(0, n - 1, _some(n, _MEASURED)).astype(np.int32))
     some: Any = _Some(run.source, rows)
     started = time.monotonic()
     manifest = scan(
@@ -109,7 +111,9 @@ def estimate(run: Run) -> Estimate:
     labels = listing.column("label")
     classes = len(pc.unique(labels))
     sample = _Sample(some, manifest, features, n, classes, config)
-    rounds = {stage: sample.round(stage, run) for stage in _STAGES}
+    rounds = {_STAGES[0]: sample.round(_STAGES[0], run)}
+    same = run.predictors[_STAGES[0]] == run.predictors[_STAGES[1]]
+    rounds[_STAGES[1]] = rounds[_STAGES[0]] if same else sample.round(_STAGES[1], run)
     most = {stage: getattr(config, stage).max_rounds for stage in _STAGES}
     width, seen = features.shape[1], min(features.shape[1], 384)
     return Estimate(
@@ -148,7 +152,7 @@ class _Sample:
             if isinstance(predictor, Probe) and self.n * self.classes > predictor.heads_until:
                 # What is measured has fewer rows; it must be done in the way of the whole all the same.
                 predictor = replace(predictor, heads_until=0)
-            task = self._made_up(min(self.n, _ROWS))
+            task = self._made_up(_some(self.n, _ROWS))
             return (
                 _seconds(predictor, task, tuple(range(folds))) * self.n / len(task.labels) * self.classes / task.classes
             )
@@ -182,6 +186,11 @@ class _Sample:
             source=self.source,
             manifest=self.manifest,
         )
+
+
+def _some(n: int, bounds: tuple[int, int]) -> int:
+    """A share of `n`, within the bounds, and not more than all."""
+    return min(n, max(bounds[0], min(bounds[1], n // _SHARE)))
 
 
 def _seconds(predictor: Any, task: Task, folds: tuple[int, ...]) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from cleaner.config import Split
 from cleaner.stages.label_noise import ACCV, LEAST_GAIN
 
-NO_BETTER = "it explained the labels no better"
+NO_BETTER = "one round more explained the labels no better"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def label_rounds(
         if number > 1 or first is None:
             evidence = yield Predict(number)
             if number > 1 and split.policy != ACCV and not (yield Compare(evidence)) > LEAST_GAIN:
-                return End(True, number - 1, f"round {number} refused: {NO_BETTER}", refused=True)
+                return End(True, number - 1, NO_BETTER, refused=True)
         new = yield Judge(number, evidence)
         if settled is not None:
             return End(True, 1, settled.why)

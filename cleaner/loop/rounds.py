@@ -22,7 +22,7 @@ from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
 from cleaner.loop.asking import REVIEW, Ask, unanswered
-from cleaner.loop.label_rounds import NO_BETTER, Compare, End, Judge, Predict, label_rounds
+from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
 from cleaner.loop.outline import Begins, Ends, outline_of
 from cleaner.loop.reviews import batches_of
 from cleaner.loop.runs import Run
@@ -513,7 +513,7 @@ def _rounds(
         except StopIteration as end:
             ended: End = end.value
             if ended.refused:
-                yield Ends(f"refused: {NO_BETTER}")
+                yield Ends("it explained the labels no better, and changes nothing")
             return ended
 
 

@@ -111,6 +111,7 @@ def open_run(
     _check_unused_settings(config)
     _check_backbone(config)
     run = _run(folder, origin, workers)
+    _check_idle_settings(run)
     for predictor in run.predictors.values():
         predictor.files()
     _check_seeds_are_samples(run)
@@ -252,6 +253,18 @@ def _check_unused_settings(config: Config) -> None:
     for kind, of_kind in (("predictors", config.predictors), ("reviewers", config.reviewers)):
         for name, settings in of_kind.items():
             parts.check(kind, name, settings)
+
+
+def _check_idle_settings(run: Run) -> None:
+    """What is set and would do nothing is a mistake about what it does."""
+    review, reviewer = run.config.review, run.origin.reviewer
+    if review.grid and "blind_share" in run.config.reviewers.get(reviewer, {}):
+        what = "does nothing with review.grid, whose pages show no guesses; leave one of them out"
+        raise ConfigError(f"reviewers.{reviewer}.blind_share: {what}")
+    is_set = review.overlap != type(review)().overlap
+    if is_set and review.overlap and run.reviewer is not None and not run.reviewer.several:
+        what = f"does nothing with --reviewer {reviewer}, which asks one person about each image; leave it out"
+        raise ConfigError(f"review.overlap = {review.overlap:g}: {what}")
 
 
 def _check_backbone(config: Config) -> None:

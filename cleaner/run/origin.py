@@ -10,6 +10,8 @@ from cleaner.config import Config
 from cleaner.errors import RunError
 from cleaner.run.files import digest, write_json
 
+_DEPTH = 2
+"""How many folders below a given one runs are looked for."""
 FILE = "run.json"
 
 
@@ -83,3 +85,12 @@ def origin_of(folder: Path) -> Origin:
 
 def _read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def runs_in(place: Path) -> list[str]:
+    """The runs that `place` is or holds, each by its way from there, sorted; `.` for itself."""
+    if (place / FILE).is_file():
+        return ["."]
+    patterns = ["/".join(["*"] * depth) for depth in range(1, _DEPTH + 1)]
+    found = {file.parent for pattern in patterns for file in place.glob(f"{pattern}/{FILE}")}
+    return sorted(str(folder.relative_to(place)) for folder in found if not folder.name.startswith("."))

@@ -125,6 +125,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--set", "predictors.probe.penalties=[]"], "at least 1 item"),
         (["clean", "photos", "--run", "r", "--set", "reviewers.sheet.picture=-1"], "greater than or equal to 16"),
         (["clean", "photos", "--run", "r", "--set", "coarse.k=1000000000"], "less than or equal to"),
+        (["clean", "photos", "--run", "r", "--reviewer", "sheet", "--set", "review.overlap=0.5"], "asks one person"),
         (["clean", "photos", "--run", "r", "--workers", "99999"], "--workers"),
         (["clean", "photos", "--run", "r", "--set", "fine.kk=1"], "did you mean k?"),
         (["clean", "photos", "--run", "r", "--set", "fine.k"], "wants a.b=value"),
@@ -254,7 +255,7 @@ def test_a_damaged_result_is_one_line_that_names_the_file_and_the_remedy(finishe
 def test_why_tells_every_verdict_on_a_sample_found_by_path_or_id(finished):
     by_path = cleaner("why", finished, "red [bold]/3.png")
     assert by_path.returncode == 0
-    assert "coarse" in by_path.stdout
+    assert "  wrong labels, coarse, round 1: " in by_path.stdout
     assert "stands: " in by_path.stdout
     assert "red [bold]/3.png" in by_path.stdout, "a data set's text is no markup"
     sample_id = by_path.stdout.split("(")[1].split(")")[0]

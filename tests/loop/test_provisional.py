@@ -18,7 +18,7 @@ from cleaner.loop.runs import open_run
 from cleaner.run.finished import PROVISIONAL, RESULTS
 from cleaner.run.steps import perform
 from flows.progress_bar import Lines
-from flows.runner import carry_out
+from flows.runner import carry_out, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +184,12 @@ def test_what_is_written_provisionally_is_what_stood_then_though_answers_come_at
     assert len(written) > 2 and written[-1][0] == ""
     assert all(unscored == written[-1][1] for _, unscored, _ in written), "models had judged all of them"
     assert len({what for *_, what in written}) == len(written), "nothing is written twice, but for its page"
+
+
+def test_how_far_reading_is_counts_all_of_the_images_and_not_one_shard(images, tmp_path):
+    told = []
+    settings = Config.model_validate(SETTINGS | {"scan": {"shard": 40}})
+    run_here(open_run(images, tmp_path / "run", settings, workers=1), Lines(told.append, every=0))
+    read = [line for line in told if line.endswith(" images scanned")]
+    assert list(dict.fromkeys(int(line.split()[3]) for line in read)) == [*range(1, 91)]
+    assert all(" of 90 " in line for line in read)

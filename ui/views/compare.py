@@ -4,9 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from cleaner.errors import RunError
+from cleaner.run.origin import runs_in
 from cleaner.spreadsheets import as_csv
 from cleaner.words import ACTIONS, counted
-from ui.access import Look, look_at, runs
+from ui.access import Look, look_at
 from ui.elements.grid import grid
 from ui.elements.links import go
 from ui.queries import opened
@@ -36,7 +37,7 @@ def show(look: Look) -> None:
 
 def _choose(look: Look) -> str | None:
     """The file of what is compared with."""
-    others = {name: look.place / name for name in runs(look.place)} or {".": look.folder}
+    others = {name: look.place / name for name in runs_in(look.place)} or {".": look.folder}
     left, right = st.columns(2)
     own = next((name for name, folder in others.items() if folder.samefile(look.folder)), next(iter(others)))
     with_ = own

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from cleaner.data.images import unchanged
 from cleaner.data.placing import keep_apart, placed
 from cleaner.data.sources import Source
-from cleaner.errors import SourceError
+from cleaner.errors import InputError, SourceError
 from cleaner.tables import CLEAN, MANIFEST, STANDING, Action, check, text
 
 
@@ -53,21 +53,25 @@ def export(
     out: Path,
     *,
     force: bool = False,
+    absolute: bool = False,
     run: Path | None = None,
 ) -> Exported:
-    """Write the samples that stand, with their clean labels, to `out`; by `force` in place of an earlier export.
+    """Write the samples that stand, with their clean labels, to `out`; by `force` in place of an earlier export, and in
+    a file with `absolute` paths, which hold wherever the file is moved, but not where the images are.
 
     Raises:
         InputError: `out` is, holds or lies in a folder of the data set's images, or of the `run`; or something lies
-            there that is not to be replaced; or the form can't hold the samples.
+            there that is not to be replaced; or the form can't hold the samples, or is a folder, which has no paths.
         StorageError: the disk refused a write.
     """
     keep_apart(out, [run] if run else [], "the run")
     keep_apart(out, [*source.places(), *_originals(manifest, source)], "the data set")
     table = clean(standing, manifest)
     words = []
+    if exporter.folder and absolute:
+        raise InputError("--absolute: is for a form with paths, which a folder of images is not; leave it out")
     if not exporter.folder:
-        table = from_folder(table, source, out.parent)
+        table = from_folder(table, source, None if absolute else out.parent)
         words = [how_to_read(table, out)]
     with placed(out, folder=exporter.folder, force=force) as place:
         words = [exporter.write(table, manifest, source, place), *words]
@@ -106,25 +110,27 @@ def clean(standing: pa.Table, manifest: pa.Table) -> pa.Table:
     return check(pa.table(columns), CLEAN, "clean")
 
 
-def from_folder(table: pa.Table, source: Source, folder: Path) -> pa.Table:
-    """`table` with paths that lead from `folder` to the images; unchanged where those lie inside a table."""
+def from_folder(table: pa.Table, source: Source, folder: Path | None) -> pa.Table:
+    """`table` with paths that lead from `folder` to the images, absolute ones without it; unchanged where those lie
+    inside a table."""
     paths = table.column("path").to_pylist()
     if not paths or source.file(paths[0]) is None:
         return table
-    real = Path(os.path.realpath(folder))
+    real = Path(os.path.realpath(folder)) if folder is not None else None
     folders: dict[Path, str] = {}
     found = []
     for path in paths:
         file = Path(str(source.file(path)))
         if file.parent not in folders:
-            folders[file.parent] = os.path.relpath(os.path.realpath(file.parent), real)
+            place = os.path.realpath(file.parent)
+            folders[file.parent] = place if real is None else os.path.relpath(place, real)
         found.append((Path(folders[file.parent]) / file.name).as_posix())
     return table.set_column(table.schema.get_field_index("path"), "path", pa.array(found, pa.string()))
 
 
 def how_to_read(table: pa.Table, out: Path) -> str:
     """What `cleaner clean` wants besides the file `out`, whose paths may lead out of its folder."""
-    if not any(path.startswith("../") for path in table.column("path").to_pylist()):
+    if not any(path.startswith(("../", "/")) for path in table.column("path").to_pylist()):
         return ""
     folders = {Path(path).parent for path in table.column("path").to_pylist()}
     folder = out.parent.resolve()

@@ -86,6 +86,15 @@ class LabelStudio:
             raise ConfigError("reviewers.label_studio.images = local_files: wants reviewers.label_studio.document_root")
         if self.images == "url" and not self.url_prefix:
             raise ConfigError("reviewers.label_studio.images = url: wants reviewers.label_studio.url_prefix")
+        idle = {
+            "picture": ("embedded", self.picture != LabelStudio.picture),
+            "document_root": ("local_files", self.document_root is not None),
+            "url_prefix": ("url", bool(self.url_prefix)),
+        }
+        for name, (images, is_set) in idle.items():
+            if is_set and self.images != images:
+                what = f"does nothing where images = {self.images}, only where images = {images}; leave it out"
+                raise ConfigError(f"reviewers.label_studio.{name}: {what}")
         with _server() as client:
             name = client.users.whoami(request_options=_options()).email
         return f"people are asked in Label Studio at {_address()}, as {name}"

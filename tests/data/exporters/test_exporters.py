@@ -1,5 +1,6 @@
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from cleaner.errors import InputError, SourceError
 from cleaner.run.ledger import fold
 
 
-def export(exporter, judged, out, force=False):
-    return write(exporter, judged.standing, judged.manifest, judged.source, out, force=force).count
+def export(exporter, judged, out, **how):
+    return write(exporter, judged.standing, judged.manifest, judged.source, out, **how).count
 
 
 def scanned(path):
@@ -69,8 +70,19 @@ def test_the_paths_of_a_table_lead_from_where_it_lies_to_the_images(judged, tmp_
     export(exporter, judged, out)
     table = pd.read_csv(out) if isinstance(exporter, Csv) else pd.read_parquet(out)
     for path in table["path"]:
+        assert path.startswith("..")
         with Image.open(out.parent / path) as image:
             assert image.size == (24, 16)
+    export(exporter, judged, out, force=True, absolute=True)
+    moved = pd.read_csv(out) if isinstance(exporter, Csv) else pd.read_parquet(out)
+    assert all(Path(path).is_absolute() for path in moved["path"])
+    assert [(out.parent / path).resolve() for path in table["path"]] == [*map(Path, moved["path"])]
+
+
+def test_a_folder_of_images_has_no_paths_that_could_be_absolute(judged, tmp_path):
+    with pytest.raises(InputError, match="--absolute"):
+        export(ImageFolder(), judged, tmp_path / "out", absolute=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_that_lie_in_a_table_come_along_into_a_parquet_and_do_not_fit_into_a_csv(hostile, tmp_path):

@@ -359,6 +359,19 @@ def test_what_does_not_pass_is_told_in_one_line(judged, server, monkeypatch, fau
     assert "\n" not in str(found.value) and TOKEN not in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"images": "url", "url_prefix": "https://x/", "picture": 256}, "label_studio.picture: does nothing"),
+        ({"document_root": Path("/")}, "label_studio.document_root: does nothing"),
+        ({"url_prefix": "https://x/"}, "label_studio.url_prefix: does nothing where images = embedded"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(judged, settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        LabelStudio(**settings).check(judged.source.listing())
+
+
 def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, server, tmp_path):
     project = push(judged, asked, tmp_path)
     server.client.projects.delete(id=project)
