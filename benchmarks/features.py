@@ -30,6 +30,7 @@ MAX_PIXELS = 10**8
 
 
 def photos(count: int, seed: int) -> list[bytes]:
+
     rng = np.random.default_rng(seed)
     pictures = load_sample_images().images
     encoded = []

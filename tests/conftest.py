@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +159,15 @@ def demo(tmp_path_factory) -> Path:
     rows = (folder / "truth.csv").read_text().splitlines()
     there = [row for row in rows[1:] if (folder / "images" / row.partition(",")[0]).exists()]
     (folder / "truth.csv").write_text("\n".join([rows[0], *there, ""]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_classes(demo, tmp_path_factory) -> Path:
+    """A folder with images/, four of the demo's classes: what is cleaned again and again, and not measured."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in ("one", "two", "three", "four"):
+        shutil.copytree(demo / "images" / name, folder / "images" / name)
     return folder
 
 

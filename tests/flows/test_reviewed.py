@@ -1,6 +1,7 @@
 """`cleaner review`, as people use it with sheets."""
 
 import json
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,12 +26,17 @@ FEW = (
 )
 
 
-@pytest.fixture
-def waiting(demo, tmp_path) -> Path:
-    """A run that waits for the answers to its first batch."""
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def asked(demo, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("asked") / "run"
     clean_locally(demo / "images", run, *FEW, status=3)
     return run
+
+
+@pytest.fixture
+def waiting(asked, tmp_path) -> Path:
+    """A run of one's own that waits for the answers to its first batch."""
+    return Path(shutil.copytree(asked, tmp_path / "run"))
 
 
 def test_it_fetches_and_says_who_answered_how_much(waiting):

@@ -40,9 +40,9 @@ def results(run):
 
 
 @pytest.fixture
-def grown(demo, tmp_path):
+def grown(few_classes, tmp_path):
     """A folder whose images were cleaned, and have grown since."""
-    shutil.copytree(demo / "images", tmp_path / "images")
+    shutil.copytree(few_classes / "images", tmp_path / "images")
     come = put_later(tmp_path / "images", tmp_path / "later")
     clean(tmp_path)
     come()
@@ -99,7 +99,7 @@ def test_what_is_gone_or_another_image_now_is_said(grown):
 def test_an_image_that_moved_to_another_class_keeps_its_features(grown):
     images = grown / "images"
     file = sorted((images / "four").glob("*.png"))[0]
-    shutil.move(file, images / "five" / f"moved-{file.name}")
+    shutil.move(file, images / "three" / f"moved-{file.name}")
     clean(grown)
     clean_locally(images, grown / "fresh")
     assert results(grown / "run") == results(grown / "fresh")
@@ -115,8 +115,8 @@ def test_killed_while_it_takes_in_what_is_new_the_same_command_goes_on(grown):
     assert results(grown / "run") == results(grown / "fresh")
 
 
-def test_a_table_grows_too(demo, tmp_path):
-    images = demo / "images"
+def test_a_table_grows_too(few_classes, tmp_path):
+    images = few_classes / "images"
     lines = [f"{file.relative_to(images)},{file.parent.name}" for file in sorted(images.rglob("*.png"))]
     table = images.parent / f"{tmp_path.name}.csv"
     settings = ("--root", images.parent)
@@ -135,8 +135,8 @@ def test_another_folder_is_no_grown_one(grown):
     assert "it is a run of" in done.stderr
 
 
-def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones_too(demo, tmp_path):
-    shutil.copytree(demo / "images", tmp_path / "images")
+def test_a_batch_of_before_keeps_its_images_and_people_are_asked_of_the_new_ones_too(few_classes, tmp_path):
+    shutil.copytree(few_classes / "images", tmp_path / "images")
     come = put_later(tmp_path / "images", tmp_path / "later")
     asking = ("--reviewer", "desk", "--set", "review.first=4", "--set", "review.least_gain=0")
     clean(tmp_path, 3, *asking)
