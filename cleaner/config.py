@@ -84,11 +84,20 @@ class Features(Section):
     )
 
 
+Near = Literal["keep", "one_a_group", "by_split"]
+
+
 class Duplicates(Section):
-    """What counts as the same picture."""
+    """What counts as the same picture, and what becomes of it."""
 
     similarity: float = Field(
         default=0.8, gt=0, le=1, description="cosine of features from which the pixels of two images are compared"
+    )
+    near: Near = Field(
+        default="keep",
+        description="images that are nearly the same, as a burst of photographs or a smaller copy: `keep`: all stay;"
+        " `one_a_group`: the one with the likeliest label; `by_split`: where they are in several splits, those of the"
+        " test set, or else of the validation set, so that nothing is learnt from that is measured on",
     )
 
 

@@ -59,6 +59,11 @@ class ClassAnswer(StrEnum):
     MERGE = "merge"
 
 
+VALIDATION = ("val", "valid", "validation")
+TEST = ("test",)
+"""Values of a column `split` whose images are measured on, and never learnt from."""
+
+
 def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 

@@ -339,13 +339,30 @@ def _find_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     surroundings = {"source": run.source, "workers": run.workers}
     inputs = (line.manifest, *line.shards)
     line.twins = yield from _one(Step("duplicates", duplicates.duplicates, inputs, settings, surroundings))
-    step = Step("duplicates-1-verdicts", duplicates.verdicts, (line.manifest, line.twins), judges=True)
+    near = {"near": run.config.duplicates.near}
+    step = Step("duplicates-1-verdicts", duplicates.verdicts, (line.manifest, line.twins), near, judges=True)
     line.copies = yield from _one(step)
-    copies, twins = len(run.store.read(line.copies)), run.store.read(line.twins)
-    like = len(twins) - pc.count_distinct(twins.column("group")).as_py() - copies
-    said = f"{counted(copies, 'extra copy', 'extra copies')}, {counted(like, 'near-duplicate')}"
-    leaking = pc.count_distinct(duplicates.leakage(run.store.read(line.manifest), twins).column("group")).as_py()
-    yield Ends(f"{said}; leakage: {counted(leaking, 'picture')} in more than one split" if leaking else said)
+    yield Ends(_what_is_twice(run, line))
+
+
+def _what_is_twice(run: Run, line: Line) -> str:
+    manifest, twins = run.store.read(line.manifest), run.store.read(line.twins)
+    found = duplicates.counts(manifest, twins)
+    settled = {
+        "keep": "which stay",
+        "one_a_group": "of which one a picture will stay",
+        "by_split": "which stay unless another split has them too",
+    }
+    said = [f"{counted(found.copies, 'extra copy', 'extra copies')}, left out"] if found.copies else []
+    if found.elsewhere:
+        copies = counted(found.elsewhere, "copy under another label", "copies under other labels")
+        said.append(f"{copies}, to be settled when labels are known")
+    if found.near:
+        near = counted(found.near, "near-duplicate")
+        said.append(f"{near} of {counted(found.groups, 'picture')}, {settled[run.config.duplicates.near]}")
+    if leaking := pc.count_distinct(duplicates.leakage(manifest, twins).column("group")).as_py():
+        said.append(f"leakage: {counted(leaking, 'picture')} in more than one split")
+    return "; ".join(said) or "no picture is there twice"
 
 
 def _judge(
@@ -632,7 +649,7 @@ def concatenate_by_row(*tables: pa.Table) -> pa.Table:
 def _settle_duplicates(run: Run, line: Line) -> Generator[Item, None, None]:
     standing = yield from _stand(line, "duplicates-2")
     inputs = (line.manifest, line.twins, standing)
-    yield from _judge(line, Judged("duplicates", 2), duplicates.settled, inputs, {})
+    yield from _judge(line, Judged("duplicates", 2), duplicates.settled, inputs, {"near": run.config.duplicates.near})
 
 
 def _small_classes(run: Run, line: Line) -> Plan:

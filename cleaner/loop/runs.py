@@ -261,6 +261,10 @@ def _check_idle_settings(run: Run) -> None:
     if review.grid and "blind_share" in run.config.reviewers.get(reviewer, {}):
         what = "does nothing with review.grid, whose pages show no guesses; leave one of them out"
         raise ConfigError(f"reviewers.{reviewer}.blind_share: {what}")
+    if run.config.duplicates.near == "by_split" and "split" not in run.source.listing().column_names:
+        raise ConfigError(
+            "duplicates.near = by_split: the data set has no splits; leave it out, or give a column split"
+        )
     is_set = review.overlap != type(review)().overlap
     if is_set and review.overlap and run.reviewer is not None and not run.reviewer.several:
         what = f"does nothing with --reviewer {reviewer}, which asks one person about each image; leave it out"

@@ -1,16 +1,18 @@
 """Duplicates: samples that are one picture.
 
-Extra copies of one file under one label are dropped. Near-duplicates stay, but no fold may separate them: in different
-folds they would vouch for each other's wrong label. Copies under different labels wait until the fine stage has judged
-both.
+Extra copies of one file under one label are dropped. Near-duplicates stay unless the setting says otherwise, but no
+fold may separate them: in different folds they would vouch for each other's wrong label. Copies under different labels
+wait until the fine stage has judged both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.config import Near
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.evidence.features import ShardedFeatures
@@ -18,7 +20,7 @@ from cleaner.evidence.neighbors import cosines, mean_of, near_pairs
 from cleaner.progress import track
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check
+from cleaner.tables import DUPLICATES, TEST, VALIDATION, VERDICTS, Action, array, check
 
 BY = "rule:duplicates"
 EXACT = "exact"
@@ -144,60 +146,106 @@ def leakage(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
 
 
 @makes("verdicts on duplicates", version=1)
-def verdicts(manifest: pa.Table, duplicates: pa.Table) -> pa.Table:
+def verdicts(manifest: pa.Table, duplicates: pa.Table, *, near: Near = "keep") -> pa.Table:
     """VERDICTS that drop each extra copy of a file under the same label; nothing is said of other duplicates."""
-    gone, kept = _extra_copies(manifest, duplicates)
+    gone, kept = _extra_copies(manifest, duplicates, near)
     paths = manifest.column("path")
     return _drops(manifest, gone, [f"same file as {paths[row]}" for row in kept], None, round=1)
 
 
-def _extra_copies(manifest: pa.Table, duplicates: pa.Table) -> tuple[list[int], list[int]]:
-    """The rows of extra copies under one label, and of each the row of the first."""
+def _extra_copies(manifest: pa.Table, duplicates: pa.Table, near: Near) -> tuple[list[int], list[int]]:
+    """The rows of extra copies under one label, and of each the row of the first; `by_split`, of the first that is
+    measured on."""
     first: dict[tuple[str, str], int] = {}
-    found = [(row, first.setdefault((content, label), row)) for row, content, label in _files(manifest, duplicates)]
-    extra = [(row, kept) for row, kept in found if row != kept]
+    held = _held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
+    files = sorted(_files(manifest, duplicates), key=lambda file: -held[file[0]])
+    found = [(row, first.setdefault((content, label), row)) for row, content, label in files]
+    extra = sorted((row, kept) for row, kept in found if row != kept)
     return [row for row, _ in extra], [kept for _, kept in extra]
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Files and pictures that are there more than once: extra copies of a file under one label, and under other
+    labels, and the groups of images that are nearly the same, with how many images they have more than one each."""
+
+    copies: int
+    elsewhere: int
+    near: int
+    groups: int
+
+
+def counts(manifest: pa.Table, duplicates: pa.Table) -> Counts:
+    """How many samples are there more than once."""
+    files = list(_files(manifest, duplicates))
+    contents = {content for _, content, _ in files}
+    copies = len(_extra_copies(manifest, duplicates, "keep")[0])
+    pictures: dict[int, set[str]] = {}
+    for (_, content, _), group in zip(files, duplicates.column("group").to_pylist(), strict=True):
+        pictures.setdefault(group, set()).add(content)
+    several = [len(group) for group in pictures.values() if len(group) > 1]
+    return Counts(copies, len(files) - len(contents) - copies, sum(several) - len(several), len(several))
+
+
 @makes("verdicts on duplicates in the end", version=2)
-def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table) -> pa.Table:
+def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, *, near: Near = "keep") -> pa.Table:
     """VERDICTS that, after the fine stage, say of each extra copy what its file's label is worth, and of equal files
-    leave one, under the likeliest of their labels as they stand. Where people have spoken of a file they have spoken of
-    its copies."""
+    leave one, under the likeliest of their labels as they stand; of images that are nearly the same what `near` says.
+    Where people have spoken of a file they have spoken of its copies."""
     scores = np.nan_to_num(array(standing, "score").astype(np.float64), nan=-1.0)
-    gone, kept = _extra_copies(manifest, duplicates)
+    gone, kept = _extra_copies(manifest, duplicates, near)
     paths = manifest.column("path")
-    reasons = [f"same file as {paths[row]}" for row in kept]
-    losers, why = _beaten(manifest, duplicates, standing, scores)
-    known = set(gone)
-    new = [(row, reason) for row, reason in zip(losers, why, strict=True) if row not in known]
-    beliefs = scores[np.array(kept + [row for row, _ in new], int)]
-    return _drops(manifest, gone + [row for row, _ in new], reasons + [reason for _, reason in new], beliefs, round=2)
-
-
-def _beaten(
-    manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, scores: np.ndarray
-) -> tuple[list[int], list[str]]:
-    """The rows that stand beside an equal file whose label as it stands is likelier, and why they go."""
-    action, paths = array(standing, "action"), manifest.column("path")
-    open_ = (action != Action.DROP) & ~pc.starts_with(standing.column("by"), PERSON).to_numpy()
+    reasons = {row: f"same file as {paths[first]}" for row, first in zip(gone, kept, strict=True)}
+    worth = dict(zip(gone, kept, strict=True))
+    held = _held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
+    action = array(standing, "action")
+    spoken = pc.starts_with(standing.column("by"), PERSON).to_numpy()
     labels = pc.coalesce(standing.column("new_label"), standing.column("label")).to_pylist()
     strength = np.where(action == Action.RELABEL, 1 - scores, scores)
+
+    def leave_one(groups: Iterable[list[int]], like: str) -> None:
+        for rows in groups:
+            rows = [row for row in rows if action[row] != Action.DROP and row not in reasons]
+            most = [row for row in rows if held[row] == max(held[row] for row in rows)]
+            if not most:
+                continue
+            likeliest = max(most, key=lambda row: (strength[row], -row))
+            alike = [row for row in most if labels[row] == labels[likeliest]]
+            best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row))
+            for row in rows:
+                if row != best and not spoken[row]:
+                    why = "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
+                    worth[row], reasons[row] = row, f"{like} {paths[best]}{why}"
+
     files: dict[str, list[int]] = {}
     for row, content, _ in _files(manifest, duplicates):
-        if open_[row]:
+        if not spoken[row]:
             files.setdefault(content, []).append(row)
-    rows, reasons = [], []
-    for copies in files.values():
-        likeliest = max(copies, key=lambda row: (strength[row], -row))
-        alike = [row for row in copies if labels[row] == labels[likeliest]]
-        best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row))
-        for row in copies:
-            if row != best:
-                why = "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
-                rows.append(row)
-                reasons.append(f"same file as {paths[best]}{why}")
-    return rows, reasons
+    leave_one(files.values(), "same file as")
+    pictures: dict[int, list[int]] = {}
+    for row, group in zip(*(duplicates.column(name).to_pylist() for name in ("row", "group")), strict=True):
+        pictures.setdefault(group, []).append(row)
+    if near == "one_a_group":
+        leave_one(pictures.values(), "nearly the same as")
+    elif near == "by_split":
+        for rows in pictures.values():
+            rows = [row for row in rows if action[row] != Action.DROP and row not in reasons]
+            first = max(rows, key=lambda row: (held[row], -row), default=0)
+            for row in rows:
+                if held[row] < held[first] and not spoken[row]:
+                    worth[row], reasons[row] = row, f"nearly the same as {paths[first]}, which is measured on"
+    beliefs = scores[np.array([*worth.values()], int)]
+    return _drops(manifest, [*reasons], [*reasons.values()], beliefs, round=2)
+
+
+def _held_out(manifest: pa.Table) -> np.ndarray:
+    """int8, one a row: how far from what is learnt from its split is; 2 for the test set, 1 for validation, 0 for all
+    else."""
+    if "split" not in manifest.column_names:
+        return np.zeros(len(manifest), np.int8)
+    split = pc.utf8_lower(pc.cast(manifest.column("split"), pa.string()))
+    test, validation = (pc.is_in(split, pa.array(names)).to_numpy() for names in (TEST, VALIDATION))
+    return np.where(test, 2, np.where(validation, 1, 0)).astype(np.int8)
 
 
 def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:

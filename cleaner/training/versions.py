@@ -16,11 +16,9 @@ from cleaner.run.state import read_state
 from cleaner.run.store import Store
 from cleaner.run.versions import Version as Stood
 from cleaner.run.versions import standing, versions_of
-from cleaner.tables import Action, Classes, array
+from cleaner.tables import TEST, VALIDATION, Action, Classes, array
 
 TRUE = "true"
-HELD_OUT = ("val", "valid", "validation", "test")
-"""Values of a column `split` that are never learnt from."""
 _FEWEST = 2
 
 
@@ -133,7 +131,7 @@ class Cleaned:
         if "split" not in self.manifest.column_names:
             return np.zeros(len(self.manifest), bool)
         split = pc.utf8_lower(pc.cast(self.manifest.column("split"), pa.string()))
-        held = pc.is_in(split, pa.array(HELD_OUT)).fill_null(False).to_numpy(zero_copy_only=False)
+        held = pc.is_in(split, pa.array([*VALIDATION, *TEST])).fill_null(False).to_numpy(zero_copy_only=False)
         return held if not held.all() else np.zeros(len(held), bool)
 
     def _standing(self, name: str) -> pa.Table:

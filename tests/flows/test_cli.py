@@ -125,6 +125,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage():
         (["clean", "photos", "--run", "r", "--set", "predictors.probe.penalties=[]"], "at least 1 item"),
         (["clean", "photos", "--run", "r", "--set", "reviewers.sheet.picture=-1"], "greater than or equal to 16"),
         (["clean", "photos", "--run", "r", "--set", "coarse.k=1000000000"], "less than or equal to"),
+        (["clean", "photos", "--run", "r", "--set", "duplicates.near=by_split"], "the data set has no splits"),
         (["clean", "photos", "--run", "r", "--reviewer", "sheet", "--set", "review.overlap=0.5"], "asks one person"),
         (["clean", "photos", "--run", "r", "--workers", "99999"], "--workers"),
         (["clean", "photos", "--run", "r", "--set", "fine.kk=1"], "did you mean k?"),

@@ -12,7 +12,7 @@ from cleaner.data.sources import open_source
 from cleaner.evidence.crossfit import assign_folds, keys_of
 from cleaner.evidence.features import Backbone, embed
 from cleaner.run.ledger import fold
-from cleaner.stages.duplicates import duplicates, settled, verdicts
+from cleaner.stages.duplicates import Counts, counts, duplicates, settled, verdicts
 from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS
 
@@ -185,6 +185,80 @@ def test_an_extra_copy_is_believed_as_much_as_the_file_it_copies(tmp_path, stran
     said = by_path(manifest, settled(manifest, found, standing))
     assert said["a/z.png"]["score"] == 0.25
     assert said["a/z.png"]["reason"] == "same file as a/00.png"
+
+
+@pytest.fixture(scope="module")
+def nearly(tmp_path_factory, strangers):
+    """Pictures that are nearly the same in twos and threes, in splits; the manifest and its duplicates."""
+    files = {
+        "a/z-small.png": encoded(photo(0).resize((48, 48))),
+        "b/z-bright.png": encoded(ImageEnhance.Brightness(photo(0)).enhance(1.05)),
+        "a/z-again.jpg": encoded(photo(2), "JPEG", quality=60),
+    }
+    manifest, found = described(tmp_path_factory.mktemp("nearly"), strangers | files)
+    split = {"a/z-small.png": "test", "a/z-again.jpg": "Validation"}
+    column = pa.array([split.get(path, "train") for path in manifest.column("path").to_pylist()])
+    return manifest.append_column("split", column), found
+
+
+@pytest.mark.parametrize(
+    ("near", "gone"),
+    [
+        ("keep", {}),
+        (
+            "one_a_group",
+            {
+                "a/z-small.png": "nearly the same as a/00.png",
+                "b/z-bright.png": "nearly the same as a/00.png, whose label a is the likelier one",
+                "a/02.png": "nearly the same as a/z-again.jpg",
+            },
+        ),
+        (
+            "by_split",
+            {
+                "a/00.png": "nearly the same as a/z-small.png, which is measured on",
+                "b/z-bright.png": "nearly the same as a/z-small.png, which is measured on",
+                "a/02.png": "nearly the same as a/z-again.jpg, which is measured on",
+            },
+        ),
+    ],
+)
+def test_of_images_that_are_nearly_the_same_stays_what_the_setting_says(nearly, near, gone):
+    manifest, found = nearly
+    scores = {"a/00.png": 0.9, "a/z-small.png": 0.8, "b/z-bright.png": 0.2, "a/02.png": 0.5, "a/z-again.jpg": 0.6}
+    said = by_path(manifest, settled(manifest, found, judged(manifest, scores), near=near))
+    assert {path: row["reason"] for path, row in said.items()} == gone
+    assert all(row["score"] == np.float32(scores[path]) for path, row in said.items())
+
+
+def test_what_people_keep_is_never_left_out_for_an_image_that_is_nearly_the_same(nearly):
+    manifest, found = nearly
+    paths = ("a/00.png", "a/z-small.png", "b/z-bright.png", "a/02.png", "a/z-again.jpg")
+    standing = standing_of(manifest, **dict.fromkeys(paths, ("keep", None, 1.0, "person:ana")))
+    for near in ("one_a_group", "by_split"):
+        assert len(settled(manifest, found, standing, near=near)) == 0
+
+
+def test_what_is_dropped_as_a_test_image_takes_nothing_from_what_is_learnt_from(nearly):
+    manifest, found = nearly
+    standing = standing_of(manifest, **{"a/z-small.png": ("drop", None, 0.1, "model:x")})
+    said = by_path(manifest, settled(manifest, found, standing, near="by_split"))
+    assert list(said) == ["a/02.png"]
+
+
+def test_of_equal_files_in_several_splits_the_one_that_is_measured_on_stays(tmp_path, strangers):
+    manifest, found = described(tmp_path, strangers | {"a/z.png": strangers["a/00.png"]})
+    split = ["test" if path == "a/z.png" else None for path in manifest.column("path").to_pylist()]
+    manifest = manifest.append_column("split", pa.array(split, pa.string()))
+    assert list(by_path(manifest, verdicts(manifest, found))) == ["a/z.png"]
+    assert list(by_path(manifest, verdicts(manifest, found, near="by_split"))) == ["a/00.png"]
+    assert list(by_path(manifest, settled(manifest, found, fold(manifest, []), near="by_split"))) == ["a/00.png"]
+
+
+def test_what_is_there_more_than_once_is_counted(tmp_path, nearly, strangers):
+    assert counts(*nearly) == Counts(copies=0, elsewhere=0, near=3, groups=2)
+    copies = {"a/y.png": strangers["a/00.png"], "b/z.png": strangers["a/00.png"]}
+    assert counts(*described(tmp_path, strangers | copies)) == Counts(copies=1, elsewhere=1, near=0, groups=0)
 
 
 def test_handwritten_digits_are_not_taken_for_copies_of_each_other(tmp_path):
