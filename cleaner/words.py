@@ -49,6 +49,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def size(count: float) -> str:
+    """A number of bytes: `1.4 GB`, `120 MB`."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.3g} MB"
+
+
 def shown(names: Sequence[str], most: int = 3) -> str:
     """`a, b, c and 5 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

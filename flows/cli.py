@@ -357,6 +357,32 @@ def issues(
 
 
 @app.command()
+def prune(
+    folder: RunFolder,
+    dry_run: Annotated[bool, Option("--dry-run", help="Remove nothing, and say what would be.")] = False,
+) -> None:
+    """Remove what nothing needs any more: features and judgings that came of other settings or earlier images.
+
+    Every version stays, and so does all that the same `cleaner clean` would look at. What is quickly made anew goes by
+    itself when a run is finished.
+
+    ```
+    cleaner prune runs/photos --dry-run
+    cleaner prune runs/photos
+    ```
+    """
+    from cleaner.loop.pruning import prune as remove
+    from cleaner.loop.runs import reopen
+    from cleaner.words import counted, size
+
+    run = reopen(folder)
+    with run.store.locked():
+        pruned = remove(run, dear=True, dry=dry_run)
+    done = "would be removed" if dry_run else "removed"
+    typer.echo(f"{counted(pruned.outputs, 'output')}, {size(pruned.bytes)}, {done}")
+
+
+@app.command()
 def export(
     folder: RunFolder,
     form: Annotated[str, Option("--format", metavar="|".join(parts.names("exporters")), help="What to write.")],

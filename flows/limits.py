@@ -5,7 +5,7 @@ from pydantic import Field
 from cleaner.config import Section
 from cleaner.errors import InputError
 from cleaner.loop.estimate import Estimate
-from cleaner.words import counted, span
+from cleaner.words import counted, size, span
 
 
 class Limits(Section):
@@ -30,12 +30,8 @@ def said(cost: Estimate) -> list[str]:
         f"{counted(cost.images, 'image')} of {counted(cost.classes, 'class', 'classes')}{new}",
         f"about {span(low)} to {span(high)}, by {cost.measured:,} images on this machine ({cost.machine})",
         f"{parts}, all else {span(cost.settling)}",
-        f"at most about {_size(cost.memory_gb)} of memory and {_size(cost.disk_gb)} of disk",
+        f"at most about {size(cost.memory_gb * 2**30)} of memory and {size(cost.disk_gb * 2**30)} of disk",
     ]
-
-
-def _size(gigabytes: float) -> str:
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1024:.0f} MB"
 
 
 def hold_to(limits: Limits, cost: Estimate) -> None:

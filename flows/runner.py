@@ -10,6 +10,7 @@ from cleaner.config import Config
 from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.loop.asking import ask_people
 from cleaner.loop.outline import Begins, Ends
+from cleaner.loop.pruning import prune, remember_needed
 from cleaner.loop.results import conclude, concluded
 from cleaner.loop.rounds import Line, Stands, done, plan
 from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember, verified
@@ -123,6 +124,10 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
         with telling.step(0, 1):
             conclude(run, line, parts.steps())
     withdraw(run.store.folder / PROVISIONAL)
+    remember_needed(run.store, parts.outputs())
+    before = run.before.names if run.before is not None else None
+    replaced = before.features if before is not None and before.features_by == line.features_by else []
+    prune(run, dear=False, replaced=replaced)
     telling.ends(Ends(""))
 
 
@@ -138,6 +143,9 @@ class _Parts:
             name = step.output
             self._of.pop(name, None)
             self._of[name] = words, step
+
+    def outputs(self) -> list[str]:
+        return list(self._of)
 
     def steps(self) -> dict[str, list[Step]]:
         found: dict[str, list[Step]] = {}

@@ -1,8 +1,8 @@
 """The ledger: every verdict ever, append-only; what stands is a fold over it.
 
 One part is one step's verdicts, `ledger/000007-fine-2-verdicts-1f0c9ab3d2e4.parquet`; the number
-says in which order parts came. A part is never changed and never removed, so every earlier state of the data set can be
-folded again.
+says in which order parts came. A part is never changed, and removed only if no version of the data set needs it, so
+every one of them can be folded again.
 """
 
 from collections.abc import Callable

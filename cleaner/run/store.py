@@ -39,6 +39,18 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A step's output that is there: its name, its files, and how many bytes they have."""
+
+    name: str
+    files: tuple[Path, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
+
+
+@dataclass(frozen=True)
 class Store:
     """The directory of one run.
 
@@ -121,6 +133,21 @@ class Store:
             return Cost(float(seconds), float(peak))
         except (OSError, ValueError):
             return Cost(0.0, 0.0)
+
+    def outputs(self) -> list[Output]:
+        """All outputs that are there, those of the ledger too, by name."""
+        found: dict[str, list[Path]] = {}
+        for file in sorted((self.folder / "steps").glob("*.*")):
+            if file.suffix in (".parquet", ".npy", ".cost"):
+                found.setdefault(file.stem, []).append(file)
+        for part in self.ledger.parts():
+            found.setdefault(part.stem.partition("-")[2], []).append(part)
+        return [Output(name, tuple(files)) for name, files in sorted(found.items())]
+
+    def remove(self, output: Output) -> None:
+        """Remove an output that nothing names any more; what tells that it is there goes last."""
+        for file in sorted(output.files, key=lambda file: file.suffix != ".cost"):
+            file.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

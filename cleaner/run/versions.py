@@ -1,7 +1,7 @@
 """The named versions of a data set: as it was read, after each stage, and as it stood each time people were asked.
 
-A version is a manifest and those parts of the ledger that counted then. Neither is ever changed or removed, so every
-version can be folded again.
+A version is a manifest and those parts of the ledger that counted then. Neither is ever changed, or removed while a
+version needs it, so every version can be folded again.
 """
 
 import json
