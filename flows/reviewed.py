@@ -72,7 +72,10 @@ def withdraw(folder: Path, wanted: list[str]) -> str:
             raise InputError(f"--withdraw {condition}: is none of {forms}")
         if name == "image":
             manifest = store.read(_manifest(folder))
-            name, value = "content_hash", manifest.column("content_hash")[row_of(manifest, value)].as_py()
+            sample = manifest.slice(row_of(manifest, value), 1).to_pylist()[0]
+            if sample["content_hash"] is None:
+                raise InputError(f"--withdraw {condition}: can't be read, so nobody can have spoken of it")
+            name, value = "content_hash", sample["content_hash"]
         name = "label" if name == "class" else name
         if name in which:
             raise InputError(f"--withdraw {condition}: another {condition.partition('=')[0]} is given; give each once")

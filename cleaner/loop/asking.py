@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.loop.runs import Run
 from cleaner.people.disagreement import majority
-from cleaner.run.answers import Words, in_utc, of_each
+from cleaner.run.answers import Spoken, Words, in_utc, of_each
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Asked, Classes
 from cleaner.words import STAGES, counted, promised
@@ -133,7 +133,7 @@ def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> 
     asked = run.store.batches.read(name)
     words = _words(name, answers, manifest, asked) if _of_samples(asked) else _words_on_classes(name, answers)
 
-    def news(spoken: list[tuple[dict[str, Any], int]]) -> Words:
+    def news(spoken: Spoken) -> Words:
         known = _held([word for word, withdrawn in spoken if not withdrawn], name)
         is_said = [any(_same(old, word) for old in known.get(_about(word), [])) for word in words]
         return [] if all(is_said) else _rows(words)
@@ -153,7 +153,7 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | Non
     known: dict[str, Words] = {}
     holding: set[str] = set()
 
-    def news(spoken: list[tuple[dict[str, Any], int]]) -> Words:
+    def news(spoken: Spoken) -> Words:
         # Within the lock: somebody else may be fetching the same answers. What is withdrawn is no news either: the
         # reviewer still has it.
         for word, withdrawn in spoken:

@@ -30,6 +30,8 @@ _OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {
 
 Words = list[dict[str, Any]]
 """Rows of SAID."""
+Spoken = list[tuple[dict[str, Any], int]]
+"""Words, and the number of the withdrawal that each is withdrawn by; 0 where it holds."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class Answers:
         """
         return [word for word, withdrawn in self.spoken(first) if not withdrawn]
 
-    def spoken(self, first: int | None = None) -> list[tuple[dict[str, Any], int]]:
-        """All words, and by which withdrawal each is withdrawn, 0 for none. Otherwise as `words`."""
+    def spoken(self, first: int | None = None) -> Spoken:
+        """All words, withdrawn or not; otherwise as `words`."""
         return _told(self._lines(first))[0]
 
     def withdrawals(self) -> list[Withdrawal]:
@@ -122,7 +124,7 @@ class Answers:
         """
         self._locked(lambda: said.to_pylist())
 
-    def append_news(self, news: Callable[[list[tuple[dict[str, Any], int]]], Words]) -> None:
+    def append_news(self, news: Callable[[Spoken], Words]) -> None:
         """Add what `news` makes of all that was `spoken` so far. Nobody else adds any between the two.
 
         Raises:
@@ -189,7 +191,7 @@ def _line(file: Path, number: int, line: bytes) -> dict[str, Any]:
         raise RunError(f"{file}: line {number}: is damaged ({error}); {remedy}") from error
 
 
-def _told(lines: Words) -> tuple[list[tuple[dict[str, Any], int]], list[Withdrawal]]:
+def _told(lines: Words) -> tuple[Spoken, list[Withdrawal]]:
     """The words, each with the first withdrawal that holds for it, and the withdrawals, of sound lines."""
     places = [place for place, line in enumerate(lines) if "withdraws" in line]
     holds = dict.fromkeys(range(1, len(places) + 1), True)
