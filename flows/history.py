@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cleaner.run.origin import origin_of
 from cleaner.run.store import Store
-from cleaner.run.versions import counts, differences, standing, version_of, versions_of
+from cleaner.run.versions import TOLD, counts, differences, standing, version_of, versions_of
 from cleaner.words import counted
 from flows.console import console, say, say_json
 from flows.shown import table
@@ -44,7 +44,7 @@ def show_differences(folder: Path, one: str, other: str, *, as_json: bool) -> No
     """
     origin_of(folder)
     store = Store(folder)
-    before, after = (standing(store, version_of(folder, name)) for name in (one, other))
+    before, after = (standing(store, version_of(folder, name), TOLD) for name in (one, other))
     found = differences(before, after).to_pylist()
     if as_json:
         say_json(found)

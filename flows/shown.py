@@ -34,11 +34,12 @@ from cleaner.run.finished import (
     read_result,
     read_summary,
 )
+from cleaner.run.ledger import fold
 from cleaner.run.origin import origin_of
 from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
 from cleaner.spreadsheets import as_csv
-from cleaner.tables import Classes, text
+from cleaner.tables import VERDICTS, Classes, text
 from cleaner.training.kept import Kept, outcome, trainings
 from cleaner.words import SCORE, STAGES, Issue, counted, models_worth, shown, span, wrong_labels
 from flows.console import console, plain, say, say_json
@@ -184,7 +185,8 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     words = _words(folder, said["content_hash"])
     stands: dict[str, Any] | None = None
     if wanted is not None:
-        stands = versions.standing(Store(folder), wanted).slice(row, 1).to_pylist()[0]
+        of_it = pa.Table.from_pylist([verdict | {"row": 0} for verdict in verdicts if verdict["counts"]], VERDICTS)
+        (stands,) = fold(manifest.slice(row, 1), [of_it.slice(place, 1) for place in range(len(of_it))]).to_pylist()
     elif summary is not None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
     if as_json:

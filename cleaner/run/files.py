@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -121,10 +121,11 @@ def write_table(path: Path, table: pa.Table) -> Path:
     return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
-def read_table(path: Path) -> pa.Table:
-    """A whole Parquet file, memory-mapped. (`pyarrow.parquet.read_table` would import pandas, which takes a while.)"""
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file, whole or some columns, memory-mapped. (`pyarrow.parquet.read_table` would import pandas, which
+    takes a while.)"""
     with pq.ParquetFile(path, memory_map=True) as file:
-        return file.read()
+        return file.read(columns=columns)
 
 
 def rows_where(path: Path, column: str, value: str) -> pa.Table:

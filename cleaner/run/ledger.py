@@ -5,7 +5,7 @@ says in which order parts came. A part is never changed, and removed only if no 
 every one of them can be folded again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from cleaner.errors import RunError
 from cleaner.run.files import read_table, rows_where, write_table
 from cleaner.tables import STANDING, VERDICTS, Action, array, check, text
 
+_FOLDED = ("action", "new_label", "by", "stage", "round", "reason", "score")
 PERSON = "person:"
 PEOPLE = "people"
 """The stage of verdicts that are what people said of a sample."""
@@ -52,8 +53,8 @@ class Ledger:
         number = int(parts[-1].name.partition("-")[0]) + 1 if parts else 1
         return write_table(self.folder / f"{number:06d}-{name}.parquet", table)
 
-    def read(self, name: str) -> pa.Table:
-        """The verdicts of one part.
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The verdicts of one part, or of them some columns.
 
         Raises:
             RunError: there is no such part, or it is damaged.
@@ -61,7 +62,7 @@ class Ledger:
         part = self.part(name)
         if part is None:
             raise RunError(f"{self.folder}: no part {name}; the ledger was changed from outside, restore it")
-        return _read(part)
+        return _read(part, partial(read_table, columns=columns))
 
     def explain(self, sample_id: str) -> pa.Table:
         """Every verdict on one sample in the order they came, with the `part` each stands in.
@@ -99,22 +100,23 @@ def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:
 
 
 class Fold:
-    """What stands after the parts added so far, as `fold` has it."""
+    """What stands after the parts added so far, as `fold` has it; or of that some `columns` alone, of which the parts
+    then need no more than these, `row` and `by`."""
 
-    def __init__(self, manifest: pa.Table) -> None:
+    def __init__(self, manifest: pa.Table, columns: Sequence[str] = _FOLDED) -> None:
         n = len(manifest)
-        problems = array(manifest, "problem")
         usable = manifest.column("problem").is_null().to_numpy()
-        self._manifest = manifest
-        self._stands = {
-            "action": np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
-            "new_label": np.full(n, None, object),
-            "by": np.full(n, "rule:scan", object),
-            "stage": np.full(n, "scan", object),
-            "round": np.zeros(n, np.int32),
-            "reason": np.where(usable, "no stage has judged it", problems).astype(object),
+        first: dict[str, Callable[[], np.ndarray]] = {
+            "action": lambda: np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
+            "new_label": lambda: np.full(n, None, object),
+            "by": lambda: np.full(n, "rule:scan", object),
+            "stage": lambda: np.full(n, "scan", object),
+            "round": lambda: np.zeros(n, np.int32),
+            "reason": lambda: np.where(usable, "no stage has judged it", array(manifest, "problem")).astype(object),
+            "score": lambda: np.full(n, np.nan, np.float32),
         }
-        self._score = np.full(n, np.nan, np.float32)
+        self._manifest = manifest
+        self._stands = {name: first[name]() for name in columns}
         self._by_person = np.zeros(n, bool)
 
     def add(self, part: pa.Table) -> None:
@@ -123,11 +125,13 @@ class Fold:
         counts = part.column("action").is_valid().to_numpy() & (personal | ~self._by_person[array(part, "row")])
         verdicts = part.filter(pa.array(counts))
         rows = array(verdicts, "row")
-        given = verdicts.column("score").to_numpy()
-        scored = ~np.isnan(given)
-        self._score[rows[scored]] = given[scored]
         for name, values in self._stands.items():
-            values[rows] = array(verdicts, name)
+            given = array(verdicts, name)
+            if name == "score":
+                scored = ~np.isnan(given)
+                values[rows[scored]] = given[scored]
+            else:
+                values[rows] = given
         self._by_person[array(part, "row")[personal & counts]] = True
 
     def counts(self) -> tuple[int, int, int]:
@@ -137,8 +141,9 @@ class Fold:
         return kept, relabelled, len(actions) - kept - relabelled
 
     def standing(self) -> pa.Table:
-        """STANDING, one row a sample."""
-        columns = {name: self._manifest.column(name) for name in ("sample_id", "path", "label")}
-        columns |= {name: pa.array(values, STANDING.field(name).type) for name, values in self._stands.items()}
-        columns["score"] = pa.array(self._score, pa.float32(), mask=np.isnan(self._score))
-        return check(pa.table(columns), STANDING, "standing")
+        """STANDING, one row a sample, or of it the columns that were asked for."""
+        table = self._manifest.select(["sample_id", "path", "label"])
+        for name, values in self._stands.items():
+            mask = np.isnan(values) if name == "score" else None
+            table = table.append_column(STANDING.field(name), pa.array(values, STANDING.field(name).type, mask=mask))
+        return check(table, STANDING, "standing") if set(STANDING.names) == set(table.column_names) else table

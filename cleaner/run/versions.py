@@ -5,7 +5,7 @@ version needs it, so every version can be folded again.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,13 +124,18 @@ def version_of(folder: Path, name: str) -> Version:
     return versions[name]
 
 
-def standing(store: Store, version: Version) -> pa.Table:
-    """What stood: STANDING.
+def standing(store: Store, version: Version, columns: Sequence[str] = ()) -> pa.Table:
+    """What stood: STANDING, or of it the sample, its label and some `columns`.
 
     Raises:
         RunError: a part of it is there no more, or damaged.
     """
-    return fold(store.read(version.manifest), [store.ledger.read(part) for part in version.parts])
+    if not columns:
+        return fold(store.read(version.manifest), [store.ledger.read(part) for part in version.parts])
+    folded = Fold(store.read(version.manifest), columns)
+    for part in version.parts:
+        folded.add(store.ledger.read(part, ["row", *{"by", "action", *columns}]))
+    return folded.standing()
 
 
 def counts(store: Store, versions: Iterable[Version]) -> Iterator[Counts]:
@@ -138,15 +143,19 @@ def counts(store: Store, versions: Iterable[Version]) -> Iterator[Counts]:
     manifest, parts, folded = "", tuple[str, ...](), None
     for version in versions:
         if folded is None or version.manifest != manifest or version.parts[: len(parts)] != parts:
-            folded, parts = Fold(store.read(version.manifest)), ()
+            folded, parts = Fold(store.read(version.manifest), ["action"]), ()
         for part in version.parts[len(parts) :]:
-            folded.add(store.ledger.read(part))
+            folded.add(store.ledger.read(part, ["row", "action", "by"]))
         manifest, parts = version.manifest, version.parts
         yield Counts(*folded.counts())
 
 
+TOLD = ("action", "new_label", "reason")
+
+
 def differences(one: pa.Table, other: pa.Table) -> pa.Table:
-    """The samples of which something else stands in STANDING `other` than in `one`, in the order of the paths.
+    """The samples of which something else stands in STANDING `other` than in `one`, in the order of the paths; of these
+    the columns TOLD are enough.
 
     Returns:
         `sample_id`, `path`, `label`, then `before` and `after`, what stands of the sample in a person's words, null
