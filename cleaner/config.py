@@ -97,7 +97,8 @@ class Duplicates(Section):
         default="keep",
         description="images that are nearly the same, as a burst of photographs or a smaller copy: `keep`: all stay;"
         " `one_a_group`: the one with the likeliest label; `by_split`: where they are in several splits, those of the"
-        " test set, or else of the validation set, so that nothing is learnt from that is measured on",
+        " test set, or else of the validation set, so that nothing is learnt from that is measured on. What people have"
+        " spoken of stays",
     )
 
 

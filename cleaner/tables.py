@@ -291,6 +291,16 @@ def lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1), kind))
 
 
+def held_out(manifest: pa.Table) -> np.ndarray:
+    """int8, one a row: how far from what is learnt from its split is; 2 for the test set, 1 for validation, 0 for all
+    else."""
+    if "split" not in manifest.column_names:
+        return np.zeros(len(manifest), np.int8)
+    split = pc.utf8_lower(pc.cast(manifest.column("split"), pa.string()))
+    test, validation = (pc.is_in(split, pa.array(names)).to_numpy() for names in (TEST, VALIDATION))
+    return np.where(test, 2, np.where(validation, 1, 0)).astype(np.int8)
+
+
 @dataclass(frozen=True)
 class Classes:
     """The classes of a data set: `names` sorted, and each usable sample's class number."""

@@ -238,6 +238,7 @@ def review(
     """
     from cleaner.errors import WaitsForPeople
     from cleaner.loop.reviews import batches_of
+    from cleaner.loop.runs import reopen
     from flows import reviewed
     from flows.shown import show_summary
 
@@ -249,10 +250,18 @@ def review(
 
     if withdraw and (watch or close):
         raise typer.BadParameter("--withdraw only takes back; give the command again for --watch or --close")
-    run, standing = reviewed.fetch(folder, heard)
     if withdraw:
-        heard(reviewed.withdraw(folder, withdraw))
+        which = reviewed.meant(folder, withdraw)
+        try:
+            # What was said until now is withdrawn too, and does not come in later.
+            reviewed.fetch(folder, heard)
+        except CleanerError as error:
+            heard(f"not all answers can be fetched, and what comes in later will hold: {error}")
+        heard(reviewed.withdraw(folder, which))
+        run = reopen(folder)
         standing = batches_of(run)
+    else:
+        run, standing = reviewed.fetch(folder, heard)
     reviewed.show(run, standing, as_json=as_json)
     if close:
         closed = reviewed.close(run, standing)

@@ -19,7 +19,7 @@ from flows.console import console, say, say_json
 from flows.runner import Order
 from flows.shown import row_of, table
 
-_SHOWN = 10
+_SHOWN, _DIGITS = 10, 10
 _WITHDRAWN = {"by": "NAME", "batch": "NAME", "image": "SAMPLE", "class": "NAME", "withdrawal": "NUMBER"}
 _LATE = timedelta(minutes=10)
 
@@ -55,21 +55,22 @@ def close(run: Run, standing: list[Asked]) -> list[str]:
     return names
 
 
-def withdraw(folder: Path, wanted: list[str]) -> str:
-    """Take back answers: those for which all that is `wanted` holds, each `by=NAME`, `batch=NAME`, `image=SAMPLE` or
-    `class=NAME`; or, by `withdrawal=NUMBER`, what was taken back. What was done, in words.
+def meant(folder: Path, wanted: list[str]) -> dict[str, Any]:
+    """Which words, or which withdrawal, is meant by all that is `wanted`, as a Withdrawal says it: each `by=NAME`,
+    `batch=NAME`, `image=SAMPLE`, `class=NAME` or `withdrawal=NUMBER`.
 
     Raises:
-        InputError: nothing is meant by that; nothing is written.
+        InputError: nothing can be meant by that.
         RunError: no run lies in `folder`.
     """
     store = reopen(folder).store
     which: dict[str, Any] = {}
     for condition in wanted:
         name, sign, value = condition.partition("=")
-        if name not in _WITHDRAWN or not sign or not value or (name == "withdrawal" and not value.isdecimal()):
+        is_number = value.isdecimal() and len(value) < _DIGITS
+        if name not in _WITHDRAWN or not sign or not value or (name == "withdrawal" and not is_number):
             forms = ", ".join(f"{name}={form}" for name, form in _WITHDRAWN.items())
-            raise InputError(f"--withdraw {condition}: is none of {forms}")
+            raise InputError(f"--withdraw {condition[:80]}: is none of {forms}")
         if name == "image":
             manifest = store.read(_manifest(folder))
             sample = manifest.slice(row_of(manifest, value), 1).to_pylist()[0]
@@ -82,7 +83,16 @@ def withdraw(folder: Path, wanted: list[str]) -> str:
         which[name] = int(value) if name == "withdrawal" else value
     if "withdrawal" in which and len(which) > 1:
         raise InputError("--withdraw withdrawal=NUMBER goes alone")
-    done = store.answers.withdraw(which)
+    return which
+
+
+def withdraw(folder: Path, which: dict[str, Any]) -> str:
+    """Take back what is `meant`. What was done, in words.
+
+    Raises:
+        InputError: there is no such answer that holds; nothing is written.
+    """
+    done = reopen(folder).store.answers.withdraw(which)
     if "withdrawal" in which:
         what = f"withdrawal {which['withdrawal']} is taken back"
     else:

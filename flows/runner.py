@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from cleaner.config import Config
 from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.loop.asking import ask_people
@@ -119,16 +121,26 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
                 _withdraw(run.store.folder, telling.display)
             ask_people(run, item, telling.display.say)
     telling.journal.has(line.names())
-    remember_version(run.store, line.manifest, line.parts)
+    remember_version(run.store, line.manifest, line.parts, spoken=run.store.rows(line.said))
+    remember_needed(run.store, line.standing, parts.outputs())
     if not concluded(line, run.store.folder):
         with telling.step(0, 1):
             conclude(run, line, parts.steps())
     withdraw(run.store.folder / PROVISIONAL)
-    remember_needed(run.store, parts.outputs())
-    before = run.before.names if run.before is not None else None
-    replaced = before.features if before is not None and before.features_by == line.features_by else []
-    prune(run, dear=False, replaced=replaced)
+    prune(run, dear=False, replaced=_replaced(run, line))
     telling.ends(Ends(""))
+
+
+def _replaced(run: Run, line: Line) -> list[str]:
+    """The features of before that are among those of now: of a data set that grew, not of one that lacks images."""
+    if run.before is None or run.before.names.features_by != line.features_by:
+        return []
+    was, now = (
+        table.filter(table.column("problem").is_null()).column("content_hash")
+        for table in (run.before.manifest, run.store.read(line.manifest))
+    )
+    there = pc.is_in(was, value_set=now.combine_chunks())
+    return run.before.names.features if pc.all(there).as_py() in (True, None) else []
 
 
 @dataclass
@@ -179,7 +191,8 @@ class _SoFar:
         """People are to be waited for: whether there are results of what stands until then."""
         self._write(with_page=True)
         if self._stands is not None:
-            remember_version(self.run.store, self._stands.line.manifest, self._stands.line.parts)
+            line = self._stands.line
+            remember_version(self.run.store, line.manifest, line.parts, spoken=self.run.store.rows(line.said))
         return self._stands is not None or _are_of(self.run, self.run.store.folder / PROVISIONAL)
 
     def _write(self, *, with_page: bool) -> None:

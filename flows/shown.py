@@ -294,6 +294,9 @@ def show_export(
     if version is not None:
         wanted, store = versions.version_of(folder, version), Store(folder)
         standing, manifest = versions.standing(store, wanted), store.read(wanted.manifest)
+        newest = read_state(folder)
+        if origin.form == "parquet_images" and newest is not None and wanted.manifest != newest.names.manifest:
+            raise InputError(f"{folder}: the images of {version} lay in a table that has changed since")
         words = f"; {wanted.name}: {wanted.words}"
     else:
         results = _newest(folder)

@@ -243,11 +243,12 @@ def _rows(words: list[dict[str, Any]]) -> Words:
 
 def _is_new(known: Words, word: dict[str, Any]) -> bool:
     """Whether a word is none of those of before; where nobody knows when it was said, whether it says anything but the
-    newest."""
+    newest of the same person."""
     if word.get("at"):
         moment = in_utc(word["at"])
         return not any(_same(old, word) and old["at"] == moment for old in known)
-    return not known or not _same(sorted(known, key=itemgetter("at"))[-1], word)
+    mine = sorted((old for old in known if old["by"] == word.get("by")), key=itemgetter("at"))
+    return not mine or not _same(mine[-1], word)
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -30,13 +30,13 @@ class Pruned:
     bytes: int
 
 
-def remember_needed(store: Store, outputs: Iterable[str]) -> None:
-    """Write down the outputs that a plan which came to its end went through.
+def remember_needed(store: Store, standing: str, outputs: Iterable[str]) -> None:
+    """Write down the outputs that a plan which came to its end, at what stands, went through.
 
     Raises:
         StorageError: the disk refused the write.
     """
-    write_json(store.folder / FILE, sorted({*outputs}))
+    write_json(store.folder / FILE, {"standing": standing, "outputs": sorted({*outputs})})
 
 
 def prune(run: Run, *, dear: bool, replaced: Iterable[str] = (), dry: bool = False) -> Pruned:
@@ -71,15 +71,18 @@ def prune(run: Run, *, dear: bool, replaced: Iterable[str] = (), dry: bool = Fal
 def _needed(run: Run) -> set[str]:
     store = run.store
     file, state = store.folder / FILE, read_state(store.folder)
-    if read_summary(store.folder) is None or state is None or not file.exists():
+    summary = read_summary(store.folder)
+    try:
+        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: is damaged ({error}); give the same `cleaner clean` command again") from error
+    known = isinstance(said, dict) and summary is not None and said.get("standing") == summary["versions"]["standing"]
+    if not known or state is None or not isinstance(said.get("outputs"), list):
         again = "give the same `cleaner clean` command again, which removes by itself what it needs no more"
         raise RunError(
             f"{store.folder}: is not finished, or by an older version, and may need all that it has; {again}"
         )
-    try:
-        needed = {str(name) for name in json.loads(file.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{file}: is damaged ({error}); give the same `cleaner clean` command again") from error
+    needed = {str(name) for name in said["outputs"]}
     names = state.names
     needed |= {names.manifest, names.stamps, names.duplicates, names.standing, names.noise}
     needed |= {*names.features, *names.ledger}

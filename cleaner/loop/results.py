@@ -149,6 +149,7 @@ def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str,
         "versions": {
             "data": run.origin.fingerprint,
             "weights": line.backbone,
+            "manifest": line.manifest,
             "ledger": line.parts,
             "standing": line.standing,
             "duplicates": line.twins,

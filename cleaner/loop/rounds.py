@@ -189,7 +189,8 @@ def _hear_people(run: Run, line: Line) -> Generator[Item, None, None]:
     how = run.config.review.disagreement
     holding = partial(settled, how=how)
     line.said = yield from _said(run, "people-said", review.said_of_images, holding, {"disagreement": how})
-    line.people = yield from _judge(line, Judged(PEOPLE, 0), review.verdicts, (line.manifest, line.said), {})
+    near = {"near": run.config.duplicates.near}
+    line.people = yield from _judge(line, Judged(PEOPLE, 0), review.verdicts, (line.manifest, line.said), near)
     line.parts.append(line.copies)
     line.judged.append(Judged("duplicates", 1, verdicts=line.copies))
 

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.config import Near
 from cleaner.people.agreement import shown
 from cleaner.people.disagreement import DISPUTED, Disagreement, settled
 from cleaner.run.answers import Answers
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
 from cleaner.stages.references import fitness, fittest, pictures
-from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, matrix
+from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, held_out, matrix
 
 GUESSES = 3
 REFERENCES = 3
@@ -96,11 +97,12 @@ def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) 
 
 
 @makes("verdicts of people", version=3)
-def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
+def verdicts(manifest: pa.Table, said: pa.Table, *, near: Near = "keep") -> pa.Table:
     """VERDICTS on every usable sample of whose bytes people have spoken, rows ascending.
 
     The image is junk: all its copies are dropped, score 0. It shows a class: one copy stays, if there is one a copy
     that was given this label (keep, score 1), else one that gets it (relabel, score 0); the other copies are dropped.
+    The first copy stays, or `near` = by_split, the first of those that are measured on.
     It is not of the class it was shown as: the copies with that label are dropped, score 0, as wrong labels. Nobody can
     tell, or people disagree: no action, no score. A word of a class that the data set has no more says nothing.
 
@@ -115,6 +117,11 @@ def verdicts(manifest: pa.Table, said: pa.Table) -> pa.Table:
     columns = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "label"))
     for number, *copy in zip(which.tolist(), rows.tolist(), *columns, strict=True):
         copies.setdefault(number, []).append((copy[0], copy[1], copy[2]))
+    if near == "by_split":
+        held = held_out(manifest)
+        for alike in copies.values():
+            most = max(held[row] for row, _, _ in alike)
+            alike.sort(key=lambda copy: (held[copy[0]] < most, copy[0]))
     judged = [verdict for number, alike in copies.items() for verdict in _judged(words[number], alike, classes)]
     table = pa.Table.from_pylist(sorted(judged, key=itemgetter("row")), VERDICTS.remove(1))
     ids = manifest.column("sample_id").take(table.column("row"))

@@ -235,6 +235,8 @@ def _sound(word: Any) -> dict[str, Any]:
         which = word["withdraws"]
         if not isinstance(which, dict) or not which or not (set(which) <= _WITHDRAWS or set(which) == {"withdrawal"}):
             raise ValueError("withdraws nothing that there is")
+        if not isinstance(word["at"], str):
+            raise ValueError("a moment that is none")
         if not all(isinstance(value, int if name == "withdrawal" else str) for name, value in which.items()):
             raise ValueError("withdraws by a value that can't be")
         return {**word, "at": in_utc(word["at"])}

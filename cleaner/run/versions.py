@@ -53,8 +53,9 @@ class Version:
     parts: tuple[str, ...]
 
 
-def remember(store: Store, manifest: str, parts: Iterable[str]) -> None:
-    """Write down that all was judged, and this stands; nothing where it stood already.
+def remember(store: Store, manifest: str, parts: Iterable[str], *, spoken: int) -> None:
+    """Write down that all was judged, with what people had said of so many images, and this stands; nothing where it
+    stood already.
 
     Raises:
         StorageError: the disk refused the write.
@@ -63,8 +64,8 @@ def remember(store: Store, manifest: str, parts: Iterable[str]) -> None:
     known, parts = _judged(store.folder), tuple(parts)
     if known and (known[-1].manifest, known[-1].parts) == (manifest, parts):
         return
-    answers = len(store.answers.words())
-    words = f"all judged, with {counted(answers, 'answer')} of people" if answers else "all judged, without people"
+    with_people = f"with what people said of {counted(spoken, 'image')}" if spoken else "without people"
+    words = f"all judged, {with_people}"
     new = Version(f"{JUDGED}-{len(known) + 1}", words, datetime.now(UTC).isoformat(), manifest, parts)
     lines = [json.dumps(asdict(version), ensure_ascii=False) + "\n" for version in [*known, new]]
     write_bytes(store.folder / FILE, "".join(lines).encode())
@@ -99,6 +100,10 @@ def versions_of(folder: Path) -> list[Version]:
     if state is None or not state.names.manifest or not store.has(state.names.manifest):
         raise RunError(f"{folder}: its images are not read yet; give the same `cleaner clean` command again to go on")
     manifest, ledger, found = state.names.manifest, tuple(state.names.ledger), _judged(folder)
+    summary = read_summary(folder)
+    if summary is not None and "manifest" in summary["versions"]:
+        # What a command that finds all done is about to come to again says nothing of what stands.
+        manifest, ledger = summary["versions"]["manifest"], tuple(summary["versions"]["ledger"])
     stages: dict[str, Version] = {}
     for number, part in enumerate(ledger, 1):
         stage = part.rpartition("-verdicts-")[0].rpartition("-")[0]
@@ -106,7 +111,7 @@ def versions_of(folder: Path) -> list[Version]:
         stages[stage] = Version(stage, f"after {STAGES[stage]}", "", manifest, ledger[:number])
     raw = Version(RAW, "as it was read", "", manifest, ())
     at = found[-1].at if found else ""
-    clean = [Version(CLEAN, "what stands", at, manifest, ledger)] if read_summary(folder) is not None else []
+    clean = [Version(CLEAN, "what stands", at, manifest, ledger)] if summary is not None else []
     return [raw, *stages.values(), *found, *clean]
 
 

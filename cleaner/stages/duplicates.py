@@ -20,7 +20,7 @@ from cleaner.evidence.neighbors import cosines, mean_of, near_pairs
 from cleaner.progress import track
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import DUPLICATES, TEST, VALIDATION, VERDICTS, Action, array, check
+from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check, held_out
 
 BY = "rule:duplicates"
 EXACT = "exact"
@@ -157,7 +157,7 @@ def _extra_copies(manifest: pa.Table, duplicates: pa.Table, near: Near) -> tuple
     """The rows of extra copies under one label, and of each the row of the first; `by_split`, of the first that is
     measured on."""
     first: dict[tuple[str, str], int] = {}
-    held = _held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
+    held = held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
     files = sorted(_files(manifest, duplicates), key=lambda file: -held[file[0]])
     found = [(row, first.setdefault((content, label), row)) for row, content, label in files]
     extra = sorted((row, kept) for row, kept in found if row != kept)
@@ -197,7 +197,7 @@ def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, *, nea
     paths = manifest.column("path")
     reasons = {row: f"same file as {paths[first]}" for row, first in zip(gone, kept, strict=True)}
     worth = dict(zip(gone, kept, strict=True))
-    held = _held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
+    held = held_out(manifest) if near == "by_split" else np.zeros(len(manifest), np.int8)
     action = array(standing, "action")
     spoken = pc.starts_with(standing.column("by"), PERSON).to_numpy()
     labels = pc.coalesce(standing.column("new_label"), standing.column("label")).to_pylist()
@@ -209,9 +209,9 @@ def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, *, nea
             most = [row for row in rows if held[row] == max(held[row] for row in rows)]
             if not most:
                 continue
-            likeliest = max(most, key=lambda row: (strength[row], -row))
+            likeliest = max(most, key=lambda row: (spoken[row], strength[row], -row))
             alike = [row for row in most if labels[row] == labels[likeliest]]
-            best = max(alike, key=lambda row: (action[row] == Action.KEEP, strength[row], -row))
+            best = max(alike, key=lambda row: (spoken[row], action[row] == Action.KEEP, strength[row], -row))
             for row in rows:
                 if row != best and not spoken[row]:
                     why = "" if labels[row] == labels[best] else f", whose label {labels[best]} is the likelier one"
@@ -228,24 +228,15 @@ def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, *, nea
     if near == "one_a_group":
         leave_one(pictures.values(), "nearly the same as")
     elif near == "by_split":
+        # Whoever measures on a split may measure on all of it, whatever was made of it.
         for rows in pictures.values():
-            rows = [row for row in rows if action[row] != Action.DROP and row not in reasons]
-            first = max(rows, key=lambda row: (held[row], -row), default=0)
+            first = max(rows, key=lambda row: (held[row], -row))
             for row in rows:
-                if held[row] < held[first] and not spoken[row]:
+                stands = action[row] != Action.DROP and row not in reasons
+                if stands and held[row] < held[first] and not spoken[row]:
                     worth[row], reasons[row] = row, f"nearly the same as {paths[first]}, which is measured on"
     beliefs = scores[np.array([*worth.values()], int)]
     return _drops(manifest, [*reasons], [*reasons.values()], beliefs, round=2)
-
-
-def _held_out(manifest: pa.Table) -> np.ndarray:
-    """int8, one a row: how far from what is learnt from its split is; 2 for the test set, 1 for validation, 0 for all
-    else."""
-    if "split" not in manifest.column_names:
-        return np.zeros(len(manifest), np.int8)
-    split = pc.utf8_lower(pc.cast(manifest.column("split"), pa.string()))
-    test, validation = (pc.is_in(split, pa.array(names)).to_numpy() for names in (TEST, VALIDATION))
-    return np.where(test, 2, np.where(validation, 1, 0)).astype(np.int8)
 
 
 def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str, str]]:

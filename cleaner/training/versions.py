@@ -14,9 +14,9 @@ from cleaner.run.finished import read_summary
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
+from cleaner.run.versions import CLEAN, standing, versions_of
 from cleaner.run.versions import Version as Stood
-from cleaner.run.versions import standing, versions_of
-from cleaner.tables import TEST, VALIDATION, Action, Classes, array
+from cleaner.tables import Action, Classes, array, held_out
 
 TRUE = "true"
 _FEWEST = 2
@@ -69,9 +69,8 @@ class Cleaned:
             raise RunError(
                 f"{folder}: the run is not finished; give the same `cleaner clean` command again, then train"
             )
-        manifest = state.names.manifest
-        stood = {version.name: version for version in versions_of(folder) if version.manifest == manifest}
-        return cls(folder, Store(folder).read(manifest), stood)
+        versions = {version.name: version for version in versions_of(folder)}
+        return cls(folder, Store(folder).read(versions[CLEAN].manifest), versions)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,13 +129,16 @@ class Cleaned:
         """bool, one a row of the manifest: those of a split that is no training split, if the data set has splits."""
         if "split" not in self.manifest.column_names:
             return np.zeros(len(self.manifest), bool)
-        split = pc.utf8_lower(pc.cast(self.manifest.column("split"), pa.string()))
-        held = pc.is_in(split, pa.array([*VALIDATION, *TEST])).fill_null(False).to_numpy(zero_copy_only=False)
+        held = held_out(self.manifest) > 0
         return held if not held.all() else np.zeros(len(held), bool)
 
     def _standing(self, name: str) -> pa.Table:
         if name not in self.stood:
             raise RunError(f"{self.folder}: no version {name}{nearest(name, self.versions)}")
+        if self.stood[name].manifest != self.stood[CLEAN].manifest:
+            raise RunError(
+                f"{self.folder}: the version {name} is of the images before they changed; learn from another"
+            )
         return standing(Store(self.folder), self.stood[name])
 
 

@@ -6,10 +6,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from command import CLEANER, clean_locally, here
 from sheets import answer
 
+from cleaner.tables import SAID
 from flows.reviewed import fetch
 
 pytestmark = pytest.mark.slow
@@ -75,11 +77,37 @@ def test_answers_are_withdrawn_and_the_withdrawal_too(waiting):
         ("by=bo", "no such answer that holds"),
         ("withdrawal=9", "no withdrawal 9 holds"),
         ("withdrawal=x", "is none of by=NAME"),
+        (f"withdrawal={'9' * 5000}", "is none of by=NAME"),
         ("ana", "is none of by=NAME"),
         ("image=nowhere.png", "no sample nowhere.png"),
     ):
         assert why in here("review", waiting, "--withdraw", wrong, status=2).stderr
     assert (waiting / "answers.jsonl").read_text() == stored
+
+
+def test_a_fetch_brings_back_neither_what_was_withdrawn_nor_what_another_has_corrected(waiting):
+    answer(waiting / "reviews" / "review-1.csv", 3)
+    run, _ = fetch(waiting, lambda line: None)
+    word = run.store.answers.words()[0] | {"by": "bo", "answer": "junk", "at": None}
+    run.store.answers.append(pa.Table.from_pylist([word], SAID))
+    fetch(waiting, lambda line: None)
+    assert [each["by"] for each in run.store.answers.words()] == ["ana", "ana", "ana", "bo"]
+    here("review", waiting, "--withdraw", "by=ana")
+    fetch(waiting, lambda line: None)
+    assert [each["by"] for each in run.store.answers.words()] == ["bo"]
+    answer(waiting / "reviews" / "review-1.csv", 3, "junk")
+    fetch(waiting, lambda line: None)
+    assert sorted(each["by"] for each in run.store.answers.words()) == ["ana", "ana", "ana", "bo"]
+
+
+def test_what_was_stored_is_withdrawn_though_a_sheet_has_a_mistake_in_it(waiting):
+    answer(waiting / "reviews" / "review-1.csv", 3)
+    fetch(waiting, lambda line: None)
+    answer(waiting / "reviews" / "review-1.csv", 1, "blah")
+    assert "is none of by=NAME" in here("review", waiting, "--withdraw", "nobody", status=2).stderr
+    said = here("review", waiting, "--withdraw", "by=ana").stderr
+    assert "not all answers can be fetched" in said and "3 answers withdrawn" in said
+    assert len((waiting / "answers.jsonl").read_text().splitlines()) == 4
 
 
 def test_a_batch_that_is_closed_is_waited_for_no_more_and_its_answers_count(waiting):

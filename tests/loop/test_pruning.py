@@ -1,5 +1,6 @@
 """What nothing names any more goes, and nothing else."""
 
+import contextlib
 import shutil
 
 import numpy as np
@@ -10,12 +11,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from cleaner.config import Config
-from cleaner.errors import WaitsForPeople
+from cleaner.errors import RunError, WaitsForPeople
 from cleaner.loop.pruning import prune
+from cleaner.loop.rounds import plan
 from cleaner.loop.runs import open_run, reopen
 from cleaner.run.steps import perform
 from cleaner.run.store import Store
 from cleaner.run.versions import standing, versions_of
+from flows import runner
 from flows.progress_bar import Lines
 from flows.runner import carry_out
 
@@ -136,3 +139,57 @@ def test_a_run_that_is_not_finished_keeps_all(images, tmp_path):
     held = names(folder)
     assert "may need all that it has" in here("prune", folder, status=2).stderr
     assert names(folder) == held
+
+
+def test_images_that_are_away_for_a_while_keep_their_features(images, tmp_path):
+    folder = tmp_path / "run"
+    clean(images, folder)
+    features = {name for name in names(folder) if name.startswith("features-")}
+    shutil.move(images / "2", tmp_path / "away")
+    clean(images, folder)
+    shutil.move(tmp_path / "away", images / "2")
+    assert "features-0" not in clean(images, folder)
+    assert features <= names(folder)
+
+
+def test_killed_before_results_are_written_nothing_is_removed_till_the_run_is_finished(images, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    clean(images, folder)
+    Image.effect_noise((8, 8), 60).save(images / "0" / "new.png")
+    for moment in ("remember_needed", "conclude", "prune"):
+        with monkeypatch.context() as patched:
+            function = getattr(runner, moment)
+
+            def killed(*given, function=function, **how):
+                return function(*given, **how) if how.get("provisional") else _killed()
+
+            patched.setattr(runner, moment, killed)
+            with pytest.raises(KeyboardInterrupt):
+                clean(images, folder, seed=len(moment))
+        with contextlib.suppress(RunError):
+            prune(reopen(folder), dear=True)
+        assert (moment, clean(images, folder, seed=len(moment))) == (moment, [])
+
+
+def _killed():
+    raise KeyboardInterrupt
+
+
+def test_what_stands_is_called_clean_also_while_the_same_command_finds_its_work_done(images, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    clean(images, folder)
+    before = {each.name: standing(Store(folder), each) for each in versions_of(folder)}
+    seen = []
+
+    def looking(run, line):
+        for item in plan(run, line):
+            yield item
+            seen.append({each.name: standing(Store(folder), each) for each in versions_of(folder)})
+            if len(seen) == 12:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.runner.plan", looking)
+    with pytest.raises(KeyboardInterrupt):
+        clean(images, folder)
+    for now in [*seen, {each.name: standing(Store(folder), each) for each in versions_of(folder)}]:
+        assert now.keys() == before.keys() and all(now[name].equals(before[name]) for name in now)

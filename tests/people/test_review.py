@@ -134,3 +134,16 @@ def test_what_people_say_of_a_file_holds_for_all_its_copies(judged, answer, new_
     actions = dict.fromkeys(expected) | {verdict["row"]: verdict["action"] for verdict in found}
     assert actions == expected
     assert {verdict["by"] for verdict in found} <= {"person:ana"}
+
+
+def test_of_copies_in_several_splits_the_one_that_is_measured_on_is_the_one_that_people_keep(judged):
+    manifest = judged.manifest.slice(0, 2)
+    at = manifest.schema.names.index("content_hash")
+    manifest = manifest.set_column(at, "content_hash", pa.array([manifest["content_hash"][0].as_py()] * 2))
+    manifest = manifest.append_column("split", pa.array(["train", "test"]))
+    words = said(replace(judged, manifest=manifest), [0], "right")
+    kept = {
+        near: [row["action"] for row in verdicts(manifest, words, near=near).to_pylist()]
+        for near in ("keep", "by_split")
+    }
+    assert kept == {"keep": ["keep", "drop"], "by_split": ["drop", "keep"]}

@@ -207,6 +207,13 @@ def test_a_withdrawal_of_what_cannot_be_is_refused_and_as_a_line_it_is_damage(tm
         answers.words()
 
 
+def test_a_withdrawal_without_a_moment_is_damage(tmp_path):
+    answers = Answers(tmp_path)
+    answers.file.write_text(json.dumps({"withdraws": {"by": "ana"}, "at": None}) + "\n")
+    with pytest.raises(RunError, match="line 1"):
+        answers.words()
+
+
 def test_a_word_on_a_class_is_withdrawn_by_its_name_and_images_of_the_class_keep_theirs(tmp_path):
     answers = Answers(tmp_path)
     answers.append(words(word("1", "right", label="cats"), word(None, "remove", label="cats")))

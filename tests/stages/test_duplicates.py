@@ -239,11 +239,20 @@ def test_what_people_keep_is_never_left_out_for_an_image_that_is_nearly_the_same
         assert len(settled(manifest, found, standing, near=near)) == 0
 
 
-def test_what_is_dropped_as_a_test_image_takes_nothing_from_what_is_learnt_from(nearly):
+def test_what_is_measured_on_though_it_was_dropped_is_not_learnt_from(nearly):
     manifest, found = nearly
     standing = standing_of(manifest, **{"a/z-small.png": ("drop", None, 0.1, "model:x")})
     said = by_path(manifest, settled(manifest, found, standing, near="by_split"))
-    assert list(said) == ["a/02.png"]
+    assert sorted(said) == ["a/00.png", "a/02.png", "b/z-bright.png"]
+
+
+def test_beside_an_image_of_which_people_have_spoken_no_other_stays_in_a_group(nearly):
+    manifest, found = nearly
+    scores = {"a/00.png": 0.99, "a/z-small.png": 0.98}
+    spoken = {"b/z-bright.png": ("keep", None, 1.0, "person:ana")}
+    given = {path: ("keep", None, score, "model:x") for path, score in scores.items()} | spoken
+    said = by_path(manifest, settled(manifest, found, standing_of(manifest, **given), near="one_a_group"))
+    assert {"a/00.png", "a/z-small.png"} <= set(said) and "b/z-bright.png" not in said
 
 
 def test_of_equal_files_in_several_splits_the_one_that_is_measured_on_stays(tmp_path, strangers):
