@@ -206,9 +206,10 @@ def settled(manifest: pa.Table, duplicates: pa.Table, standing: pa.Table, *, nea
     def leave_one(groups: Iterable[list[int]], like: str) -> None:
         for rows in groups:
             rows = [row for row in rows if action[row] != Action.DROP and row not in reasons]
-            most = [row for row in rows if held[row] == max(held[row] for row in rows)]
-            if not most:
+            if not rows:
                 continue
+            farthest = max(held[row] for row in rows)
+            most = [row for row in rows if held[row] == farthest]
             likeliest = max(most, key=lambda row: (spoken[row], strength[row], -row))
             alike = [row for row in most if labels[row] == labels[likeliest]]
             best = max(alike, key=lambda row: (spoken[row], action[row] == Action.KEEP, strength[row], -row))
