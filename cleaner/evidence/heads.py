@@ -70,6 +70,8 @@ def fit(samples: Samples, variances: torch.Tensor, penalties: torch.Tensor, *, p
     ahead, speed = Heads(heads.weights.clone(), heads.bias.clone()), 1.0
     step = 1 / (0.5 * variances[:, None] + penalties[None, :])[:, :, None]
     spans = list(blocks(len(samples.labels), samples.rows_at_once))
+    # Few samples are one block: the thread that calls computes as alone as any, and none is started for each pass.
+    workers = min(workers, len(spans))
     learning = track(chain.from_iterable([spans] * passes), passes * len(spans), "blocks learnt")
     for _ in range(passes):
         slope = _slope(samples, ahead, counts, islice(learning, len(spans)), workers)

@@ -211,9 +211,9 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(request, demo, tmp_path_factory):
+def team(request, few_classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("a team's")
-    shutil.copytree(demo / "images", folder / "digits")
+    shutil.copytree(few_classes / "images", folder / "digits")
     (folder / "cleaner.toml").write_text(SCHEDULE)
     team = Team(folder, request.config.cache.mkdir("label-studio"))
     try:

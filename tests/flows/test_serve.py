@@ -188,9 +188,11 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(demo, tmp_path_factory):
+def served(few_classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(demo / "images", folder / "digits")
+    shutil.copytree(few_classes / "images", folder / "digits")
+    for file in sorted((folder / "digits" / "three").glob("*.png"))[::5]:
+        file.rename(folder / "digits" / "four" / f"three-{file.name}")
     (folder / "cleaner.toml").write_text(SCHEDULE)
     served = Served(folder)
     try:
@@ -241,7 +243,7 @@ def test_prefects_page_shows_what_it_came_to(served):
     assert "http://127.0.0.1:8501" in shown["digits-dashboard"]["data"]
     assert "report.html" in shown["digits-report"]["data"]
     rounds = json.loads(shown["digits-rounds"]["data"])
-    assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 400 for row in rounds)
+    assert any(row["part"] == "wrong labels, fine" and row["images judged"] > 200 for row in rounds)
     assert not any(served.team.address in json.dumps(artifact) for artifact in found)
 
 

@@ -41,6 +41,16 @@ def page(judged, tmp_path):
     return file
 
 
+def test_every_chart_holds_to_the_schema_of_its_grammar(judged, tmp_path, monkeypatch):
+    charts = []
+    monkeypatch.setattr("cleaner.pages.report.drawing", lambda chart, width=None: charts.append(chart) or "")
+    tables = judged.manifest, judged.standing, judged.evidence, judged.duplicates
+    write_report(tmp_path / "report.html", SUMMARY, *tables, judged.source, judged.classes, about=ABOUT)
+    assert len(charts) >= 5
+    for chart in charts:
+        chart.to_dict(validate=True)
+
+
 def test_no_text_of_the_data_set_becomes_markup(page):
     text = page.read_text(encoding="utf-8")
     assert "<img src=x" not in text

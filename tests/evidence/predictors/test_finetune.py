@@ -67,7 +67,7 @@ def accuracy(evidence: pa.Table) -> float:
 
 
 def test_it_learns_what_the_classes_are_and_says_so_out_of_fold(striped):
-    found = Finetune(image_size=SIDE, epochs=4, batch_size=16).evidence(striped, (0,))
+    found = Finetune(image_size=SIDE, epochs=2, batch_size=16).evidence(striped, (0,))
     assert found.schema == EVIDENCE
     assert array(found, "row").tolist() == np.flatnonzero(striped.folds == 0).tolist()
     assert accuracy(found) > 0.8
@@ -75,7 +75,7 @@ def test_it_learns_what_the_classes_are_and_says_so_out_of_fold(striped):
 
 @pytest.mark.parametrize("round", [1, 2, 3])
 def test_every_scheme_learns(striped, round):
-    assert accuracy(replace(TINY, epochs=8).evidence(replace(striped, round=round), (0,))) > 0.6
+    assert accuracy(replace(TINY, epochs=3).evidence(replace(striped, round=round), (0,))) > 0.6
 
 
 def test_weights_are_told_by_what_lies_in_their_file_not_by_its_name(tmp_path):
@@ -90,7 +90,7 @@ def test_weights_are_told_by_what_lies_in_their_file_not_by_its_name(tmp_path):
 
 def test_labels_without_meaning_are_not_remembered_out_of_fold(striped):
     shuffled = np.random.default_rng(2).permutation(striped.labels)
-    found = replace(TINY, epochs=8).evidence(replace(striped, labels=shuffled), (0, 1))
+    found = replace(TINY, epochs=8).evidence(replace(striped, labels=shuffled), (0,))
     assert accuracy(found) < 0.45
 
 
@@ -144,7 +144,7 @@ def test_a_batch_that_the_memory_has_no_room_for_is_learnt_in_parts_and_it_is_sa
 
     monkeypatch.setattr(_Classifier, "forward", crowded)
     with listening(lambda *_: None, said.append):
-        found = replace(TINY, epochs=4).evidence(striped, (0,))
+        found = replace(TINY, epochs=3).evidence(striped, (0,))
     assert [line.partition(": ")[2] for line in said] == [
         "from here on 8 images at a time",
         "from here on 4 images at a time",

@@ -381,7 +381,7 @@ def test_a_project_that_was_deleted_is_told_and_can_be_sent_anew(judged, asked, 
     assert set(server.tasks(push(judged, asked, tmp_path))) == set(asked.column("sample_id").to_pylist())
 
 
-def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server, tmp_path):
+def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(few_classes, server, tmp_path):
     run = tmp_path / "run"
     words = (
         "--reviewer",
@@ -391,7 +391,7 @@ def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server
         "--set",
         "review.overlap=1",
     )
-    done = clean_locally(demo / "images", run, *words, status=3)
+    done = clean_locally(few_classes / "images", run, *words, status=3)
     project = int(done.stderr.rpartition("/projects/")[2].partition("/")[0])
     people = [server.person(BO), server.person(CY)]
     items = sorted(server.tasks(project))
@@ -405,7 +405,7 @@ def test_where_two_disagree_a_third_is_asked_and_the_majority_holds(demo, server
     (batch,) = said["batches"]
     assert (batch["asked"], batch["answered"], batch["missing"]) == (len(items) + 1, len(items) + 1, 0)
     assert {two["people"][0] for two in said["agreement"]} >= {BO}
-    clean_locally(demo / "images", run, *words, "--set", "review.batches=0")
+    clean_locally(few_classes / "images", run, *words, "--set", "review.batches=0")
     verdicts = pq.read_table(run / "verdicts.parquet", filters=[("sample_id", "==", items[0].split()[0])]).to_pylist()
     assert (verdicts[0]["action"], verdicts[0]["by"]) == ("keep", f"person:{EMAIL}")
 
