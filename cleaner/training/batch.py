@@ -1,7 +1,8 @@
 """What augmentations work on, and where they draw from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -40,6 +41,22 @@ class Augmentation(Protocol):
     def __call__(self, batch: Batch, draws: "Draws") -> Batch: ...
 
 
+class Stream(IntEnum):
+    """What is drawn at random in a training, each from a stream of its own, whatever the rest of its key."""
+
+    WEIGHTS = 1
+    ORDER = 2
+    AUGMENTATIONS = 3
+    DROPOUT = 4
+
+    def rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng((self.value, *key))
+
+    def seed(self, *key: int) -> int:
+        """For a generator of torch's, 32 bits."""
+        return int(np.random.SeedSequence((self.value, *key)).generate_state(1)[0])
+
+
 @dataclass(frozen=True)
 class Draws:
     """Random numbers on a device. They are drawn on the CPU, so that every device sees the same, and sent there without
@@ -47,10 +64,6 @@ class Draws:
 
     rng: np.random.Generator
     device: torch.device
-
-    @classmethod
-    def of(cls, *key: int, device: torch.device) -> "Draws":
-        return cls(np.random.default_rng(key), device)
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
         return self._there(self.rng.uniform(low, high, shape))
@@ -67,9 +80,9 @@ class Draws:
         generator = torch.Generator(self.device).manual_seed(int(self.rng.integers(2**62)))
         return torch.randn(shape, generator=generator, device=self.device)
 
-    def chance(self, p: float, n: int) -> torch.Tensor:
-        """bool n x 1 x 1 x 1, to choose among images with."""
-        return self._moved(torch.from_numpy(self.rng.random(n) < p)).view(n, 1, 1, 1)
+    def chosen(self, share: float, n: int) -> torch.Tensor:
+        """The places of those of n images that are chosen, each with the chance `share`; int64, ascending."""
+        return self._moved(torch.from_numpy(np.flatnonzero(self.rng.random(n) < share)))
 
     def integers(self, low: int, high: int, *shape: int) -> torch.Tensor:
         """int64 in [low, high)."""
@@ -104,6 +117,15 @@ def augmented(batch: Batch, augmentations: Sequence[Augmentation], draws: Draws)
     for augmentation in augmentations:
         batch = augmentation(batch, draws)
     return batch.showing(fitted(batch.images, batch.size))
+
+
+def some(batch: Batch, draws: Draws, share: float, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """The batch in which each image, with the chance `share`, is as `change` makes it; of the others nothing is
+    computed."""
+    places = draws.chosen(share, len(batch))
+    if not len(places):
+        return batch
+    return batch.showing(batch.images.index_copy(0, places, change(batch.images[places])))
 
 
 def fitted(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from cleaner.training.batch import Augmentation, Batch, Draws, augmented
+from cleaner.training.batch import Augmentation, Batch, Draws, Stream, augmented
 
 _TILE, _TEXT, _GAP, _TITLE = 128, 34, 6, 30
 _SHOWN = 0.005
 """Share of a label from which it is named."""
+_SEEN, _ATTEMPTS = 0.02, 20
+"""Mean change of an image's values, in [0, 1], from which one sees it; how often is drawn for it."""
 
 
 def contact_sheet(
@@ -41,9 +43,19 @@ def contact_sheet(
     rows = [("as it is", []), *each, ("all of it", [augmentation for _, augmentation in augmentations])]
     sheet = Image.new("RGB", (len(images) * (_TILE + _GAP) + _GAP, len(rows) * (_TITLE + _TILE + _TEXT)), "white")
     for number, (name, chosen) in enumerate(rows):
-        draws = Draws.of(seed, number, device=torch.device("cpu"))
-        _draw_row(sheet, number * (_TITLE + _TILE + _TEXT), name, augmented(batch, chosen, draws), classes)
+        _draw_row(sheet, number * (_TITLE + _TILE + _TEXT), name, _shown(batch, chosen, (seed, number)), classes)
     return sheet
+
+
+def _shown(batch: Batch, chosen: list[Augmentation], key: tuple[int, int]) -> Batch:
+    """The batch after the augmentations; where of so few images none is changed so that one sees it, drawn again."""
+    plain = augmented(batch, [], Draws(Stream.AUGMENTATIONS.rng(*key), torch.device("cpu")))
+    after = plain
+    for attempt in range(_ATTEMPTS if chosen else 0):
+        after = augmented(batch, chosen, Draws(Stream.AUGMENTATIONS.rng(*key, attempt), torch.device("cpu")))
+        if (after.images - plain.images).abs().flatten(1).mean(1).amax() > _SEEN:
+            break
+    return after
 
 
 def _alone(name: str, augmentation: Augmentation) -> tuple[str, list[Augmentation]]:

@@ -1,10 +1,11 @@
-"""The engine: one network through all epochs of a recipe, resumable after each."""
+"""The engine: one network through all epochs of a recipe, resumable at any of its checkpoints."""
 
 import importlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,8 +23,8 @@ from cleaner.installed import with_extra
 from cleaner.progress import note, track
 from cleaner.run.files import write_bytes, write_table
 from cleaner.threads import network_threads, threaded
-from cleaner.training.balance import epoch_order
-from cleaner.training.batch import Batch, Draws, augmented
+from cleaner.training.balance import epoch_order, wanted
+from cleaner.training.batch import Batch, Draws, Stream, augmented
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
 from cleaner.training.inference import READERS, Way, predicted
 from cleaner.training.models import Normalised, made, rgb_statistics, write_config
@@ -31,11 +32,15 @@ from cleaner.training.optimisation import climb, descend, optimiser_of, rate
 from cleaner.training.pixels import Pixels
 from cleaner.training.recipe import Network, Recipe
 from cleaner.training.versions import evenly_spread
-from cleaner.words import span
+from cleaner.words import counted, span
 
 BOARD = "tensorboard"
 METRICS, STEPS, CHECKPOINT, WEIGHTS = "metrics.parquet", "steps.parquet", "checkpoint.safetensors", "model.safetensors"
+METHOD = 2
+"""Raised when the same recipe, data and seed give another model."""
 _LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES, _EXPLODED = 1e-6, 10.0, 120, 4.0
+_KEEP_EVERY = 600.0
+"""Seconds after which a checkpoint is kept within an epoch: a kill costs so much at most."""
 _WATCHED, _WATCHED_SHARE = 1_000, 10
 """Of a test set so many images are looked at after each epoch, or one for so many that are learnt from, if that is
 more: the whole of a large one would take as long as learning."""
@@ -91,12 +96,37 @@ class World:
 
 @dataclass
 class _Progress:
-    """How far a training is; `metrics` are rows of METRICS_SCHEMA."""
+    """How far a training is.
 
-    epoch: int
-    metrics: list[dict[str, Any]]
-    losses: torch.Tensor
-    rates: torch.Tensor
+    Attributes:
+        epoch: how many are done.
+        step: how many steps of the next one are done.
+        metrics: rows of METRICS_SCHEMA.
+        losses, rates: of each step of all, float32; `losses` on the device.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[torch.Tensor] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of the optimiser.
+
+    Attributes:
+        number: of all, from 0.
+        images: how many it learns from, in all processes.
+        batches: this process's part, augmented, on the device, in `parcels` parcels; to be taken before the next
+            step's.
+    """
+
+    number: int
+    images: int
+    batches: Iterable[Batch]
+    parcels: int
 
 
 class Engine:
@@ -131,26 +161,27 @@ class Engine:
         self.settings = recipe.optimisation
         self.augmentations = recipe.augmentations()
         self.loss = recipe.loss.made()
-        length = len(epoch_order(images.labels, recipe.samples.balance, np.random.default_rng(0)))
-        self.batch = max(1, min(self.settings.batch, length // world.size))
-        at_once = self.batch * world.size
-        self.together = max(1, min(round(self.settings.effective_batch / at_once), length // at_once))
-        self.steps = max(1, length // (at_once * self.together))
-        self.lr = self.settings.lr * at_once * self.together / self.settings.lr_batch
+        self.length = int(wanted(np.bincount(images.labels), recipe.samples.balance).sum())
+        # The recipe's, whatever the number of processes: they take equal parcels of it.
+        self.effective = min(self.settings.effective_batch, self.length)
+        parcels = -(-self.effective // (max(1, min(self.settings.batch, self.effective // world.size)) * world.size))
+        self.batch = -(-self.effective // (parcels * world.size))
+        self.steps = -(-self.length // self.effective)
+        self.lr = self.settings.lr * self.effective / self.settings.lr_batch
 
     @network_threads()
     def train(self) -> nn.Module:
-        """Go on from the last epoch that is kept to the end; the network as it is then, its moving average where the
-        recipe keeps one.
+        """Go on from the last checkpoint to the end; the network as it is then, its moving average where the recipe
+        keeps one.
 
         Raises:
-            CleanerError: the loss is no number any more.
+            CleanerError: the loss became NaN or infinite.
             StorageError: the disk refuses a write.
         """
         progress = self._resumed()
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-        left = (self.settings.epochs - progress.epoch) * self.steps
+        left = (self.settings.epochs - progress.epoch) * self.steps - progress.step
         self._ticks = track(range(left), left, "steps")
         for epoch in range(progress.epoch, self.settings.epochs):
             self._epoch(epoch, progress)
@@ -167,16 +198,16 @@ class Engine:
         (Smith 2017, section 3.3). Nothing is kept of the network.
         """
         phase = self.settings.phase(0)[1]
-        self.optimiser = optimiser_of(phase, self.model)
+        self.optimiser = optimiser_of(phase, self.model.inner)
         self.model.train()
         rates = np.geomspace(_LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES)
         losses: list[float] = []
         epochs = range(-(-_TRIED_RATES // self.steps))
-        batches = (step for epoch in epochs for step in self._batches(epoch))
-        for rate_now, step in track(zip(rates, batches, strict=False), _TRIED_RATES, "rates tried"):
+        steps = (step for epoch in epochs for step in self._batches(epoch))
+        for rate_now, step in track(zip(rates, steps, strict=False), _TRIED_RATES, "rates tried"):
             for group in self.optimiser.param_groups:
                 group["lr"] = float(rate_now)
-            losses.append(float(self._step(step, phase.sam, number=len(losses))))
+            losses.append(float(self._step(step, phase.sam)))
             if not np.isfinite(losses[-1]) or losses[-1] > _EXPLODED * min(losses):
                 break
         return rates[: len(losses)], np.array(losses)
@@ -188,10 +219,20 @@ class Engine:
 
     @cached_property
     def model(self) -> Normalised:
-        torch.manual_seed(_seed(self.seed))
-        shares = np.bincount(self.images.labels, minlength=len(self.classes)) / len(self.images)
-        model = Normalised(made(self.network, len(self.classes), shares), *rgb_statistics(self.network))
+        torch.manual_seed(Stream.WEIGHTS.seed(self.seed))
+        model = Normalised(made(self.network, len(self.classes), self._shares), *rgb_statistics(self.network))
+        for norm in _batch_norms(model):
+            # Of so many parcels at once, in place of one after the other, the old statistics keep as little.
+            norm.momentum = 1 - (1 - norm.momentum) ** self.world.size
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    @property
+    def _shares(self) -> np.ndarray:
+        """float, the classes' shares of what is learnt from: as often as they are seen, and as far as they count."""
+        counts = np.bincount(self.images.labels, minlength=len(self.classes))
+        believed = np.bincount(self.images.labels, self.images.weights, minlength=len(self.classes))
+        seen = wanted(counts, self.recipe.samples.balance) * believed / np.maximum(1, counts)
+        return seen / seen.sum()  # type: ignore[no-any-return]
 
     @cached_property
     def average(self) -> Any:
@@ -206,7 +247,8 @@ class Engine:
         if self.world.size == 1:
             return model
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+        # What it would hand on of the networks' statistics is one process's: `_share_statistics`.
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     @cached_property
     def _scaler(self) -> torch.amp.GradScaler:
@@ -215,7 +257,12 @@ class Engine:
     def _precision(self) -> torch.dtype:
         if self.settings.precision != "auto":
             return getattr(torch, self.settings.precision)  # type: ignore[no-any-return]
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        if self.device.type != "cuda":
+            return torch.float32
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        sharp = any(phase.sam for phase in self.settings.phases)
+        return torch.float32 if sharp else torch.float16
 
     def _autocast(self) -> torch.autocast:
         dtype = self._precision()
@@ -224,16 +271,19 @@ class Engine:
     def _resumed(self) -> _Progress:
         """Where the training is; the networks and the optimiser as they were then."""
         number, phase = self.settings.phase(0)
-        self.optimiser, self.number = optimiser_of(phase, self.model), number
+        self.optimiser, self.number = optimiser_of(phase, self.model.inner), number
         file = self.folder / CHECKPOINT
         if not file.exists():
-            return _Progress(0, [], torch.zeros(0), torch.zeros(0))
+            return _Progress()
         state = read_checkpoint(file)
+        if state["world"] != self.world.size and self.world.rank == 0:
+            began = counted(state["world"], "process", "processes")
+            note(f"it began with {began} and goes on with {self.world.size}: the same recipe, but not the same bytes")
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        number, phase = self.settings.phase(state["epoch"] - 1)
-        self.optimiser, self.number = optimiser_of(phase, self.model), number
+        number, phase = self.settings.phase(state["epoch"] if state["step"] else state["epoch"] - 1)
+        self.optimiser, self.number = optimiser_of(phase, self.model.inner), number
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, kept in self.optimiser.state.items():
             for name, tensor in kept.items():
@@ -241,45 +291,48 @@ class Engine:
                 if isinstance(tensor, torch.Tensor) and tensor.shape == parameter.shape:
                     kept[name] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         self._scaler.load_state_dict(state["scaler"])
-        return _Progress(state["epoch"], state["metrics"], state["losses"], state["rates"])
+        losses = list(state["losses"].to(self.device))
+        return _Progress(state["epoch"], state["step"], state["metrics"], losses, state["rates"].tolist())
 
     def _epoch(self, epoch: int, progress: _Progress) -> None:
         number, phase = self.settings.phase(epoch)
         if number != self.number:
-            self.optimiser, self.number = optimiser_of(phase, self.model), number
-        # Dropout draws from torch's generator: every epoch begins it anew, so that nothing of it need be kept.
-        torch.manual_seed(_seed(self.seed, epoch, self.world.rank))
-        started = time.monotonic()
+            self.optimiser, self.number = optimiser_of(phase, self.model.inner), number
+        started = kept = time.monotonic()
+        learnt = 0
         self.model.train()
-        losses, rates = [], []
-        for step, batches in enumerate(self._batches(epoch)):
+        for step in self._batches(epoch, progress.step):
             next(self._ticks)
-            lr = self.lr * phase.lr * self._rate(epoch * self.steps + step)
+            lr = self.lr * phase.lr * self._rate(step.number)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
-            losses.append(self._step(batches, phase.sam, number=epoch * self.steps + step))
-            rates.append(lr)
-        missed = torch.stack(losses).cpu()
+            progress.losses.append(self._step(step, phase.sam))
+            progress.rates.append(lr)
+            progress.step += 1
+            learnt += step.images
+            self._alarm(progress, behind=1)
+            if self.world.rank == 0 and time.monotonic() - kept > _KEEP_EVERY and progress.step < self.steps:
+                self._alarm(progress)
+                self._keep(progress)
+                kept = time.monotonic()
+        self._alarm(progress)
+        missed = torch.stack(progress.losses[-self.steps :]).cpu()
         seconds = time.monotonic() - started
-        if not torch.isfinite(missed).all():
-            remedy = "a lower optimisation.lr, or optimisation.clip, helps"
-            raise CleanerError(f"in epoch {epoch + 1} the loss is no number any more; {remedy}")
         test_loss, accuracy = self._measured() if self.world.rank == 0 else (float("nan"), float("nan"))
         row = {
             "epoch": epoch + 1,
-            "loss": float(missed.mean()),
+            "loss": float(missed @ self._sizes) / self.length,
             "test_loss": test_loss,
             "test_accuracy": accuracy,
-            "lr": rates[-1],
-            "images_per_second": self.steps * self.together * self.batch * self.world.size / seconds,
+            "lr": progress.rates[-1],
+            "images_per_second": learnt / seconds,
             "seconds": time.monotonic() - started,
         }
-        progress.epoch = epoch + 1
+        progress.epoch, progress.step = epoch + 1, 0
         progress.metrics.append(row)
-        progress.losses = torch.cat([progress.losses, missed])
-        progress.rates = torch.cat([progress.rates, torch.tensor(rates)])
         if self.world.rank == 0:
             self._keep(progress)
+            self._show(row)
             left = (self.settings.epochs - epoch - 1) * row["seconds"]
             said = (
                 f"epoch {epoch + 1} of {self.settings.epochs}: loss {row['loss']:.3f}",
@@ -289,47 +342,89 @@ class Engine:
             )
             note(", ".join(said) + (f"; about {span(left)} left" if left else ""))
 
+    def _alarm(self, progress: _Progress, *, behind: int = 0) -> None:
+        """Look whether the loss is still a number; of the last step but so many, for which a GPU need not be waited
+        for.
+
+        Raises:
+            CleanerError: it is none.
+        """
+        step = progress.step - 1 - behind
+        if step < 0 or bool(torch.isfinite(progress.losses[-1 - behind])):
+            return
+        where = f"in step {step + 1} of {self.steps} of epoch {progress.epoch + 1}"
+        apart = f"logits of one image lay up to {float(self._apart):.3g} apart before"
+        remedy = "a lower optimisation.lr, or optimisation.clip, helps"
+        raise CleanerError(f"{where} the loss, {self.recipe.loss.name}, became NaN or infinite ({apart}); {remedy}")
+
     def _rate(self, step: int) -> float:
         warmup = round(self.settings.warmup * self.steps)
         return rate(step, self.settings.epochs * self.steps, warmup, self.settings)
 
-    def _batches(self, epoch: int) -> Iterator[Iterator[Batch]]:
-        """Of each step its batches, augmented, on the device; a step takes all of its own before the next."""
-        order = epoch_order(self.images.labels, self.recipe.samples.balance, np.random.default_rng([self.seed, epoch]))
-        at_once = self.batch * self.world.size
-        count = self.steps * self.together
-        mine = slice(self.world.rank * self.batch, (self.world.rank + 1) * self.batch)
-        places = [order[number * at_once : (number + 1) * at_once][mine] for number in range(count)]
-        batches = (
-            augmented(raw, self.augmentations, Draws.of(self.seed, epoch, number, self.world.rank, device=self.device))
-            for number, raw in enumerate(self._loaded(places))
-        )
-        for _ in range(self.steps):
-            yield islice(batches, self.together)
+    @property
+    def _sizes(self) -> torch.Tensor:
+        """float32, how many images each step of an epoch learns from: the last one from what is left."""
+        sizes = torch.full((self.steps,), float(self.effective))
+        sizes[-1] = self.length - (self.steps - 1) * self.effective
+        return sizes
 
-    def _loaded(self, places: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """The images at the places, on the device; the next ones are on their way meanwhile."""
+    def _batches(self, epoch: int, first: int = 0) -> Iterator[_Step]:
+        """The steps of an epoch, from `first` on.
+
+        A step's images are cut into parcels of one size, which the processes take in turns: whoever takes one, its
+        draws are the same. What a step lacks, the last one most, is filled with images that do not count: statistics
+        over a batch are those of a whole one.
+        """
+        order = epoch_order(self.images.labels, self.recipe.samples.balance, Stream.ORDER.rng(self.seed, epoch))
+        world, parts = self.world, []
+        counts: list[tuple[int, int]] = []
+        for start in range(first * self.effective, self.length, self.effective):
+            chosen = order[start : start + self.effective]
+            parcels = -(-len(chosen) // (self.batch * world.size)) * world.size
+            filled = np.concatenate([chosen, np.resize(order, parcels * self.batch - len(chosen))])
+            there = np.arange(len(filled)) < len(chosen)
+            cut = np.split(np.arange(len(filled)), parcels)
+            mine = range(world.rank, parcels, world.size)
+            parts += [(len(counts), number, filled[cut[number]], there[cut[number]]) for number in mine]
+            counts.append((len(chosen), len(mine)))
+        loaded = self._loaded([(places, there) for _, _, places, there in parts])
+        batches = (
+            augmented(raw, self.augmentations, self._draws(epoch, first + step, number))
+            for (step, number, *_), raw in zip(parts, loaded, strict=True)
+        )
+        for step, (images, parcels) in enumerate(counts, epoch * self.steps + first):
+            yield _Step(step, images, islice(batches, parcels), parcels)
+
+    def _draws(self, *key: int) -> Draws:
+        return Draws(Stream.AUGMENTATIONS.rng(self.seed, *key), self.device)
+
+    def _loaded(self, parcels: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+        """The images at the places, of which those that are not there do not count, on the device; the next ones are on
+        their way meanwhile."""
         way = Way(self.device)
 
-        def read(some: np.ndarray) -> list[torch.Tensor]:
-            labels = self.images.labels[some].astype(np.int64)
-            return way.packed(self.images.pixels(self.images.rows[some]), labels, self.images.weights[some])
+        def read(parcel: tuple[np.ndarray, np.ndarray]) -> list[torch.Tensor]:
+            places, there = parcel
+            weights = (self.images.weights[places] * there).astype(np.float32)
+            labels = self.images.labels[places].astype(np.int64)
+            return way.packed(self.images.pixels(self.images.rows[places]), labels, weights)
 
-        for packed in threaded(read, places, workers=READERS):
+        for packed in threaded(read, parcels, workers=READERS):
             images, labels, weights = way.sent(packed)
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
 
-    def _step(self, batches: Iterable[Batch], radius: float, *, number: int) -> torch.Tensor:
-        """The step `number` of all, from 0; the mean loss before it, still on the device."""
+    def _step(self, step: _Step, radius: float) -> torch.Tensor:
+        """The mean loss before a step, which is gone then; still on the device."""
         self.optimiser.zero_grad()
         if radius:
-            batches = list(batches)
-        missed = self._backward(batches)
+            step = replace(step, batches=list(step.batches))
+        missed = self._backward(step)
         if radius:
             self._scaler.unscale_(self.optimiser)
             before = climb(self.model.parameters(), radius)
-            self._backward(batches)
+            with _statistics_kept(self.model):
+                self._backward(step)
             descend(before)
         if self.settings.clip:
             if not radius:
@@ -337,28 +432,50 @@ class Engine:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self._scaler.step(self.optimiser)
         self._scaler.update()
+        if self.world.size > 1:
+            self._share_statistics()
         if self.average is not None:
-            self.average.update(self.model, step=number)
+            self.average.update(self.model, step=step.number)
         return missed
 
-    def _backward(self, batches: Iterable[Batch]) -> torch.Tensor:
-        """Add up the gradients of the batches' mean loss."""
-        total = torch.zeros((), device=self.device)
-        for number, batch in enumerate(batches):
-            with self._without_exchange(number + 1 < self.together):
+    def _backward(self, step: _Step) -> torch.Tensor:
+        """Add up the gradients of the images' losses over the effective batch: an image counts the same in a step that
+        has fewer. Their mean."""
+        total, apart = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for number, batch in enumerate(step.batches):
+            # Dropout draws from torch's generator: what it gives depends on the images alone.
+            torch.manual_seed(Stream.DROPOUT.seed(self.seed, step.number, number * self.world.size + self.world.rank))
+            with self._without_exchange(number + 1 < step.parcels):
                 with self._autocast():
-                    logits = self._forward(batch.images)
-                missed = (self.loss(logits.float(), batch.targets) * batch.weights).mean() / self.together
-                self._scaler.scale(missed).backward()
+                    logits = self._forward(batch.images).float()
+                missed = (self.loss(logits, batch.targets) * batch.weights).sum() / self.effective
+                # Gradients are averaged over processes.
+                self._scaler.scale(missed * self.world.size).backward()
             total += missed.detach()
+            apart = torch.maximum(apart, (logits.amax(1) - logits.amin(1)).amax().detach())
         if self.world.size > 1:
             distributed.all_reduce(total)
-            total /= self.world.size
-        return total
+        self._apart = torch.where(torch.isfinite(apart), apart, self._apart)
+        return total * (self.effective / step.images)
+
+    @cached_property
+    def _apart(self) -> torch.Tensor:
+        """How far the logits of one image lay apart at most, in the last step in which that was a number."""
+        return torch.zeros((), device=self.device)
 
     def _without_exchange(self, wanted: bool) -> Any:
         """Processes exchange gradients once a step."""
         return self._forward.no_sync() if wanted and self.world.size > 1 else torch.enable_grad()
+
+    def _share_statistics(self) -> None:
+        """What the network keeps of the images that it has seen, as a mean over processes."""
+        kept = [buffer for buffer in self.model.inner.buffers() if buffer.is_floating_point()]
+        if kept:
+            together = torch.cat([buffer.flatten() for buffer in kept])
+            distributed.all_reduce(together)
+            together /= self.world.size
+            for buffer, mean in zip(kept, together.split([buffer.numel() for buffer in kept]), strict=True):
+                buffer.copy_(mean.view_as(buffer))
 
     def _measured(self) -> tuple[float, float]:
         """Loss and accuracy on as much of the test set as is looked at after each epoch."""
@@ -385,30 +502,52 @@ class Engine:
 
     def _keep(self, progress: _Progress) -> None:
         """Metrics first: what is in the checkpoint is in them too."""
+        losses, rates = torch.stack(progress.losses).cpu(), torch.tensor(progress.rates)
         write_table(self.folder / METRICS, pa.Table.from_pylist(progress.metrics, METRICS_SCHEMA))
-        steps = {"step": np.arange(len(progress.losses)), "loss": progress.losses.numpy(), "lr": progress.rates.numpy()}
+        steps = {"step": np.arange(len(losses)), "loss": losses.numpy(), "lr": rates.numpy()}
         write_table(self.folder / STEPS, pa.table(steps).cast(STEPS_SCHEMA))
-        if self._board is not None:
-            for name, value in progress.metrics[-1].items():
-                self._board.add_scalar(name, value, progress.epoch)
-            self._board.flush()
         state = {
             "epoch": progress.epoch,
+            "step": progress.step,
+            "world": self.world.size,
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
             "optimiser": self.optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
             "metrics": progress.metrics,
-            "losses": progress.losses,
-            "rates": progress.rates,
+            "losses": losses,
+            "rates": rates,
         }
         write_checkpoint(self.folder / CHECKPOINT, state)
+
+    def _show(self, row: dict[str, Any]) -> None:
+        """A row of the metrics, where TensorBoard reads."""
+        if self._board is not None:
+            for name, value in row.items():
+                self._board.add_scalar(name, value, row["epoch"])
+            self._board.flush()
+
+
+def _batch_norms(model: nn.Module) -> list[Any]:
+    """Those that keep running statistics."""
+    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    return [each for each in norms if each.momentum is not None]
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Within it the running statistics of batch norms stay as they are: the same images have gone into them."""
+    norms = _batch_norms(model)
+    momenta = [each.momentum for each in norms]
+    for each in norms:
+        each.momentum = 0.0
+    try:
+        yield
+    finally:
+        for each, momentum in zip(norms, momenta, strict=True):
+            each.momentum = momentum
 
 
 def evenly_weighted(images: Images) -> Images:
     """The same images with weights whose mean is one, so that the learning rate means the same."""
     return replace(images, weights=(images.weights / images.weights.mean()).astype(np.float32))
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -44,11 +44,9 @@ class Way:
 @torch.inference_mode()
 def probabilities(model: nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
     """float32 n x classes of uint8 n x side x side x 3, on their device, by a network that takes RGB in [0, 1], float32
-    n x 3 x size x size."""
-    kind = images.device.type
-    with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-        logits: torch.Tensor = model(fitted(images.permute(0, 3, 1, 2).float() / 255, size))
-    return logits.float().softmax(1)
+    n x 3 x size x size; in float32, however it was trained: what is measured is what others find who load it."""
+    logits: torch.Tensor = model(fitted(images.permute(0, 3, 1, 2).float() / 255, size))
+    return logits.softmax(1)
 
 
 def predicted(

@@ -24,7 +24,7 @@ from cleaner.spreadsheets import as_csv
 from cleaner.tables import Classes
 from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
-from cleaner.training.engine import Engine, Images, World, evenly_weighted
+from cleaner.training.engine import METHOD, Engine, Images, World, evenly_weighted
 from cleaner.training.inference import predicted
 from cleaner.training.kept import FOLDER, SUMMARY, read_summary
 from cleaner.training.models import check
@@ -155,7 +155,7 @@ class Training:
         """Where it is kept: what differs in anything has another one."""
         job = self.job
         settings = job.model_dump(mode="json", exclude={"run", "workers", "test", "root", "truth"})
-        key = digest(settings, self._weights, self.version.digest, self.test.digest)
+        key = digest(METHOD, settings, self._weights, self.version.digest, self.test.digest)
         backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
         return job.run / FOLDER / f"{job.name}-{backbone}-{job.version}-{job.seed}-{key}"
 

@@ -10,17 +10,23 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_LEAST = 1e-12
 _LOG_OF_ZERO = -4.0
 """What symmetric cross-entropy takes for the logarithm of a target of zero (Wang et al. 2019, section 3.2)."""
 
 
-def plain(smoothing: float) -> Loss:
-    """Cross-entropy, of targets of which `smoothing` is shared out among all classes (Szegedy et al. 2016)."""
+def smoothed(inner: Loss, share: float) -> Loss:
+    """The loss of targets of which a `share` is divided among all classes (Szegedy et al. 2016)."""
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        return inner(logits, targets * (1 - share) + share / targets.shape[1])
 
     return loss
+
+
+def plain(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy."""
+    return cross_entropy(logits, targets, reduction="none")
 
 
 def focal(gamma: float) -> Loss:
@@ -28,17 +34,19 @@ def focal(gamma: float) -> Loss:
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         log_probs = log_softmax(logits, 1)
-        return -(targets * (1 - log_probs.exp()) ** gamma * log_probs).sum(1)
+        # Of what is certain to the last digit the power has no slope that is a number.
+        missed = (-torch.expm1(log_probs)).clamp(min=_LEAST)
+        return -(targets * missed**gamma * log_probs).sum(1)
 
     return loss
 
 
-def focal_and_plain(gamma: float, smoothing: float) -> Loss:
+def focal_and_plain(gamma: float) -> Loss:
     """Both, half each."""
-    first, second = focal(gamma), plain(smoothing)
+    first = focal(gamma)
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return (first(logits, targets) + second(logits, targets)) / 2
+        return (first(logits, targets) + plain(logits, targets)) / 2
 
     return loss
 
@@ -48,8 +56,8 @@ def generalised(q: float) -> Loss:
     q = 1, which wrong labels move little."""
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        probs = log_softmax(logits, 1).exp()
-        return (targets * (1 - probs**q) / q).sum(1)
+        # The power within the exponential: of a probability of nought it has no slope that is a number.
+        return -(targets * torch.expm1(q * log_softmax(logits, 1)) / q).sum(1)
 
     return loss
 

@@ -24,10 +24,12 @@ def optimiser_of(phase: Phase, model: nn.Module) -> torch.optim.Optimizer:
         ConfigError: timm has no such optimiser.
     """
     timm_optim = importlib.import_module(f"{networks.timm.__name__}.optim")
-    fused = {"fused": True} if phase.optimiser in _FUSED else {}
+    # Of a momentum of nothing there is none that looks ahead.
+    name = "momentum" if phase.optimiser == "sgd" and not phase.momentum else phase.optimiser
+    fused = {"fused": True} if name in _FUSED else {}
     try:
         made: torch.optim.Optimizer = timm_optim.create_optimizer_v2(
-            model, phase.optimiser, lr=1.0, weight_decay=phase.weight_decay, momentum=phase.momentum, **fused
+            model, name, lr=1.0, weight_decay=phase.weight_decay, momentum=phase.momentum, **fused
         )
     except ValueError as error:
         known = ", ".join(("sgd", "radam", "adamw", "lamb", "lion"))

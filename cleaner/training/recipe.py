@@ -111,14 +111,16 @@ class Loss(Section):
     def made(self) -> losses.Loss:
         match self.name:
             case "focal":
-                return losses.focal(self.gamma)
+                loss = losses.focal(self.gamma)
             case "focal_cross_entropy":
-                return losses.focal_and_plain(self.gamma, self.smoothing)
+                loss = losses.focal_and_plain(self.gamma)
             case "generalised":
-                return losses.generalised(self.q)
+                loss = losses.generalised(self.q)
             case "symmetric":
-                return losses.symmetric(self.alpha, self.beta)
-        return losses.plain(self.smoothing)
+                loss = losses.symmetric(self.alpha, self.beta)
+            case _:
+                loss = losses.plain
+        return losses.smoothed(loss, self.smoothing) if self.smoothing else loss
 
 
 class Samples(Section):

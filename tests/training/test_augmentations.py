@@ -1,5 +1,6 @@
 """Augmentations, on images of which the answer is known."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,14 @@ import simplejpeg
 import torch
 
 from cleaner import parts
-from cleaner.training.batch import Batch, Draws, augmented
+from cleaner.training.batch import Batch, Draws, Stream, augmented
 
 SIDE = 48
 CPU = torch.device("cpu")
 
 
 def draws(*key):
-    return Draws.of(*(key or (0,)), device=CPU)
+    return Draws(Stream.AUGMENTATIONS.rng(*(key or (0,))), CPU)
 
 
 def batch(images, targets=None, size=SIDE):
@@ -69,22 +70,39 @@ def test_each_alone(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("crop", "jitter", "flip", "mixcut")])
+def test_a_share_of_images_is_changed_and_nothing_is_computed_of_the_others(name, monkeypatch):
+    before, computed = batch(photos(64)), []
+    augmentation = made(name, share=0.25)
+    some = sys.modules[type(augmentation).__module__].some
+
+    def counted(batch, draws, share, change):
+        return some(batch, draws, share, lambda images: computed.append(len(images)) or change(images))
+
+    monkeypatch.setattr(sys.modules[type(augmentation).__module__], "some", counted)
+    after = augmentation(before, draws(3))
+    changed = (after.images != before.images).flatten(1).any(1).sum()
+    assert 8 <= changed <= sum(computed) <= 24
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("crop", "jitter", "flip", "mixcut")])
 def test_a_share_of_nothing_changes_nothing(name):
     before = batch(photos())
     assert torch.equal(made(name, share=0.0)(before, draws()).images, before.images)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_labels_follow_what_is_seen(kind):
-    """Black images of one class and white ones of another: the mean shade is the share of the second."""
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.0, 1.0), (0.25, 1.5), (0.0, 0.0)])
+def test_labels_count_as_far_as_they_are_seen_and_believed(kind, weights):
+    """Black images of one class and white ones of another: the mean shade is the share of the second that is seen."""
     white = torch.arange(32) % 2
     before = batch(plain(*white.tolist()), torch.nn.functional.one_hot(white, 2))
-    before = replace(before, weights=white.float())
+    before = replace(before, weights=torch.tensor(weights)[white])
     settings = {"mixup": 0.0, "cutmix": 0.0, "mixup_alpha": 1.0} | {kind: 1.0}
     after = made("mixcut", **settings)(before, draws())
     seen = after.images.mean((1, 2, 3))
-    assert torch.allclose(after.targets[:, 1], seen, atol=1e-5)
-    assert torch.allclose(after.weights, seen, atol=1e-5)
+    counts = torch.stack([weights[0] * (1 - seen), weights[1] * seen], 1)
+    assert torch.allclose(after.weights.unsqueeze(1) * after.targets, counts, atol=1e-5)
+    assert torch.allclose(after.targets.sum(1), torch.ones(32), atol=1e-5)
     assert ((seen > 0.05) & (seen < 0.95)).any()
     shades = after.images.unique()
     assert (len(shades) == 2) == (kind == "cutmix")

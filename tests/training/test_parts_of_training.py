@@ -11,7 +11,7 @@ from cleaner.training import losses
 from cleaner.training.balance import epoch_order, wanted
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
 from cleaner.training.optimisation import climb, descend, optimiser_of, rate, suggested
-from cleaner.training.recipe import Optimisation, Phase, read_recipe, recipes
+from cleaner.training.recipe import Loss, Optimisation, Phase, read_recipe, recipes
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def scored():
 def test_cross_entropy_with_smoothing_is_torchs(scored):
     logits, labels, targets = scored
     ours, torchs = (
-        losses.plain(0.2)(logits, targets),
+        losses.smoothed(losses.plain, 0.2)(logits, targets),
         cross_entropy(logits, labels, label_smoothing=0.2, reduction="none"),
     )
     assert torch.allclose(ours, torchs, atol=1e-6)
@@ -35,7 +35,7 @@ def test_focal_loss_of_no_focus_is_cross_entropy_and_else_weighs_by_what_is_miss
     plain = cross_entropy(logits, labels, reduction="none")
     assert torch.allclose(losses.focal(0)(logits, targets), plain, atol=1e-6)
     assert torch.allclose(losses.focal(2)(logits, targets), (1 - (-plain).exp()) ** 2 * plain, atol=1e-6)
-    both = losses.focal_and_plain(2, 0)(logits, targets)
+    both = losses.focal_and_plain(2)(logits, targets)
     assert torch.allclose(both, (losses.focal(2)(logits, targets) + plain) / 2, atol=1e-6)
 
 
@@ -57,9 +57,9 @@ def test_symmetric_cross_entropy_adds_what_the_reverse_one_says(scored):
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.plain(0.1),
+        losses.plain,
         losses.focal(2),
-        losses.focal_and_plain(2, 0.1),
+        losses.focal_and_plain(2),
         losses.generalised(0.7),
         losses.symmetric(0.1, 1),
     ],
@@ -73,6 +73,31 @@ def test_every_loss_takes_mixed_labels_and_falls_towards_them(loss):
         after = loss(logits - logits.grad, targets).mean()
     assert after < before
     assert logits.grad[0, 2] > 0 > logits.grad[0, 0]
+
+
+NAMED = {
+    "cross_entropy": {},
+    "focal": {"gamma": 0.5},
+    "focal_cross_entropy": {"gamma": 0.25},
+    "generalised": {"q": 0.3},
+    "symmetric": {},
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("gap", [17.0, 18.0, 40.0, 120.0, 1e4])
+def test_the_slope_of_every_loss_is_a_number_however_far_logits_lie_apart(name, gap):
+    logits = torch.tensor([[gap, 0.0, -gap]]).repeat(2, 1).requires_grad_()
+    Loss(name=name, **NAMED[name]).made()(logits, torch.eye(3)[[0, 2]]).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_smoothing_is_a_part_of_every_loss(name, scored):
+    logits, _, targets = scored
+    plain, smooth = (Loss(name=name, smoothing=share, **NAMED[name]).made() for share in (0.0, 0.3))
+    assert torch.allclose(smooth(logits, targets), plain(logits, 0.7 * targets + 0.3 / 5), atol=1e-6)
+    assert not torch.allclose(smooth(logits, targets), plain(logits, targets), atol=1e-2)
 
 
 def test_how_often_classes_are_seen():

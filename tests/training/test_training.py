@@ -262,13 +262,6 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_pat
     assert not (run / "training").exists()
 
 
-def test_a_loss_that_is_no_number_ends_it_with_advice(run, here):
-    ended = here(
-        "train", run, *TINY, "--set", "optimisation.lr=1e2", "--set", "optimisation.phases=[{epochs=20}]", status=1
-    )
-    assert "the loss is no number any more; a lower optimisation.lr" in ended.stderr
-
-
 def test_tensorboard_reads_the_same_numbers(run, here):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -382,24 +375,32 @@ TOGETHER = (
 )  # fmt: skip
 
 
-def steps_of(run, processes, cache):
+def steps_of(run, processes, cache, *words):
     phases = "[{optimiser='radam', epochs=1}, {optimiser='sgd', epochs=2}]"
-    settings = {"phases": phases, "processes": processes, "batch": 32 // processes, "effective_batch": 32}
-    words = [word for name, value in settings.items() for word in ("--set", f"optimisation.{name}={value}")]
+    settings = {"phases": phases, "processes": processes, "batch": 16, "effective_batch": 32}
+    words += tuple(word for name, value in settings.items() for word in ("--set", f"optimisation.{name}={value}"))
     done = cleaner("train", run, *TOGETHER, *words, **cache)
     folder = trainings(run)[-1]
     return done, folder, pq.read_table(folder / "steps.parquet")
 
 
 def test_two_processes_together_do_what_one_does_alone(run, cache):
-    """The network has no batch statistics, of which each process would have its own."""
-    _, _, alone = steps_of(run, 1, cache)
-    done, folder, together = steps_of(run, 2, cache)
+    """Each takes every second parcel of a step; the network has batch norms and dropout. 90 images: three steps, the
+    last of fewer."""
+    words = ("--set", "networks=[{backbone='test_resnet', image_size=64, pretrained=false, dropout=0.2}]")
+    words += ("--set", "samples.most=90", "--set", "augment=[{name='mixcut'}, {name='flip'}]")
+    _, one, alone = steps_of(run, 1, cache, *words)
+    done, folder, together = steps_of(run, 2, cache, *words)
     assert len(alone) == len(together) == 9
     assert together.column("lr").to_pylist() == alone.column("lr").to_pylist()
     assert together.column("loss").to_pylist() == pytest.approx(alone.column("loss").to_pylist(), rel=1e-3)
     assert "epoch 3 of 3: loss" in done.stderr
     assert json.loads((folder / "summary.json").read_text())["epochs"] == 3
+    kept, expected = (load_file(each / "model.safetensors") for each in (folder, one))
+    for name, value in expected.items():
+        if "running" in name:
+            # The mean of what both have seen; alone a parcel counts after the other.
+            assert torch.allclose(kept[name], value, rtol=0.2, atol=0.02), name
 
 
 def test_processes_that_train_together_end_with_the_command(run, cache):

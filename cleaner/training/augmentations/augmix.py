@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws, warped
+from cleaner.training.batch import Batch, Draws, some, warped
 
 _MOVES, _TONES = 4, 3
 """How many operations there are on places (turn, shear, move across, move down), and on tones."""
@@ -27,17 +27,19 @@ class Augmix:
     alpha: Annotated[float, Field(gt=0, le=10, description="of the Dirichlet and the Beta distribution")] = 1.0
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        n = len(batch)
+        return some(batch, draws, self.share, lambda images: self._mixed(images, draws))
+
+    def _mixed(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        n = len(images)
         shares, left = draws.dirichlet(self.alpha, self.width, n), draws.beta(self.alpha, n).view(n, 1, 1, 1)
-        mixed = torch.zeros_like(batch.images)
+        mixed = torch.zeros_like(images)
         for chain in range(self.width):
-            changed, depth = batch.images, draws.integers(1, self.depth + 1, n)
+            changed, depth = images, draws.integers(1, self.depth + 1, n)
             for step in range(self.depth):
                 operation = torch.where(step < depth, draws.integers(0, _MOVES + _TONES, n), -1)
                 changed = self._changed(changed, operation, draws.uniform(-self.severity, self.severity, n))
             mixed = mixed + shares[:, chain].view(n, 1, 1, 1) * changed
-        images = torch.lerp(mixed, batch.images, left)
-        return batch.showing(torch.where(draws.chance(self.share, n), images, batch.images))
+        return torch.lerp(mixed, images, left)
 
     def _changed(self, images: torch.Tensor, operation: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
         """Each image after its operation; -1 is none."""

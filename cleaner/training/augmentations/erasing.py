@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws
+from cleaner.training.batch import Batch, Draws, some
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,19 @@ class Erasing:
     stretch: Annotated[float, Field(ge=1, le=4, description="ratio of the rectangle's sides at most")] = 3.0
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        n, _, height, width = batch.images.shape
+        return some(batch, draws, self.share, lambda images: self._erased(images, draws))
+
+    def _erased(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        n, _, height, width = images.shape
         area = draws.uniform(self.smallest, max(self.smallest, self.largest), n)
         ratio = draws.uniform(-log(self.stretch), log(self.stretch), n).exp()
         wide, high = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
         corner = draws.uniform(0, 1, 2, n)
         across = _inside(corner[0] * (1 - wide), wide, width)
         down = _inside(corner[1] * (1 - high), high, height)
-        erased = (down.unsqueeze(2) & across.unsqueeze(1)).unsqueeze(1) & draws.chance(self.share, n)
+        erased = (down.unsqueeze(2) & across.unsqueeze(1)).unsqueeze(1)
         noise = (0.5 + 0.25 * draws.noise(n, 3, height, width)).clamp(0, 1)
-        return batch.showing(torch.where(erased, noise, batch.images))
+        return torch.where(erased, noise, images)
 
 
 def _inside(start: torch.Tensor, length: torch.Tensor, side: int) -> torch.Tensor:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws
+from cleaner.training.batch import Batch, Draws, some
 
 
 @dataclass(frozen=True)
@@ -17,5 +16,5 @@ class Flip:
     down: Annotated[float, Field(ge=0, le=1, description="share of images in which top is bottom")] = 0.0
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        images = torch.where(draws.chance(self.across, len(batch)), batch.images.flip(3), batch.images)
-        return batch.showing(torch.where(draws.chance(self.down, len(batch)), images.flip(2), images))
+        batch = some(batch, draws, self.across, lambda images: images.flip(3))
+        return some(batch, draws, self.down, lambda images: images.flip(2))

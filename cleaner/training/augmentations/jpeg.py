@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from cleaner.training.batch import Batch, Draws, constant, inverse
+from cleaner.training.batch import Batch, Draws, constant, inverse, some
 
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
@@ -40,9 +40,10 @@ class Jpeg:
     highest: Annotated[int, Field(ge=1, le=100, description="quality, to")] = 50
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        quality = draws.uniform(self.lowest, max(self.lowest, self.highest), len(batch))
-        chosen = draws.chance(self.share, len(batch))
-        return batch.showing(torch.where(chosen, compressed(batch.images, quality), batch.images))
+        def change(images: torch.Tensor) -> torch.Tensor:
+            return compressed(images, draws.uniform(self.lowest, max(self.lowest, self.highest), len(images)))
+
+        return some(batch, draws, self.share, change)
 
 
 def compressed(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws, fitted
+from cleaner.training.batch import Batch, Draws, fitted, some
 
 _GROUPS = 4
 
@@ -22,10 +22,12 @@ class LowResolution:
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
         side = batch.images.shape[-1]
-        group = draws.integers(0, _GROUPS, len(batch)).view(-1, 1, 1, 1)
-        group = torch.where(draws.chance(self.share, len(batch)), group, -1)
-        images = batch.images
-        for number in range(_GROUPS):
-            small = max(1, round(side * draws.rng.uniform(self.smallest, max(self.smallest, self.largest))))
-            images = torch.where(group == number, fitted(fitted(batch.images, small), side), images)
-        return batch.showing(images)
+
+        def change(images: torch.Tensor) -> torch.Tensor:
+            group, lower = draws.integers(0, _GROUPS, len(images)).view(-1, 1, 1, 1), images
+            for number in range(_GROUPS):
+                small = max(1, round(side * draws.rng.uniform(self.smallest, max(self.smallest, self.largest))))
+                lower = torch.where(group == number, fitted(fitted(images, small), side), lower)
+            return lower
+
+        return some(batch, draws, self.share, change)

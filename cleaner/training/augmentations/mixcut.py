@@ -13,7 +13,8 @@ from cleaner.training.batch import Batch, Draws
 class Mixcut:
     """Mixup (Zhang et al. 2018) for some images and CutMix (Yun et al. 2019) for others, with a partner of the batch.
 
-    Targets and weights are mixed by the share of each image that is seen.
+    Each image has its part in the target by the share of it that is seen times its weight: a label that nobody believes
+    has none.
     """
 
     mixup: Annotated[float, Field(ge=0, le=1, description="share of images that are blended with another")] = 0.25
@@ -35,8 +36,10 @@ class Mixcut:
         others = batch.images[partner]
         images = torch.lerp(others, batch.images, share.view(n, 1, 1, 1))
         images = torch.where(box.unsqueeze(1), others, images)
-        targets = torch.lerp(batch.targets[partner], batch.targets, seen.unsqueeze(1))
-        weights = torch.lerp(batch.weights[partner], batch.weights, seen)
+        own, other = seen * batch.weights, (1 - seen) * batch.weights[partner]
+        weights = own + other
+        part = torch.where(weights > 0, own / weights.clamp(min=torch.finfo(weights.dtype).tiny), seen)
+        targets = torch.lerp(batch.targets[partner], batch.targets, part.unsqueeze(1))
         return replace(batch, images=images, targets=targets, weights=weights)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from cleaner.training.batch import Batch, Draws, warped
+from cleaner.training.batch import Batch, Draws, some, warped
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,12 @@ class ScalePaste:
     smallest: Annotated[float, Field(gt=0, le=1, description="the side, as a share of the canvas, from")] = 0.5
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        n = len(batch)
-        factor = 1 / draws.uniform(self.smallest, 1, n)
-        place, zero = draws.uniform(-1, 1, 2, n) * (factor - 1), torch.zeros_like(factor)
-        across, down = torch.stack([factor, zero, place[0]], 1), torch.stack([zero, factor, place[1]], 1)
-        canvas = batch.images.mean((2, 3), keepdim=True)
-        # Outside of the image grid_sample gives zeros: how far an image is from its canvas is zero there.
-        pasted = canvas + warped(
-            batch.images - canvas, torch.stack([across, down], 1), batch.images.shape[-1], padding="zeros"
-        )
-        return batch.showing(torch.where(draws.chance(self.share, n), pasted, batch.images))
+        def change(images: torch.Tensor) -> torch.Tensor:
+            factor = 1 / draws.uniform(self.smallest, 1, len(images))
+            place, zero = draws.uniform(-1, 1, 2, len(images)) * (factor - 1), torch.zeros_like(factor)
+            across, down = torch.stack([factor, zero, place[0]], 1), torch.stack([zero, factor, place[1]], 1)
+            canvas = images.mean((2, 3), keepdim=True)
+            # Outside of the image grid_sample gives zeros: how far an image is from its canvas is zero there.
+            return canvas + warped(images - canvas, torch.stack([across, down], 1), images.shape[-1], padding="zeros")
+
+        return some(batch, draws, self.share, change)
