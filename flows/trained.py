@@ -19,7 +19,7 @@ from cleaner.progress import listening
 from cleaner.run.files import write_atomically, write_bytes
 from cleaner.run.state import Journal
 from cleaner.run.store import Store
-from cleaner.training.comparison import measured, table, verdicts, write_comparison
+from cleaner.training.comparison import write_comparison
 from cleaner.training.engine import World
 from cleaner.training.jobs import CLASSES, Asked, Job, Training, said
 from cleaner.training.kept import FOLDER, outcome
@@ -107,10 +107,9 @@ def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) ->
         CleanerError: a training can't be.
     """
     jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
-    summaries = [summary for _, summary in train_here(jobs)]
-    file = write_comparison(asked.run / FOLDER, asked.name, summaries)
-    found = measured(summaries)
-    typer.echo("\n".join([table(found), "", *verdicts(found), f"table and picture  {os.path.relpath(file)}"]))
+    trained = [(training.folder, summary) for training, summary in train_here(jobs)]
+    file, said = write_comparison(asked.run / FOLDER, asked.name, trained)
+    typer.echo(f"{said}\ntable and picture  {os.path.relpath(file)}")
 
 
 def show_augmented(asked: Asked, version: str, seed: int) -> None:

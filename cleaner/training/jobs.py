@@ -26,7 +26,7 @@ from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import METHOD, Engine, Images, World, evenly_weighted
 from cleaner.training.inference import predicted
-from cleaner.training.kept import FOLDER, SUMMARY, read_summary
+from cleaner.training.kept import FOLDER, PREDICTIONS, SUMMARY, read_summary
 from cleaner.training.models import check
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import pixels_of
@@ -35,7 +35,7 @@ from cleaner.training.versions import TRUE, Cleaned, Version, evenly_spread
 from cleaner.words import counted
 
 JOB = "training.json"
-CONFUSION, CLASSES, PREDICTIONS = "confusion.parquet", "classes.csv", "test.parquet"
+CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 _ON_A_SHEET = 8
 _HELD_OUT_SHARE = 10
 """Where there is no test set, one image in so many is held out."""

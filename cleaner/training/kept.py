@@ -10,7 +10,7 @@ from cleaner.run.state import State, read_state
 
 FOLDER = "training"
 """Of a run's directory, where its trainings are kept."""
-SUMMARY = "summary.json"
+SUMMARY, PREDICTIONS = "summary.json", "test.parquet"
 
 
 @dataclass(frozen=True)
