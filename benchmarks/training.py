@@ -182,7 +182,7 @@ def worth(data: Path, images: int, seeds: int, noises: list[str], precise: tuple
             told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *precise)
             for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
                 print(f"| {noise} | {100 * wrong:.1f} % | {row} |", flush=True)
-            said += [f"- {noise}: {line.partition(': ')[2]}" for line in told.splitlines() if ": cleaning " in line]
+            said += [f"- {noise}: {line.partition(': ')[2]}" for line in told.splitlines() if " points, between " in line]
     print("\n" + "\n".join(said))
 
 
