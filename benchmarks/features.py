@@ -12,6 +12,7 @@ import io
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from cleaner.data.images import resized
 from cleaner.data.scan import load, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.evidence.features import choose, embed
@@ -48,7 +50,9 @@ def by_torch(source: Source, manifest: pa.Table, workers: int) -> np.ndarray:
     network = embedder(backbone.name, weights=None, image_size=backbone.image_size)
     run = TorchRunner(network, side=backbone.image_size, batch=16, device="cpu")
     rows = np.arange(len(manifest), dtype=np.int32)
-    images = load(source, manifest, rows, side=backbone.image_size, max_pixels=MAX_PIXELS, workers=workers)
+    images = load(
+        source, manifest, rows, read=partial(resized, side=backbone.image_size, max_pixels=MAX_PIXELS), workers=workers
+    )
     return run(images, len(rows))
 
 

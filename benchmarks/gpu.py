@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ import torch
 
 import benchmarks.bare  # noqa: F401
 from benchmarks.features import photos
+from cleaner.data.images import resized
 from cleaner.data.scan import load, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.evidence.crossfit import Task, assign_folds
@@ -125,7 +127,9 @@ def features(size: Size) -> Iterator[Figure]:
         source, manifest = made_set(size.photos, Path(name))
         rows, workers = np.arange(len(manifest), dtype=np.int32), os.cpu_count() or 1
         started = time.perf_counter()
-        images = list(load(source, manifest, rows, side=size.side, max_pixels=10**8, workers=workers))
+        images = list(
+            load(source, manifest, rows, read=partial(resized, side=size.side, max_pixels=10**8), workers=workers)
+        )
         spent = time.perf_counter() - started
         yield Figure(f"decode to {size.side} px, {workers} threads", len(rows) / spent, "images/s")
         batch = torch.from_numpy(np.stack(images[:256]))

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from cleaner.data.images import resized
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.networks import timm
 from cleaner.training.engine import METRICS, Engine, Images, World
 from cleaner.training.inference import predicted
-from cleaner.training.models import Normalised, made, rgb_statistics
+from cleaner.training.models import Normalised, made, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import Decoding
 from cleaner.training.recipe import Network, Optimisation, Phase, Recipe, Samples
@@ -98,7 +100,7 @@ def judged_rate(images: Images, model: torch.nn.Module, network: Network, device
     """Images a second of the engine where nothing is learnt, from uint8 in memory to probabilities there."""
     for _ in range(2):
         started = time.perf_counter()
-        for _ in predicted(model, images.pixels, images.rows, network.image_size, device):
+        for _ in predicted(model, images.pixels, images.rows, device):
             pass
     return len(images) / (time.perf_counter() - started)
 
@@ -134,12 +136,14 @@ def speed(photos: Path, network: Network) -> None:
         listing = source.listing()
         manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**7, workers=2)
         rows = np.arange(len(table))
-        decoding = Decoding(source, manifest, network.image_size, torch.get_num_threads())
+        read = partial(resized, side=network.image_size, max_pixels=10**7)
+        decoding = Decoding(source, manifest, read, torch.get_num_threads())
         kept = decoding(rows)
         weights = np.ones(len(rows), np.float32)
         memory, read = Images(lambda some: kept[some], rows, labels, weights), Images(decoding, rows, labels, weights)
         ours, bare, decoded, judged, bare_judged = [], [], [], [], []
-        untrained = Normalised(made(network, len(CLASSES), np.ones(len(CLASSES))), *rgb_statistics(network))
+        shown = shown_to(network)
+        untrained = Normalised(made(network, len(CLASSES), np.ones(len(CLASSES))), shown.mean, shown.std)
         untrained = untrained.to(device, memory_format=torch.channels_last)
         for turn in range(TURNS):
             bare_judged.append(bare_judged_rate(memory, network, device))
@@ -182,7 +186,9 @@ def worth(data: Path, images: int, seeds: int, noises: list[str], precise: tuple
             told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *precise)
             for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
                 print(f"| {noise} | {100 * wrong:.1f} % | {row} |", flush=True)
-            said += [f"- {noise}: {line.partition(': ')[2]}" for line in told.splitlines() if " points, between " in line]
+            said += [
+                f"- {noise}: {line.partition(': ')[2]}" for line in told.splitlines() if " points, between " in line
+            ]
     print("\n" + "\n".join(said))
 
 

@@ -4,7 +4,7 @@ A source gives encoded images one after the other; threads decode them (the deco
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cleaner.data.images import FORMATS, Facts, facts, resized, unchanged
+from cleaner.data.images import FORMATS, Facts, facts, unchanged
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
@@ -79,16 +79,15 @@ def sample_id(path: str) -> str:
 
 
 def load(
-    source: Source, manifest: pa.Table, rows: np.ndarray, *, side: int, max_pixels: int, workers: int
+    source: Source, manifest: pa.Table, rows: np.ndarray, *, read: Callable[[bytes], np.ndarray], workers: int
 ) -> Iterator[np.ndarray]:
-    """A model's inputs, uint8 side x side x 3, RGB, of the ascending `rows`, in order.
+    """What a model sees of the ascending `rows`, in order.
 
     Args:
         source: where the images are.
         manifest: of the whole data set.
         rows: row numbers of usable samples.
-        side: in pixels.
-        max_pixels: a larger image is refused.
+        read: from an encoded image to an array, as `cleaner.data.images.resized`; it may raise ImageProblem.
         workers: threads that decode.
 
     Raises:
@@ -96,7 +95,7 @@ def load(
     """
     paths, hashes = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "content_hash"))
     images = zip(paths, unchanged(source.read(rows, paths), hashes), strict=True)
-    return threaded(partial(_resized, side=side, max_pixels=max_pixels), images, workers=workers)
+    return threaded(partial(_shown, read=read), images, workers=workers)
 
 
 def _described(data: bytes | OSError, *, max_pixels: int, formats: Sequence[str]) -> dict[str, Any]:
@@ -119,12 +118,12 @@ def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
     return columns
 
 
-def _resized(image: tuple[str, bytes | OSError], *, side: int, max_pixels: int) -> np.ndarray:
+def _shown(image: tuple[str, bytes | OSError], *, read: Callable[[bytes], np.ndarray]) -> np.ndarray:
     path, data = image
     try:
         if isinstance(data, OSError):
             raise data
-        return resized(data, side=side, max_pixels=max_pixels)
+        return read(data)
     except (OSError, ImageProblem) as error:
         message = f"{path}: could be read when the data set was scanned, and can't be any more ({error})"
         raise SourceError(f"{message}; put the image back, or start a new run") from error

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.data.images import resized
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
@@ -161,7 +162,9 @@ def embed(
     rows = start + np.flatnonzero(usable).astype(np.int32)
     known, taken = _known(manifest, rows, before)
     fresh = rows[known < 0]
-    images = load(source, manifest, fresh, side=backbone.image_size, max_pixels=max_pixels, workers=workers)
+    images = load(
+        source, manifest, fresh, read=partial(resized, side=backbone.image_size, max_pixels=max_pixels), workers=workers
+    )
     tracked = track(images, len(fresh), "images embedded")
     found = _embedded(tracked, len(fresh), backbone, workers) if len(fresh) or not len(taken) else taken[:0]
     features = np.zeros((stop - start, found.shape[1]), np.float16)
@@ -198,7 +201,13 @@ def pace(
     rows = usable[:: max(1, len(usable) // (2 * sample))][: 2 * sample]
     seconds = 0.0
     for some in (np.sort(rows[::2]), np.sort(rows[1::2])):
-        images = load(source, manifest, some, side=backbone.image_size, max_pixels=max_pixels, workers=workers)
+        images = load(
+            source,
+            manifest,
+            some,
+            read=partial(resized, side=backbone.image_size, max_pixels=max_pixels),
+            workers=workers,
+        )
         started = time.monotonic()
         _embedded(images, len(some), backbone, workers)
         seconds = time.monotonic() - started

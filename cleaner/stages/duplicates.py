@@ -7,12 +7,14 @@ wait until the fine stage has judged both.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.config import Near
+from cleaner.data.images import resized
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.evidence.features import ShardedFeatures
@@ -61,7 +63,7 @@ def duplicates(
     files = np.flatnonzero(file == np.arange(len(file))).astype(np.int32)
     pairs = near_pairs(ShardedFeatures(shards), files, similarity=similarity)
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
-    images = load(source, manifest, rows, side=_SIDE, max_pixels=max_pixels, workers=workers)
+    images = load(source, manifest, rows, read=partial(resized, side=_SIDE, max_pixels=max_pixels), workers=workers)
     small = _standardised(track(images, len(rows), "possible duplicates compared"), len(rows))
     alike = _correlations(small, np.searchsorted(rows, pairs.first), np.searchsorted(rows, pairs.second))
     same = _same_picture(alike, pairs.cosine, _sides(manifest)[pairs.first])

@@ -27,7 +27,7 @@ from cleaner.training.balance import epoch_order, wanted
 from cleaner.training.batch import Batch, Draws, Stream, augmented
 from cleaner.training.checkpoint import read_checkpoint, write_checkpoint
 from cleaner.training.inference import READERS, Way, predicted
-from cleaner.training.models import Normalised, made, rgb_statistics, write_config
+from cleaner.training.models import Normalised, made, shown_to, write_config
 from cleaner.training.optimisation import climb, descend, optimiser_of, rate
 from cleaner.training.pixels import Pixels
 from cleaner.training.recipe import Network, Recipe
@@ -138,7 +138,7 @@ class Engine:
         network: which of the recipe's.
         classes: the classes' names.
         images: to learn from.
-        test: to measure on; after each epoch on a part of it.
+        test: to measure on, as `shown_to(network)` shows them; after each epoch a part of it.
         seed: of all randomness; the same one gives the same weights on one machine.
         world: the processes that take part.
     """
@@ -157,7 +157,7 @@ class Engine:
     ) -> None:
         self.folder, self.recipe, self.network, self.classes = folder, recipe, network, classes
         self.images, self.test, self.seed, self.world = images, test, seed, world
-        self.device = world.device
+        self.device, self.shown = world.device, shown_to(network)
         self.settings = recipe.optimisation
         self.augmentations = recipe.augmentations()
         self.loss = recipe.loss.made()
@@ -189,7 +189,7 @@ class Engine:
         if self.world.rank == 0:
             state = {name: tensor.contiguous() for name, tensor in trained.inner.state_dict().items()}
             write_bytes(self.folder / WEIGHTS, save(state))
-            write_config(self.folder, self.network, self.classes)
+            write_config(self.folder, self.network, self.classes, self.shown)
         return trained
 
     @network_threads()
@@ -220,7 +220,7 @@ class Engine:
     @cached_property
     def model(self) -> Normalised:
         torch.manual_seed(Stream.WEIGHTS.seed(self.seed))
-        model = Normalised(made(self.network, len(self.classes), self._shares), *rgb_statistics(self.network))
+        model = Normalised(made(self.network, len(self.classes), self._shares), self.shown.mean, self.shown.std)
         for norm in _batch_norms(model):
             # Of so many parcels at once, in place of one after the other, the old statistics keep as little.
             norm.momentum = 1 - (1 - norm.momentum) ** self.world.size
@@ -484,7 +484,7 @@ class Engine:
         few = evenly_spread(len(self.test), max(_WATCHED, len(self.images) // _WATCHED_SHARE))
         rows, truth = self.test.rows[few], torch.from_numpy(self.test.labels[few].astype(np.int64))
         right, missed = 0, 0.0
-        for start, some in predicted(self.kept, self.test.pixels, rows, self.network.image_size, self.device):
+        for start, some in predicted(self.kept, self.test.pixels, rows, self.device):
             labels = truth[start : start + len(some)]
             right += int((some.argmax(1) == labels).sum())
             missed -= float(some[torch.arange(len(some)), labels].clamp(min=1e-12).log().sum())

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from cleaner.threads import threaded
-from cleaner.training.batch import fitted
 from cleaner.training.pixels import Pixels
 
 READERS = 2
@@ -42,15 +41,15 @@ class Way:
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
-    """float32 n x classes of uint8 n x side x side x 3, on their device, by a network that takes RGB in [0, 1], float32
+def probabilities(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """float32 n x classes of uint8 n x size x size x 3, on their device, by a network that takes RGB in [0, 1], float32
     n x 3 x size x size; in float32, however it was trained: what is measured is what others find who load it."""
-    logits: torch.Tensor = model(fitted(images.permute(0, 3, 1, 2).float() / 255, size))
+    logits: torch.Tensor = model(images.permute(0, 3, 1, 2).float() / 255)
     return logits.softmax(1)
 
 
 def predicted(
-    model: nn.Module, pixels: Pixels, rows: np.ndarray, size: int, device: torch.device
+    model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Probabilities of the images of `rows`, a batch after the other: where it starts, and float32 n x classes on the
     CPU."""
@@ -61,7 +60,7 @@ def predicted(
     before: tuple[int, torch.Tensor] | None = None
     for start, packed in zip(starts, read, strict=True):
         (images,) = way.sent(packed)
-        found = probabilities(model, images, size)
+        found = probabilities(model, images)
         # A batch is waited for when the device has the next one to work on.
         if before is not None:
             yield before[0], before[1].cpu()

@@ -27,9 +27,9 @@ from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import METHOD, Engine, Images, World, evenly_weighted
 from cleaner.training.inference import predicted
 from cleaner.training.kept import FOLDER, PREDICTIONS, SUMMARY, read_summary
-from cleaner.training.models import check
+from cleaner.training.models import check, shown_to
 from cleaner.training.optimisation import optimiser_of
-from cleaner.training.pixels import pixels_of
+from cleaner.training.pixels import learnt_from, measured_on
 from cleaner.training.recipe import Recipe
 from cleaner.training.versions import TRUE, Cleaned, Version, evenly_spread
 from cleaner.words import counted
@@ -241,7 +241,7 @@ class Training:
         job, version = self.job, self.version.thinned(_ON_A_SHEET)
         size = job.recipe.networks[job.network].image_size
         manifest, side = self.cleaned.manifest, _side(size, job.recipe.samples.margin)
-        pixels = pixels_of(self.source, manifest, version.rows, side=side, workers=job.workers, keep=False)
+        pixels = learnt_from(self.source, manifest, version.rows, side=side, workers=job.workers, keep=False)
         chosen = [
             (settings["name"], made)
             for settings, made in zip(job.recipe.augment, job.recipe.augmentations(), strict=True)
@@ -262,8 +262,9 @@ class Training:
         usable = np.flatnonzero(self.cleaned.manifest.column("problem").is_null().to_numpy())
         # Of all versions, so that they share what is decoded; unless few are wanted.
         rows = version.rows if samples.most else usable
-        learnt = pixels_of(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
-        measured = pixels_of(test.source, test.manifest, test.rows, side=side, workers=workers, keep=keep)
+        learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
+        shown = shown_to(network)
+        measured = measured_on(test.source, test.manifest, test.rows, shown, workers=workers, keep=keep)
         return Engine(
             self.folder,
             job.recipe,
@@ -286,7 +287,7 @@ def begin(training: Training) -> Engine:
 def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
     """Write what is measured on the test set, and the summary last."""
     folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
-    found = predicted(model, engine.test.pixels, test.rows, engine.network.image_size, engine.device)
+    found = predicted(model, engine.test.pixels, test.rows, engine.device)
     probs = torch.cat([some for _, some in found]) if len(test.rows) else torch.zeros(0, len(classes))
     guesses, sure = probs.argmax(1).numpy(), probs.amax(1).numpy() if len(test.rows) else np.zeros(0, np.float32)
     paths = test.manifest.column("path").take(pa.array(test.rows))

@@ -12,6 +12,7 @@ from torch import nn
 from cleaner.errors import ConfigError
 from cleaner.evidence.networks import network, normalisation, untrained
 from cleaner.run.files import write_json
+from cleaner.training.preprocessing import Preprocessing
 from cleaner.training.recipe import Network
 
 _FEW = 3
@@ -90,29 +91,20 @@ class Normalised(nn.Module):
         return logits
 
 
-def rgb_statistics(settings: Network) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the RGB values in [0, 1] by which a network's images are normalised."""
-    return normalisation(settings.backbone, weights=str(settings.weights) if settings.weights else None)
+def shown_to(settings: Network) -> Preprocessing:
+    """How images are shown to a network that is trained: as its published weights want them, at the recipe's size."""
+    mean, std = normalisation(settings.backbone, weights=str(settings.weights) if settings.weights else None)
+    return Preprocessing(settings.image_size, tuple(mean), tuple(std))
 
 
-def write_config(folder: Path, settings: Network, classes: tuple[str, ...]) -> None:
+def write_config(folder: Path, settings: Network, classes: tuple[str, ...], shown: Preprocessing) -> None:
     """Write `config.json`, by which `timm.create_model("local-dir:FOLDER", pretrained=True)` takes the weights beside
     it."""
-    mean, std = rgb_statistics(settings)
     name, _, tag = settings.backbone.partition(".")
-    shape = [3, settings.image_size, settings.image_size]
     config = {
         "architecture": name,
         "num_classes": len(classes),
         "label_names": list(classes),
-        "pretrained_cfg": {
-            "tag": tag,
-            "input_size": shape,
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "mean": list(mean),
-            "std": list(std),
-            "num_classes": len(classes),
-        },
+        "pretrained_cfg": {"tag": tag, "num_classes": len(classes), **shown.config()},
     }
     write_json(folder / "config.json", config)

@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cleaner import parts
-from cleaner.data.images import resized
 from cleaner.errors import ImageProblem, InputError, SourceError
 from cleaner.evidence.networks import timm
 from cleaner.progress import track
@@ -24,6 +23,7 @@ from cleaner.tables import lists
 from cleaner.threads import network_threads, threaded
 from cleaner.training.inference import probabilities
 from cleaner.training.models import Normalised
+from cleaner.training.preprocessing import Preprocessing
 
 TOP = 10
 _TOGETHER = 64
@@ -43,11 +43,11 @@ PREDICTIONS = pa.schema(
 
 @dataclass(frozen=True)
 class Model:
-    """A network in eval mode that takes images side x side."""
+    """A network in eval mode, and how images are shown to it."""
 
     network: Normalised
     classes: tuple[str, ...]
-    side: int
+    shown: Preprocessing
     device: torch.device
 
     @classmethod
@@ -62,17 +62,17 @@ class Model:
             network: Any = timm.create_model(f"local-dir:{folder}", pretrained=False)
             network.load_state_dict(load_file(folder / "model.safetensors"))
             classes, settings = tuple(config["label_names"]), config["pretrained_cfg"]
-            side = int(settings["input_size"][-1])
-            normalised = Normalised(network, settings["mean"], settings["std"])
+            shown = Preprocessing.told(settings)
+            normalised = Normalised(network, shown.mean, shown.std)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder}: its model can't be read ({error}); train it again") from error
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         normalised = normalised.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(normalised, classes, side, device)
+        return cls(normalised, classes, shown, device)
 
     def probabilities(self, pixels: np.ndarray) -> torch.Tensor:
-        """float32 n x classes, on the CPU, of uint8 n x side x side x 3."""
-        return probabilities(self.network, torch.from_numpy(pixels).to(self.device), self.side).cpu()
+        """float32 n x classes, on the CPU, of uint8 n x size x size x 3."""
+        return probabilities(self.network, torch.from_numpy(pixels).to(self.device)).cpu()
 
 
 @network_threads()
@@ -89,7 +89,7 @@ def predict(model: Model, images: Path, *, max_pixels: int, workers: int) -> pa.
     if not paths:
         raise SourceError(f"{images}: no images; give a folder of some")
     read = source.read(np.arange(len(paths)), paths)
-    decoded = threaded(partial(_decoded, side=model.side, max_pixels=max_pixels), read, workers=workers)
+    decoded = threaded(partial(_decoded, shown=model.shown, max_pixels=max_pixels), read, workers=workers)
     rows = _predicted(model, paths, track(decoded, len(paths), "images judged"))
     return pa.Table.from_batches(rows, PREDICTIONS)
 
@@ -132,11 +132,11 @@ def _without(column: pa.Array, unknown: pa.Array) -> pa.Array:
     )
 
 
-def _decoded(data: bytes | OSError, *, side: int, max_pixels: int) -> np.ndarray | str:
+def _decoded(data: bytes | OSError, *, shown: Preprocessing, max_pixels: int) -> np.ndarray | str:
     try:
         if isinstance(data, OSError):
             return f"can't be read: {data.strerror or data}"
-        return resized(data, side=side, max_pixels=max_pixels)
+        return shown.pixels(data, max_pixels=max_pixels)
     except ImageProblem as problem:
         return str(problem)
 

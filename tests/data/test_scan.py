@@ -1,3 +1,4 @@
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cleaner.data.images import resized
 from cleaner.data.scan import load, sample_id, scan
 from cleaner.data.sources import open_source
 from cleaner.errors import SourceError
@@ -94,17 +96,31 @@ def test_scanning_tells_how_far_it_is(source):
 
 def test_images_are_loaded_in_order(source):
     rows = np.array([0, 1, 8, 20, 39], np.int32)
-    images = list(load(source, scanned(source), rows, side=6, max_pixels=LIMIT, workers=3))
+    images = list(load(source, scanned(source), rows, read=partial(resized, side=6, max_pixels=LIMIT), workers=3))
     assert [image.shape for image in images] == [(6, 6, 3)] * 5
     assert [int(image[0, 0, 0]) for image in images] == rows.tolist()
 
 
 def test_loading_may_stop_early(source):
-    images = load(source, scanned(source), np.arange(8, 40, dtype=np.int32), side=6, max_pixels=LIMIT, workers=2)
+    images = load(
+        source,
+        scanned(source),
+        np.arange(8, 40, dtype=np.int32),
+        read=partial(resized, side=6, max_pixels=LIMIT),
+        workers=2,
+    )
     assert next(images)[0, 0, 0] == 8
     images.close()
 
 
 def test_an_image_that_was_lost_after_the_scan_is_named(source):
     with pytest.raises(SourceError, match=r"^5: could be read when .*no image.*put the image back"):
-        list(load(source, scanned(source), np.array([4, 5], np.int32), side=6, max_pixels=LIMIT, workers=2))
+        list(
+            load(
+                source,
+                scanned(source),
+                np.array([4, 5], np.int32),
+                read=partial(resized, side=6, max_pixels=LIMIT),
+                workers=2,
+            )
+        )

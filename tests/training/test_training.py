@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command import CLEANER, cleaner
+from command import CLEANER, clean_locally, cleaner
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -98,21 +98,43 @@ def test_every_recipe_goes_through_all_its_parts_in_seconds(run, here, recipe):
         assert json.loads((folder / "state.json").read_text())["doing"] == "finished"
 
 
-def test_the_model_is_one_that_timm_takes_and_says_what_was_measured(run, here, demo):
+@pytest.fixture
+def photographed(tmp_path):
+    """A finished run over JPEGs of many shapes, larger and smaller than what networks see."""
+    rng, root = np.random.default_rng(0), tmp_path / "photos"
+    for label, tone in (("day", 200), ("night", 40)):
+        (root / label).mkdir(parents=True)
+        for number in range(50):
+            width, height = (int(side) for side in rng.integers(40, 240, 2))
+            coarse = Image.fromarray(rng.integers(0, 55, (7, 7, 3), dtype=np.uint8) + np.uint8(tone))
+            coarse.resize((width, height)).save(root / label / f"{number}.jpg", quality=90)
+    clean_locally(root, tmp_path / "run")
+    return root, tmp_path / "run"
+
+
+def test_the_test_predict_and_timm_give_the_same_probabilities(photographed, here, tmp_path):
+    root, run = photographed
     here("train", run, *TINY)
     (folder,) = trainings(run)
+    measured = {row["path"]: row for row in pq.read_table(folder / "test.parquet").to_pylist()}
+    here("predict", folder, root, "--out", tmp_path / "said")
+    said = {row["path"]: row for row in pq.read_table(tmp_path / "said.parquet").to_pylist()}
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    said = pq.read_table(folder / "test.parquet").to_pylist()
-    assert model.pretrained_cfg["input_size"] == [3, 32, 32]
-    names = json.loads((folder / "config.json").read_text())["label_names"]
-    mean, std = (torch.tensor(model.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
-    agree = 0
-    for row in said:
-        image = Image.open(demo / "images" / row["path"]).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+    shown = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    names = model.pretrained_cfg["label_names"]
+    assert len(measured) >= 5
+    for path, row in measured.items():
         with torch.inference_mode():
-            agree += names[model(((pixels - mean) / std)[None]).argmax()] == row["guess"]
-    assert agree > 0.9 * len(said)
+            probs = model(shown(Image.open(root / path))[None]).softmax(1)[0]
+        assert row["prob"] == pytest.approx(said[path]["prob"], abs=1e-5)
+        assert row["prob"] == pytest.approx(float(probs.max()), abs=1e-3)
+        assert row["guess"] == said[path]["label"] == names[int(probs.argmax())]
+
+
+def test_what_was_measured_is_what_lies_in_the_files(run, here):
+    here("train", run, *TINY)
+    (folder,) = trainings(run)
+    said = pq.read_table(folder / "test.parquet").to_pylist()
     confused = pq.read_table(folder / "confusion.parquet").to_pylist()
     assert sum(pair["images"] for pair in confused) == len(said)
     right = sum(pair["images"] for pair in confused if pair["label"] == pair["guess"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from cleaner.data.images import resized
 from cleaner.data.scan import load
 from cleaner.errors import CleanerError
 from cleaner.evidence.crossfit import Task, evidence_table
@@ -207,7 +209,9 @@ def _decoded(settings: Finetune, task: Task, rows: np.ndarray) -> np.ndarray:
     sizes = array(task.manifest, "width")[rows].astype(np.int64) * array(task.manifest, "height")[rows]
     limit = int(sizes.max())  # the scan has refused what is too large; what it took is no larger now
     pixels = np.empty((len(rows), side, side, 3), np.uint8)
-    images = load(task.source, task.manifest, rows, side=side, max_pixels=limit, workers=settings.workers)
+    images = load(
+        task.source, task.manifest, rows, read=partial(resized, side=side, max_pixels=limit), workers=settings.workers
+    )
     for place, image in enumerate(images):
         pixels[place] = image
     return pixels
