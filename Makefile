@@ -1,6 +1,7 @@
 # make demo    the main job on images with planted noise
 # make test    format, lint, types, import rules, tests
 # make oldest  the tests of the flows with the oldest Prefect
+# make mutations  whether the tests of training catch what they must
 # make         the environment only
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # uv reads none of pip's settings; where pip is told to look for wheels, uv looks too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: install demo test oldest check bench clean
+.PHONY: install demo test oldest mutations check bench clean
 
 install: .venv/installed
 
@@ -29,6 +30,9 @@ test: check
 oldest: install
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target build/oldest prefect==3.7.8
 	PYTHONPATH=$(CURDIR)/build/oldest $(BIN)/pytest -n 2 --dist loadfile tests/flows
+
+mutations: install
+	$(BIN)/python tests/mutate.py
 
 check: install
 	$(BIN)/ruff format --check .

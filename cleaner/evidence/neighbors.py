@@ -25,6 +25,7 @@ _ASKED = 1_000
 _PROJECTED = 64
 _CELL = 2_000
 _COMPARED = 1_024
+_CELLS = 2**24
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,44 @@ def near_pairs(features: Features, rows: np.ndarray, *, similarity: float, neigh
     return Pairs(rows[first[enough_alike]], rows[second[enough_alike]], cosine[enough_alike])
 
 
+def near_others(
+    features: Features, rows: np.ndarray, others: np.ndarray, *, similarity: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of one of the ascending `rows` and one of `others` whose features, less the mean of the rows', have a
+    cosine of at least `similarity`; every pair is looked at, in 256 dimensions as in `near_pairs`.
+
+    Args:
+        features: n x width.
+        rows: int32[m].
+        others: float16[k x width], features of images of another data set.
+        similarity: in (0, 1].
+
+    Returns:
+        int32 rows, int64 places in `others`, float32 cosines, of one length.
+    """
+    middle, width = mean_of(features, rows), features.shape[1]
+    values = others.astype(np.float32) - middle
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    enough = similarity - _SLACK * (1 - similarity**2) / _WIDTH**0.5
+    with one_thread_each() as workers:
+        small, small_others = _projected(features, rows, middle), _narrowed(values, width)
+        size = max(1, _CELLS // max(1, len(others)))
+
+        def near(start: int) -> tuple[np.ndarray, np.ndarray]:
+            place, other = np.nonzero(small[start : start + size] @ small_others.T >= enough)
+            return place + start, other
+
+        starts = range(0, len(rows), size)
+        found = list(track(computed(near, starts, workers=workers), len(starts), "blocks compared"))
+    place, other = (np.concatenate([np.zeros(0, np.int64), *part]) for part in zip(*found, strict=True))
+    cosine = np.empty(len(place), np.float32)
+    for start, stop in _spans(len(place)):
+        own, back = np.unique(rows[place[start:stop]], return_inverse=True)
+        cosine[start:stop] = (directions(features, own, middle)[back] * values[other[start:stop]]).sum(1)
+    alike = cosine >= similarity
+    return rows[place[alike]], other[alike], cosine[alike]
+
+
 def _spans(n: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 
@@ -92,13 +131,17 @@ def directions(features: Features, rows: np.ndarray, middle: np.ndarray) -> np.n
 def _projected(features: Features, rows: np.ndarray, middle: np.ndarray) -> np.ndarray:
     """float32 len(rows) x at most 256, rows of length 1."""
     width = features.shape[1]
-    narrow = min(width, _WIDTH)
-    axes = np.random.default_rng(0).standard_normal((width, narrow)).astype(np.float32)
-    small = np.empty((len(rows), narrow), np.float32)
+    small = np.empty((len(rows), min(width, _WIDTH)), np.float32)
     for start, stop in _spans(len(rows)):
-        values = directions(features, rows[start:stop], middle) @ axes
-        small[start:stop] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        small[start:stop] = _narrowed(directions(features, rows[start:stop], middle), width)
     return small
+
+
+def _narrowed(values: np.ndarray, width: int) -> np.ndarray:
+    """float32 n x at most 256, rows of length 1: the same random projection of everything of a width."""
+    axes = np.random.default_rng(0).standard_normal((width, min(width, _WIDTH))).astype(np.float32)
+    small = values @ axes
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-12)  # type: ignore[no-any-return]
 
 
 def _index(vectors: np.ndarray) -> Any:

@@ -19,6 +19,7 @@ from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import cosines, mean_of, near_pairs
+from cleaner.evidence.pictures import SIDE, same_picture, small_greys
 from cleaner.progress import track
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
@@ -27,13 +28,6 @@ from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check, held_out
 BY = "rule:duplicates"
 EXACT = "exact"
 NEAR = "near"
-
-_SIDE = 16
-_TINY = 16
-_SAME_PIXELS = 0.985
-_SAME_TINY_PIXELS = 0.995
-_LIKE_PIXELS = 0.9
-_SAME_FEATURES = 0.9
 
 
 @makes("duplicates", version=2)
@@ -47,11 +41,9 @@ def duplicates(
 ) -> pa.Table:
     """The DUPLICATES of a data set: files that are the same byte for byte, and pictures that are nearly the same.
 
-    Features alone can't tell a second photograph of a thing from a second copy of a photograph, so candidates are
-    looked at again: their correlation as 16 x 16 grey pixels must be 0.985, or 0.9 where the cosine of the features is
-    0.9 too (a crop). Under 16 pixels, where all pictures are alike, it must be 0.995. What is linked by such pairs, one
-    after the other as in a burst of photographs, is one group: no fold separates it. Its original is the sample that
-    the others resemble most.
+    Candidates are looked at again (`cleaner.evidence.pictures`). What is linked by such pairs, one after the other as
+    in a burst of photographs, is one group: no fold separates it. Its original is the sample that the others resemble
+    most.
 
     Args:
         manifest: of the whole data set.
@@ -63,10 +55,10 @@ def duplicates(
     files = np.flatnonzero(file == np.arange(len(file))).astype(np.int32)
     pairs = near_pairs(ShardedFeatures(shards), files, similarity=similarity)
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
-    images = load(source, manifest, rows, read=partial(resized, side=_SIDE, max_pixels=max_pixels), workers=workers)
-    small = _standardised(track(images, len(rows), "possible duplicates compared"), len(rows))
-    alike = _correlations(small, np.searchsorted(rows, pairs.first), np.searchsorted(rows, pairs.second))
-    same = _same_picture(alike, pairs.cosine, _sides(manifest)[pairs.first])
+    images = load(source, manifest, rows, read=partial(resized, side=SIDE, max_pixels=max_pixels), workers=workers)
+    small = small_greys(track(images, len(rows), "possible duplicates compared"), len(rows))
+    one, other = ((small, np.searchsorted(rows, half)) for half in (pairs.first, pairs.second))
+    same = same_picture(one, other, pairs.cosine, _sides(manifest)[pairs.first])
     original = _originals(len(file), pairs.first[same], pairs.second[same], pairs.cosine[same])
     others = np.flatnonzero(original != np.arange(len(file))).astype(np.int32)
     cosine = np.ones(len(file), np.float32)
@@ -86,29 +78,6 @@ def _first_of_each_file(manifest: pa.Table) -> np.ndarray:
 
 def _sides(manifest: pa.Table) -> np.ndarray:
     return np.fmin(array(manifest, "width"), array(manifest, "height"))
-
-
-def _standardised(images: Iterator[np.ndarray], n: int) -> np.ndarray:
-    """float16 n x 256: the grey pixels of each image, of mean 0 and length 1; all 0 for an image of one grey."""
-    small = np.zeros((n, _SIDE * _SIDE), np.float16)
-    for row, image in enumerate(images):
-        grey = image.mean(2, dtype=np.float32).reshape(-1)
-        grey -= grey.mean()
-        small[row] = grey / max(float(np.linalg.norm(grey)), 1.0)
-    return small
-
-
-def _correlations(small: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    found = np.empty(len(one), np.float32)
-    for start in range(0, len(one), 100_000):
-        part = slice(start, start + 100_000)
-        found[part] = (small[one[part]].astype(np.float32) * small[other[part]]).sum(1)
-    return found
-
-
-def _same_picture(alike: np.ndarray, cosine: np.ndarray, side: np.ndarray) -> np.ndarray:
-    same = (alike >= _SAME_PIXELS) | ((alike >= _LIKE_PIXELS) & (cosine >= _SAME_FEATURES))
-    return np.where(side < _TINY, alike >= _SAME_TINY_PIXELS, same)
 
 
 def _originals(n: int, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> np.ndarray:

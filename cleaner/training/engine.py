@@ -208,7 +208,8 @@ class Engine:
             for group in self.optimiser.param_groups:
                 group["lr"] = float(rate_now)
             losses.append(float(self._step(step, phase.sam)))
-            if not np.isfinite(losses[-1]) or losses[-1] > _EXPLODED * min(losses):
+            # What is learnt meanwhile makes the least loss small: back to where it began is no explosion yet.
+            if not np.isfinite(losses[-1]) or losses[-1] > _EXPLODED * max(min(losses), losses[0] / _EXPLODED):
                 break
         return rates[: len(losses)], np.array(losses)
 

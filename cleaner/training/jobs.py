@@ -1,12 +1,16 @@
 """One training: what it is of, what it learns from, what it is measured on, and what it leaves."""
 
-from dataclasses import dataclass
+import glob
+import hashlib
+import json
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -14,31 +18,33 @@ from torch import nn
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
-from cleaner.errors import InputError
+from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
-from cleaner.run.files import digest, write_bytes, write_json, write_table
+from cleaner.run.files import digest, read_table, write_bytes, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.run.versions import CLEAN, RAW
 from cleaner.spreadsheets import as_csv
-from cleaner.tables import Classes
+from cleaner.tables import Classes, array
 from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
-from cleaner.training.engine import METHOD, Engine, Images, World, evenly_weighted
+from cleaner.training.engine import CHECKPOINT, METHOD, Engine, Images, World, evenly_weighted
 from cleaner.training.inference import predicted
 from cleaner.training.kept import FOLDER, PREDICTIONS, SUMMARY, read_summary
 from cleaner.training.models import check, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import learnt_from, measured_on
 from cleaner.training.recipe import Recipe
+from cleaner.training.split import Split, held_out, near_copies, split_of
 from cleaner.training.versions import TRUE, Cleaned, Version, evenly_spread
 from cleaner.words import counted
 
 JOB = "training.json"
 CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
+DATA = "data.parquet"
+"""What a training learns from and is measured on: `role` (learnt, test), `content_hash`, `label`, `weight`."""
+_LEARNT, _TEST = "learnt", "test"
 _ON_A_SHEET = 8
-_HELD_OUT_SHARE = 10
-"""Where there is no test set, one image in so many is held out."""
 
 
 class Asked(BaseModel):
@@ -104,21 +110,52 @@ class TestSet:
     trusted: bool
 
     @property
+    def contents(self) -> list[str]:
+        """The hashes of the images."""
+        hashes: list[str] = self.manifest.column("content_hash").take(pa.array(self.rows)).to_pylist()
+        return hashes
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Another data set, to measure on."""
+
+    source: Source
+    manifest: pa.Table
+    words: str
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is learnt from and what is measured on."""
+
+    version: Version
+    test: TestSet
+
+    @property
     def digest(self) -> str:
-        """12 hex digits that tell these images and labels from others."""
-        hashes = self.manifest.column("content_hash").take(pa.array(self.rows)).to_pylist()
-        return digest(hashes, self.labels.tolist(), self.words)
+        """12 hex digits that tell it from others: by the contents of images, not by where they lie."""
+        version, test = self.version, self.test
+        hashes = [hashlib.sha256("".join(each).encode()).hexdigest() for each in (version.contents, test.contents)]
+        arrays = [values.tobytes().hex() for values in (version.labels, version.weights, test.labels)]
+        return digest(version.name, list(version.classes), *hashes, *arrays)
 
 
 @dataclass(frozen=True)
 class Training:
     """A job whose data is opened.
 
+    Attributes:
+        job: what it is.
+        at: the folder of one that has begun; None: found by what it is of.
+
     Raises, as its parts are looked at:
         InputError: the run, the version or the test set can't be what they are.
+        RunError: images that it began with are gone.
     """
 
     job: Job
+    at: Path | None = None
 
     @cached_property
     def cleaned(self) -> Cleaned:
@@ -133,31 +170,124 @@ class Training:
         return source_at(self.origin.form, self.origin.source, self.origin.config.sources)
 
     @cached_property
-    def version(self) -> Version:
-        samples = self.job.recipe.samples
-        found = self.cleaned.version(
-            self.job.version,
-            relabelled=samples.relabelled,
-            weigh=samples.weigh,
-            without=self._without,
-            truth=self.job.truth,
-        )
-        return found.thinned(samples.most) if samples.most else found
+    def split(self) -> Split:
+        """Who is measured on, and left out of what is learnt from, as things are now."""
+        manifest, duplicates, other = self.cleaned.manifest, self.cleaned.duplicates, self._other
+        test, none = self.cleaned.held_out(), pa.array([], pa.string())
+        if other is None:
+            return split_of(manifest, duplicates, test if test.any() else held_out(manifest, duplicates), none, none)
+        near = near_copies(self.job.run, self.source, other.manifest, other.source, workers=self.job.workers)
+        return split_of(manifest, duplicates, test, other.manifest.column("content_hash").combine_chunks(), near)
 
-    @cached_property
+    @property
+    def version(self) -> Version:
+        return self._data.version
+
+    @property
     def test(self) -> TestSet:
-        found = self._own_test if self.job.test is None else self._named_test(self.job.test)
-        few = evenly_spread(len(found.rows), self.job.recipe.samples.most or len(found.rows))
-        return TestSet(found.source, found.manifest, found.rows[few], found.labels[few], found.words, found.trusted)
+        return self._data.test
 
     @cached_property
     def folder(self) -> Path:
-        """Where it is kept: what differs in anything has another one."""
+        """Where it is kept: what differs in anything has another one, but where one has begun under the same settings
+        whose run was cleaned since: that goes on with what it began with."""
+        if self.at is not None:
+            return self.at
         job = self.job
-        settings = job.model_dump(mode="json", exclude={"run", "workers", "test", "root", "truth"})
-        key = digest(METHOD, settings, self._weights, self.version.digest, self.test.digest)
+        key = digest(METHOD, self._settings(job), self._weights, self._now.digest)
         backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
-        return job.run / FOLDER / f"{job.name}-{backbone}-{job.version}-{job.seed}-{key}"
+        stem = f"{job.name}-{backbone}-{job.version}-{job.seed}"
+        fresh: Path = job.run / FOLDER / f"{stem}-{key}"
+        if fresh.exists():
+            return fresh
+        begun = (folder for folder in sorted(fresh.parent.glob(f"{glob.escape(stem)}-*")) if self._goes_on(folder))
+        return next(begun, fresh)
+
+    @property
+    def goes_on_with_other_data(self) -> bool:
+        """Whether the run was cleaned since it began."""
+        return (self.folder / DATA).exists() and self._data.digest != self._now.digest
+
+    def _goes_on(self, folder: Path) -> bool:
+        """Whether a training like this one began there, and is not at its end."""
+        if not all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT)) or read_summary(folder) is not None:
+            return False
+        other = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
+        same = ("run", "test", "root", "truth")
+        return self._settings(other) == self._settings(self.job) and all(
+            getattr(other, name) == getattr(self.job, name) for name in same
+        )
+
+    @staticmethod
+    def _settings(job: Job) -> dict[str, Any]:
+        """What of a job makes another model."""
+        where = {"run", "workers", "test", "root", "truth"}
+        return job.model_dump(mode="json", exclude={**dict.fromkeys(where, True), "recipe": {"description"}})
+
+    @cached_property
+    def _data(self) -> _Data:
+        return self._kept() if (self.folder / DATA).exists() else self._now
+
+    @cached_property
+    def _now(self) -> _Data:
+        """As the run and the test set are now."""
+        samples, other = self.job.recipe.samples, self._other
+        # What can be wrong with it is found before near-copies are looked for.
+        test = self._own_test if other is None else self._named_test(other)
+        version = self.cleaned.version(
+            self.job.version,
+            relabelled=samples.relabelled,
+            weigh=samples.weigh,
+            without=self.split.left_out,
+            truth=self.job.truth,
+        )
+        version = version.thinned(samples.most) if samples.most else version
+        few = evenly_spread(len(test.rows), samples.most or len(test.rows))
+        return _Data(version.by_content(), replace(test, rows=test.rows[few], labels=test.labels[few]))
+
+    def keep_data(self) -> None:
+        """Write down what is learnt from and measured on: a run that is cleaned meanwhile takes nothing from it."""
+        if (self.folder / DATA).exists():
+            return
+        version, test = self._data.version, self._data.test
+        labels = pa.array(np.array(version.classes, object)[np.concatenate([version.labels, test.labels])], pa.string())
+        columns = {
+            "role": [_LEARNT] * len(version) + [_TEST] * len(test.rows),
+            "content_hash": [*version.contents.tolist(), *test.contents],
+            "label": labels,
+            "weight": np.concatenate([version.weights, np.ones(len(test.rows), np.float32)]),
+        }
+        about = {"classes": list(version.classes), "words": test.words, "trusted": test.trusted}
+        write_table(self.folder / DATA, pa.table(columns).replace_schema_metadata({"about": json.dumps(about)}))
+
+    def _kept(self) -> _Data:
+        """As it was when it began."""
+        table = read_table(self.folder / DATA)
+        about = json.loads((table.schema.metadata or {})[b"about"])
+        classes, other = tuple(about["classes"]), self._other
+        parts = [table.filter(pc.equal(table.column("role"), role)) for role in (_LEARNT, _TEST)]
+        learnt, tested = parts
+        rows = self._rows(self.cleaned.manifest, learnt)
+        labels = [Classes(classes).encode(part.column("label")) for part in parts]
+        contents = np.array(learnt.column("content_hash").to_pylist(), str)
+        version = Version(self.job.version, rows, labels[0], array(learnt, "weight"), contents, classes)
+        source, manifest = (self.source, self.cleaned.manifest) if other is None else (other.source, other.manifest)
+        found = self._rows(manifest, tested)
+        return _Data(version, TestSet(source, manifest, found, labels[1], about["words"], about["trusted"]))
+
+    def _rows(self, manifest: pa.Table, kept: pa.Table) -> np.ndarray:
+        """The row of each image in a manifest.
+
+        Raises:
+            RunError: one is gone.
+        """
+        usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+        hashes = manifest.column("content_hash").take(pa.array(usable)).combine_chunks()
+        places = pc.index_in(kept.column("content_hash"), value_set=hashes)
+        if places.null_count:
+            gone = f"{counted(places.null_count, 'image')} that it began with are gone"
+            raise RunError(f"{self.folder}: {gone}; put them back, or delete it to train on what is there")
+        return usable[places.to_numpy()]  # type: ignore[no-any-return]
 
     @property
     def words(self) -> str:
@@ -172,20 +302,20 @@ class Training:
         return file_hash(weights, "networks.weights") if weights else ""
 
     @cached_property
-    def _without(self) -> np.ndarray:
-        """The rows of the run that are measured on."""
-        held = self.cleaned.held_out()
-        if held.any() or self.job.test is not None or getattr(self.source, "test", None) is not None:
-            return held
-        # By content, so that copies of one picture are on one side.
-        hashes = self.cleaned.manifest.column("content_hash").to_pylist()
-        return np.array([each is not None and int(each[:8], 16) % _HELD_OUT_SHARE == 0 for each in hashes])
+    def _other(self) -> _Other | None:
+        """The data set to measure on, where it is not the run's own."""
+        settings = {"root": self.job.root}
+        if self.job.test is not None:
+            source: Any = open_source(self.job.test, {"table": settings, "data_manifest": settings})
+            source, words = _test_of(source) or source, f"{self.job.test}"
+        else:
+            source, words = _test_of(self.source), "the data set's own test set"
+        if source is None:
+            return None
+        return _Other(source, _scanned(source, self.origin.config.scan.max_pixels, self.job.workers), words)
 
     @property
     def _own_test(self) -> TestSet:
-        own = getattr(self.source, "test", None)
-        if own is not None:
-            return self._scanned(own, "the data set's own test set")
         manifest, cleaned = self.cleaned.manifest, self.cleaned
         none = np.zeros(len(manifest), bool)
         which = "the images of its other splits" if cleaned.held_out().any() else "a tenth of the images, held out"
@@ -196,19 +326,13 @@ class Training:
         else:
             name, words = CLEAN, f"{which}, labels as they stand after cleaning"
         found = cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.job.truth)
-        held = self._without[found.rows]
+        held = self.split.test[found.rows]
         return TestSet(self.source, manifest, found.rows[held], found.labels[held], words, name == TRUE)
 
-    def _named_test(self, path: Path) -> TestSet:
-        settings = {"root": self.job.root}
-        source = open_source(path, {"table": settings, "data_manifest": settings})
-        return self._scanned(getattr(source, "test", None) or source, f"{path}")
-
-    def _scanned(self, source: Any, words: str) -> TestSet:
-        manifest = _scanned(source, self.origin.config.scan.max_pixels, self.job.workers)
-        rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
-        labels = manifest.column("label").take(pa.array(rows))
-        return TestSet(source, manifest, rows, self._encoded(labels), words, True)
+    def _named_test(self, other: _Other) -> TestSet:
+        rows = np.flatnonzero(other.manifest.column("problem").is_null().to_numpy())
+        labels = other.manifest.column("label").take(pa.array(rows))
+        return TestSet(other.source, other.manifest, rows, self._encoded(labels), other.words, True)
 
     def _encoded(self, labels: Any) -> np.ndarray:
         """Class numbers.
@@ -241,7 +365,8 @@ class Training:
         job, version = self.job, self.version.thinned(_ON_A_SHEET)
         size = job.recipe.networks[job.network].image_size
         manifest, side = self.cleaned.manifest, _side(size, job.recipe.samples.margin)
-        pixels = learnt_from(self.source, manifest, version.rows, side=side, workers=job.workers, keep=False)
+        rows = np.unique(version.rows)
+        pixels = learnt_from(self.source, manifest, rows, side=side, workers=job.workers, keep=False)
         chosen = [
             (settings["name"], made)
             for settings, made in zip(job.recipe.augment, job.recipe.augmentations(), strict=True)
@@ -261,7 +386,7 @@ class Training:
         keep, workers = samples.keep_decoded, job.workers
         usable = np.flatnonzero(self.cleaned.manifest.column("problem").is_null().to_numpy())
         # Of all versions, so that they share what is decoded; unless few are wanted.
-        rows = version.rows if samples.most else usable
+        rows = np.unique(version.rows) if samples.most else usable
         learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
         shown = shown_to(network)
         measured = measured_on(test.source, test.manifest, test.rows, shown, workers=workers, keep=keep)
@@ -279,6 +404,7 @@ class Training:
 
 def begin(training: Training) -> Engine:
     """Write down what the job is, and decode its images; the engine, at the epoch where it was."""
+    training.keep_data()
     write_json(training.folder / JOB, training.job.model_dump(mode="json"))
     return training.engine(World.around())
 
@@ -293,12 +419,12 @@ def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, 
     paths = test.manifest.column("path").take(pa.array(test.rows))
     columns = {"path": paths, "label": classes[test.labels], "guess": classes[guesses], "prob": sure}
     write_table(folder / PREDICTIONS, pa.table(columns))
-    confused = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confused, (test.labels, guesses), 1)
-    label, guess = confused.nonzero()
-    pairs = {"label": classes[label], "guess": classes[guess], "images": confused[label, guess]}
-    write_table(folder / CONFUSION, pa.table(pairs))
-    images, right = confused.sum(1), confused.diagonal()
+    # Of many classes few pairs are there.
+    pair, times = np.unique(test.labels.astype(np.int64) * len(classes) + guesses, return_counts=True)
+    label, guess = np.divmod(pair, len(classes))
+    write_table(folder / CONFUSION, pa.table({"label": classes[label], "guess": classes[guess], "images": times}))
+    images = np.bincount(test.labels, minlength=len(classes))
+    right = np.bincount(test.labels[test.labels == guesses], minlength=len(classes))
     learnt = np.bincount(training.version.labels, minlength=len(classes))
     _write_classes(folder, classes, learnt, images, right)
     there = images > 0
@@ -326,6 +452,11 @@ def _write_classes(
     write_bytes(folder / CLASSES, as_csv(pa.table(columns)))
 
 
+def _test_of(source: Any) -> Source | None:
+    """The test set that comes with a data set, if one does."""
+    return getattr(source, "test", None)
+
+
 @lru_cache(maxsize=2)
 def _scanned(source: Source, max_pixels: int, workers: int) -> pa.Table:
     """A test set's manifest; the last ones are remembered, since many trainings are measured on one."""
@@ -343,9 +474,15 @@ def said(training: Training) -> list[str]:
     version, test = training.version, training.test
     classes = counted(len(np.unique(version.labels)), "class", "classes")
     lines = [
-        f"{training.job.version}: {counted(len(version.rows), 'image')} of {classes}",
+        f"{training.job.version}: {counted(len(version), 'image')} of {classes}",
         f"measured on {counted(len(test.rows), 'image')}: {test.words}",
     ]
+    if left_out := training.split.words():
+        lines.append(left_out)
+    if training.goes_on_with_other_data:
+        lines.append(
+            "goes on with what it began with, though the run was cleaned since; delete its folder to begin anew"
+        )
     if not test.trusted:
         lines.append("no test set whose labels are known to be right; --test gives one")
     return lines

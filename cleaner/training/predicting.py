@@ -142,11 +142,12 @@ def _decoded(data: bytes | OSError, *, shown: Preprocessing, max_pixels: int) ->
 
 
 def write_predictions(table: pa.Table, out: Path) -> tuple[Path, Path]:
-    """Write `path,label,prob` as OUT.csv, and everything as OUT.parquet.
+    """Write `path,label,prob` as OUT.csv, and everything as OUT.parquet, whatever dots OUT has.
 
     Raises:
         StorageError: the disk refuses a write.
     """
     flat = table.select(["path", "label", "prob"])
-    listed = write_atomically(out.with_suffix(".csv"), lambda file: pa_csv.write_csv(flat, file))
-    return listed, write_table(out.with_suffix(".parquet"), table)
+    out = out.with_suffix("") if out.suffix in (".csv", ".parquet") else out
+    listed = write_atomically(out.with_name(f"{out.name}.csv"), lambda file: pa_csv.write_csv(flat, file))
+    return listed, write_table(out.with_name(f"{out.name}.parquet"), table)

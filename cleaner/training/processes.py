@@ -93,7 +93,7 @@ def main() -> None:
         torch.cuda.set_device(world.device)
     distributed.init_process_group("nccl" if world.device.type == "cuda" else "gloo")
     with listening(lambda *counted: _say(counted), _say):
-        Training(job).engine(world).train()
+        Training(job, folder).engine(world).train()
     distributed.destroy_process_group()
 
 

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 
 from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError, RunError, nearest
-from cleaner.run.files import digest
 from cleaner.run.finished import read_summary
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
@@ -28,9 +27,10 @@ class Version:
 
     Attributes:
         name: as the run calls it, or `true`.
-        rows: of the manifest, int64, ascending.
+        rows: of the manifest, int64.
         labels: class numbers, int32, one for each row.
         weights: float32, how much each counts.
+        contents: the hashes of the files, str.
         classes: their names, those of all usable samples, whatever the version.
     """
 
@@ -38,18 +38,29 @@ class Version:
     rows: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    contents: np.ndarray
     classes: tuple[str, ...]
 
-    def thinned(self, most: int) -> "Version":
-        """At most so many of its samples, spread evenly over them."""
-        chosen = evenly_spread(len(self.rows), most)
-        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], weights=self.weights[chosen])
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    @property
-    def digest(self) -> str:
-        """12 hex digits that tell this version from others."""
-        facts = (self.rows, self.labels, self.weights)
-        return digest(self.name, list(self.classes), *(values.tobytes().hex() for values in facts))
+    def thinned(self, most: int) -> "Version":
+        """At most so many of its samples, of each class its share: those whose hashes come first, so that a sample more
+        changes little."""
+        order = np.lexsort((self.contents, self.labels))
+        counts = np.bincount(self.labels)
+        rank = np.empty(len(self))
+        rank[order] = np.arange(len(self)) - (np.cumsum(counts) - counts)[self.labels[order]]
+        share = (rank + 0.5) / counts[self.labels]
+        return self._of(np.sort(np.lexsort((self.contents, share))[:most]))
+
+    def by_content(self) -> "Version":
+        """The same samples in the order of their hashes: what is learnt then does not depend on the order of rows."""
+        return self._of(np.lexsort((self.rows, self.contents)))
+
+    def _of(self, chosen: np.ndarray) -> "Version":
+        columns = {name: getattr(self, name)[chosen] for name in ("rows", "labels", "weights", "contents")}
+        return replace(self, **columns)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Cleaned:
 
     folder: Path
     manifest: pa.Table
+    duplicates: pa.Table
     stood: dict[str, Stood]
 
     @classmethod
@@ -65,12 +77,14 @@ class Cleaned:
         """Raises RunError: there is no run, or it is not finished."""
         origin_of(folder)
         state = read_state(folder)
-        if read_summary(folder) is None or state is None:
+        summary = read_summary(folder)
+        if summary is None or state is None:
             raise RunError(
                 f"{folder}: the run is not finished; give the same `cleaner clean` command again, then train"
             )
         versions = {version.name: version for version in versions_of(folder)}
-        return cls(folder, Store(folder).read(versions[CLEAN].manifest), versions)
+        manifest, duplicates = map(Store(folder).read, (versions[CLEAN].manifest, summary["versions"]["duplicates"]))
+        return cls(folder, manifest, duplicates, versions)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,7 +137,8 @@ class Cleaned:
         rows = np.flatnonzero(chosen)
         if len(np.unique(labels[rows])) < _FEWEST:
             raise InputError(f"{self.folder}: the version {name} has less than two classes left to learn from")
-        return Version(name, rows, labels[rows], weights[rows], self.classes)
+        contents = np.array(self.manifest.column("content_hash").take(pa.array(rows)).to_pylist(), str)
+        return Version(name, rows, labels[rows], weights[rows], contents, self.classes)
 
     def held_out(self) -> np.ndarray:
         """bool, one a row of the manifest: those of a split that is no training split, if the data set has splits."""

@@ -9,7 +9,7 @@ from torch import nn
 from cleaner.errors import CleanerError
 from cleaner.training import engine as engines
 from cleaner.training.engine import METRICS, STEPS, WEIGHTS, Engine, Images, World, evenly_weighted
-from cleaner.training.optimisation import optimiser_of
+from cleaner.training.optimisation import optimiser_of, suggested
 from cleaner.training.recipe import Network, Phase, Recipe
 
 SIDE = 32
@@ -175,6 +175,15 @@ def test_what_is_tested_on_is_not_learnt_from(tmp_path):
     assert {row for asked in learnt.asked for row in asked} == set(rows.tolist())
 
 
+def test_of_a_large_test_set_a_part_is_looked_at_after_each_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_WATCHED", 50)
+    test = images(300)
+    engine(tmp_path, test=test, phases=(Phase(epochs=1),)).train()
+    (accuracy,) = pq.read_table(tmp_path / METRICS).column("test_accuracy").to_pylist()
+    assert len({row for rows in test.pixels.asked for row in rows}) == 50
+    assert 50 * accuracy == pytest.approx(round(50 * accuracy), abs=1e-3)
+
+
 @pytest.mark.parametrize("balance", ["none", "class_balanced", "third"])
 def test_the_prior_is_that_of_what_is_seen_and_stays(tmp_path, balance):
     labels = np.repeat([0, 1, 2], [30, 8, 2])
@@ -332,6 +341,21 @@ def test_streams_of_chance_are_apart():
         for key in ((7,), (7, 1), (7, 1, 2), (1, 7))
     }
     assert len(drawn) == 4 * 4
+
+
+def test_the_rate_that_is_suggested_learns_more_than_ones_far_from_it(tmp_path):
+    learnt, phases = images(96), (Phase(epochs=4),)
+    rates, losses = engine(tmp_path / "tried", learnt, phases=phases).tried_rates()
+    assert rates[0] < 1e-5 and losses[-1] > losses.min()
+    best, ended = suggested(rates, losses), {}
+    for times in (0.01, 1, 1000):
+        folder = tmp_path / f"{times}"
+        try:
+            engine(folder, learnt, phases=phases, lr=min(100, best * times), schedule="constant").train()
+            ended[times] = pq.read_table(folder / METRICS).column("loss").to_pylist()[-1]
+        except CleanerError:
+            ended[times] = float("inf")
+    assert ended[1] < 0.7 * min(ended[0.01], ended[1000]), ended
 
 
 def test_the_board_shows_the_metrics(tmp_path):

@@ -1,0 +1,286 @@
+"""Who is learnt from and who is measured on: what is planted in either never comes into the other."""
+
+import json
+import shutil
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from command import clean_locally, here
+from PIL import Image
+
+from cleaner.training.jobs import DATA, Job, Training, begin, conclude
+from cleaner.training.predicting import PREDICTIONS, write_predictions
+from cleaner.training.recipe import read_recipe
+from cleaner.training.split import held_out, split_of
+
+CLASSES = ("day", "night")
+RECIPE = read_recipe(
+    "small",
+    [
+        "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
+        "optimisation.phases=[{epochs=1}]",
+        "samples.keep_decoded=false",
+    ],
+)
+
+
+def picture(rng, label):
+    tone, size = (130, 0)[CLASSES.index(label)], tuple(int(side) for side in rng.integers(60, 120, 2))
+    return Image.fromarray(rng.integers(0, 120, (5, 5, 3), dtype=np.uint8) + np.uint8(tone)).resize(size)
+
+
+def saved_again(image):
+    """Nearly the same: smaller, and by a coarser encoder."""
+    data = BytesIO()
+    image.resize((image.width * 4 // 5, image.height * 4 // 5)).save(data, "JPEG", quality=70)
+    return data.getvalue()
+
+
+def write(root, images):
+    for path, image in images.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(image, bytes):
+            (root / path).write_bytes(image)
+        else:
+            image.save(root / path, quality=95)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A hundred photos of two classes, and a finished run over them."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("photos")
+    images = {f"{label}/{number:02}.jpg": picture(rng, label) for label in CLASSES for number in range(50)}
+    write(folder / "photos", images)
+    clean_locally(folder / "photos", folder / "run", "--set", "features.backbone=pixels")
+    return folder / "photos", folder / "run", images
+
+
+def training(run, *, test=None, recipe=RECIPE, version="raw"):
+    job = {"run": run, "name": "small", "recipe": recipe, "test": test, "network": 0, "version": version}
+    return Training(Job(**job, seed=0, workers=2))
+
+
+def paths(made, rows):
+    return made.cleaned.manifest.column("path").take(pa.array(rows)).to_pylist()
+
+
+def test_what_is_measured_on_elsewhere_is_not_learnt_from_nor_its_copies(photos, tmp_path):
+    """A test set of twelve photos of the run, ten others of its photos saved again, and eight new ones."""
+    root, run, images = photos
+    rng = np.random.default_rng(1)
+    same, again = [*images][5:17], [*images][60:70]
+    write(
+        tmp_path / "test",
+        {f"{path.split('/')[0]}/same-{path.split('/')[1]}": (root / path).read_bytes() for path in same},
+    )
+    write(tmp_path / "test", {path: saved_again(images[path]) for path in again})
+    write(
+        tmp_path / "test",
+        {f"{label}/new-{number}.png": picture(rng, label) for label in CLASSES for number in range(4)},
+    )
+    made = training(run, test=tmp_path / "test")
+    learnt = set(paths(made, made.version.rows))
+    assert not learnt & {*same, *again}
+    assert learnt == {*images} - {*same, *again}
+    assert (
+        made.split.words()
+        == "not learnt from: 12 images that are measured on too, and 10 images nearly the same as such"
+    )
+    assert len(made.test.rows) == 30
+    # What was found once is not looked for again.
+    found = [*(run / "training").glob("copies-*.parquet")]
+    assert len(found) == 1
+    assert paths(made, training(run, test=tmp_path / "test").version.rows) == paths(made, made.version.rows)
+
+
+def test_a_data_manifest_s_own_test_set_is_kept_apart_too(photos, tmp_path):
+    root, _, images = photos
+    shutil.copytree(root, tmp_path / "train")
+    write(tmp_path / "test", {path: (root / path).read_bytes() for path in [*images][::9]})
+    (tmp_path / "mine.toml").write_text(
+        'name = "Mine"\nlicence = "mine"\nget = "ask"\n[train]\nat = "train"\n[test]\nat = "test"\n'
+    )
+    clean_locally(tmp_path / "mine.toml", tmp_path / "run", "--set", "features.backbone=pixels")
+    made = training(tmp_path / "run")
+    assert not {path.removeprefix("train/") for path in paths(made, made.version.rows)} & {*[*images][::9]}
+    assert made.split.copies.sum() == len([*images][::9]) == len(made.test.rows)
+
+
+def test_near_copies_in_another_split_are_left_out(photos, tmp_path):
+    root, _, images = photos
+    shutil.copytree(root, tmp_path / "photos" / "train")
+    rng = np.random.default_rng(2)
+    twins = [*images][3:10] + [*images][55:60]
+    write(tmp_path / "photos" / "test", {path: saved_again(images[path]) for path in twins})
+    write(
+        tmp_path / "photos" / "test",
+        {f"{label}/new-{number}.png": picture(rng, label) for label in CLASSES for number in range(4)},
+    )
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    made = training(tmp_path / "run")
+    learnt = paths(made, made.version.rows)
+    assert {path.split("/", 1)[0] for path in learnt} == {"train"}
+    assert not {path.split("/", 1)[1] for path in learnt} & {*twins}
+    assert made.split.near.sum() == len(twins)
+
+
+def manifest_of(hashes):
+    return pa.table({"content_hash": hashes})
+
+
+def groups_of(*groups):
+    rows = [row for group in groups for row in group]
+    numbers = [number for number, group in enumerate(groups) for _ in group]
+    return pa.table({"row": pa.array(rows, pa.int32()), "group": pa.array(numbers, pa.int32())})
+
+
+def test_a_tenth_is_held_out_by_pictures_and_stays_whatever_comes():
+    rng = np.random.default_rng(3)
+    hashes = [rng.bytes(32).hex() for _ in range(3000)]
+    groups = groups_of(*[range(start, start + 3) for start in range(0, 900, 3)])
+    held = held_out(manifest_of(hashes), groups)
+    assert 0.07 < held.mean() < 0.13
+    assert all(len(set(held[start : start + 3])) == 1 for start in range(0, 900, 3))
+    alone = held_out(manifest_of(hashes[900:]), groups_of())
+    assert np.array_equal(alone, held[900:])
+    whole = split_of(manifest_of(hashes), groups, held, pa.array([], pa.string()), pa.array([], pa.string()))
+    assert not whole.near.any() and not whole.copies.any()
+    # Held out one by one, as by another rule, two of three would have a twin among those that are learnt from.
+    one = np.arange(3000) % 3 == 0
+    kept_apart = split_of(manifest_of(hashes), groups, one, pa.array([], pa.string()), pa.array([], pa.string()))
+    assert kept_apart.near.sum() == 600 and not (kept_apart.left_out[900:] & ~one[900:]).any()
+
+
+def test_files_that_cannot_be_read_are_on_no_side():
+    assert not held_out(manifest_of([None, None]), groups_of()).any()
+
+
+def test_a_training_is_known_by_what_it_learns_not_by_where_that_lies(photos, tmp_path):
+    root, run, images = photos
+    write(tmp_path / "test", {path: (root / path).read_bytes() for path in [*images][::10]})
+    shutil.copytree(tmp_path / "test", tmp_path / "other name")
+    first = training(run, test=tmp_path / "test").folder
+    assert training(run, test=tmp_path / "other name").folder == first
+    assert (
+        training(run, test=tmp_path / "test", recipe=RECIPE.model_copy(update={"description": "mine"})).folder == first
+    )
+    assert training(run, test=tmp_path / "test", version="clean", recipe=RECIPE).folder != first
+    # A broken file more, before all others: every row has another number.
+    shutil.copytree(root, tmp_path / "more")
+    (tmp_path / "more" / "day" / "00-broken.jpg").write_bytes(b"broken")
+    clean_locally(tmp_path / "more", tmp_path / "run", "--set", "features.backbone=pixels")
+    assert training(tmp_path / "run", test=tmp_path / "test").folder.name == first.name
+
+
+def test_renamed_files_in_another_order_give_the_same_weights(photos, tmp_path):
+    root, run, images = photos
+    for path in images:
+        label, name = path.split("/")
+        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / path, tmp_path / "photos" / label / f"{99 - int(name[:2])}.jpg")
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    weights = []
+    for folder in (shutil.copytree(run, tmp_path / "first"), tmp_path / "run"):
+        made = training(folder)
+        engine = begin(made)
+        conclude(made, engine, engine.train())
+        weights.append((made.folder / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it(photos, tmp_path, monkeypatch):
+    root, _, _ = photos
+    shutil.copytree(root, tmp_path / "photos")
+    recipe = read_recipe("small", ["networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
+                                   "optimisation.phases=[{epochs=3}]", "samples.keep_decoded=false"])  # fmt: skip
+    runs = [tmp_path / name for name in ("whole", "ended")]
+    for each in runs:
+        clean_locally(tmp_path / "photos", each, "--set", "features.backbone=pixels")
+    whole = training(runs[0], recipe=recipe, version="clean")
+    engine = begin(whole)
+    conclude(whole, engine, engine.train())
+    ended = training(runs[1], recipe=recipe, version="clean")
+    engine = begin(ended)
+    keep = type(engine)._keep
+
+    def kept_once(made, progress):
+        keep(made, progress)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(engine), "_keep", kept_once)
+        engine.train()
+    # Nightly cleaning: new photos, and other settings.
+    rng = np.random.default_rng(5)
+    write(
+        tmp_path / "photos",
+        {f"{label}/a-new-{number}.jpg": picture(rng, label) for label in CLASSES for number in range(15)},
+    )
+    clean_locally(tmp_path / "photos", runs[1], "--set", "features.backbone=pixels", "--seed", 3)
+    again = training(runs[1], recipe=recipe, version="clean")
+    assert again.folder == ended.folder and again.goes_on_with_other_data
+    engine = begin(again)
+    conclude(again, engine, engine.train())
+    for name in ("model.safetensors", "steps.parquet"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    # The next one learns from what stands now.
+    after = training(runs[1], recipe=recipe, version="clean")
+    assert after.folder != again.folder and len(after.version) > len(again.version)
+
+
+def test_images_that_it_began_with_and_are_gone_are_told(photos, tmp_path):
+    root, _, _ = photos
+    shutil.copytree(root, tmp_path / "photos")
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    begun = training(tmp_path / "run")
+    begin(begun)
+    (begun.folder / "checkpoint.safetensors").write_bytes(b"")
+    for file in sorted((tmp_path / "photos" / "day").iterdir())[:20]:
+        file.unlink()
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    words = (
+        "train",
+        tmp_path / "run",
+        "--version",
+        "raw",
+        "--set",
+        "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
+    )
+    assert json.loads((begun.folder / "training.json").read_text())["version"] == "raw"
+    recipe = ("--recipe", "small", "--set", "optimisation.phases=[{epochs=1}]", "--set", "samples.keep_decoded=false")
+    told = here(*words, *recipe, status=2).stderr
+    assert "images that it began with are gone; put them back, or delete it to train on what is there" in told
+
+
+def test_predictions_are_written_under_the_name_that_was_given(tmp_path):
+    row = {"path": "a", "label": "x", "prob": 1.0, "top_labels": ["x"], "top_probs": [1.0], "problem": None}
+    table = pa.Table.from_pylist([row], PREDICTIONS)
+    for out in ("shop.v1", "shop.v2", "plain", "listed.csv"):
+        write_predictions(table, tmp_path / out)
+    names = {f"{stem}.{form}" for stem in ("shop.v1", "shop.v2", "plain", "listed") for form in ("csv", "parquet")}
+    assert {file.name for file in tmp_path.iterdir()} == names
+
+
+def test_the_command_says_what_is_left_out(photos, tmp_path):
+    root, run, images = photos
+    run = shutil.copytree(run, tmp_path / "run")
+    write(tmp_path / "test", {path: (root / path).read_bytes() for path in [*images][::10]})
+    words = ("--recipe", "small", "--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]")
+    done = here(
+        "train",
+        run,
+        *words,
+        "--set",
+        "optimisation.phases=[{epochs=1}]",
+        "--test",
+        tmp_path / "test",
+        "--version",
+        "raw",
+    )
+    assert "not learnt from: 10 images that are measured on too" in done.stderr.replace("\n", " ")
+    (folder,) = (run / "training").glob("small-*/")
+    roles = pq.read_table(folder / DATA).column("role").to_pylist()
+    assert (roles.count("learnt"), roles.count("test")) == (90, 10)
