@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from cleaner.installed import to_install
+from cleaner.run.cache import cache_folder
+from cleaner.words import size
 from flows.console import console, say
 from flows.embedded import home
 
@@ -42,6 +44,7 @@ def examine() -> list[Finding]:
         *(_accelerator(name, gain) for name, gain in _FASTER.items()),
         _weights(),
         _prefect_home(),
+        _decoded(),
     ]
 
 
@@ -53,6 +56,16 @@ def show(findings: list[Finding]) -> None:
         say(out, f"{mark}  {finding.what:{width}}  {finding.found}")
         if finding.remedy:
             say(out, f"   {' ' * width}  {finding.remedy}")
+
+
+def _decoded() -> Finding:
+    """The images that trainings have kept decoded."""
+    folder = cache_folder() / "pixels"
+    bytes_kept = sum(file.stat().st_size for file in folder.glob("*/*.pixels"))
+    if not bytes_kept:
+        return Finding("decoded images", "none are kept")
+    rule = "the oldest go where less than 5 % of the disk is free"
+    return Finding("decoded images", f"{size(bytes_kept)} in {folder}; {rule}")
 
 
 def _cores() -> int:

@@ -136,7 +136,8 @@ class _Data:
     def digest(self) -> str:
         """12 hex digits that tell it from others: by the contents of images, not by where they lie."""
         version, test = self.version, self.test
-        hashes = [hashlib.sha256("".join(each).encode()).hexdigest() for each in (version.contents, test.contents)]
+        contents = version.contents.tolist(), [each.encode() for each in test.contents]
+        hashes = [hashlib.sha256(b"".join(each)).hexdigest() for each in contents]
         arrays = [values.tobytes().hex() for values in (version.labels, version.weights, test.labels)]
         return digest(version.name, list(version.classes), *hashes, *arrays)
 
@@ -253,7 +254,7 @@ class Training:
         labels = pa.array(np.array(version.classes, object)[np.concatenate([version.labels, test.labels])], pa.string())
         columns = {
             "role": [_LEARNT] * len(version) + [_TEST] * len(test.rows),
-            "content_hash": [*version.contents.tolist(), *test.contents],
+            "content_hash": [*version.contents.astype(str).tolist(), *test.contents],
             "label": labels,
             "weight": np.concatenate([version.weights, np.ones(len(test.rows), np.float32)]),
         }
@@ -269,7 +270,7 @@ class Training:
         learnt, tested = parts
         rows = self._rows(self.cleaned.manifest, learnt)
         labels = [Classes(classes).encode(part.column("label")) for part in parts]
-        contents = np.array(learnt.column("content_hash").to_pylist(), str)
+        contents = np.array(learnt.column("content_hash").to_pylist(), "S")
         version = Version(self.job.version, rows, labels[0], array(learnt, "weight"), contents, classes)
         source, manifest = (self.source, self.cleaned.manifest) if other is None else (other.source, other.manifest)
         found = self._rows(manifest, tested)
@@ -384,9 +385,7 @@ class Training:
         samples = job.recipe.samples
         side = _side(network.image_size, samples.margin)
         keep, workers = samples.keep_decoded, job.workers
-        usable = np.flatnonzero(self.cleaned.manifest.column("problem").is_null().to_numpy())
-        # Of all versions, so that they share what is decoded; unless few are wanted.
-        rows = np.unique(version.rows) if samples.most else usable
+        rows = np.unique(version.rows)
         learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
         shown = shown_to(network)
         measured = measured_on(test.source, test.manifest, test.rows, shown, workers=workers, keep=keep)

@@ -30,7 +30,7 @@ class Version:
         rows: of the manifest, int64.
         labels: class numbers, int32, one for each row.
         weights: float32, how much each counts.
-        contents: the hashes of the files, str.
+        contents: the hashes of the files, bytes.
         classes: their names, those of all usable samples, whatever the version.
     """
 
@@ -137,7 +137,7 @@ class Cleaned:
         rows = np.flatnonzero(chosen)
         if len(np.unique(labels[rows])) < _FEWEST:
             raise InputError(f"{self.folder}: the version {name} has less than two classes left to learn from")
-        contents = np.array(self.manifest.column("content_hash").take(pa.array(rows)).to_pylist(), str)
+        contents = np.array(self.manifest.column("content_hash").take(pa.array(rows)).to_pylist(), "S")
         return Version(name, rows, labels[rows], weights[rows], contents, self.classes)
 
     def held_out(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import nn
 from cleaner.errors import CleanerError
 from cleaner.training import engine as engines
 from cleaner.training.engine import METRICS, STEPS, WEIGHTS, Engine, Images, World, evenly_weighted
-from cleaner.training.optimisation import optimiser_of, suggested
+from cleaner.training.optimisation import optimiser_of, rate, suggested
 from cleaner.training.recipe import Network, Phase, Recipe
 
 SIDE = 32
@@ -201,6 +201,19 @@ def test_the_prior_is_that_of_what_is_seen_and_stays(tmp_path, balance):
     bias = made.model.inner.get_classifier().bias
     assert bias.detach().numpy() == pytest.approx(expected, abs=1e-5)
     assert max(gone.values()) > 0.01
+
+
+def test_every_step_has_the_rate_of_its_schedule_and_phase(tmp_path):
+    phases = (Phase(epochs=2), Phase(epochs=2, lr=0.1))
+    made = engine(tmp_path, images(48), phases=phases, lr=0.02, warmup=1.0)
+    used = []
+    step = made._step
+    made._step = lambda *words: used.append(made.optimiser.param_groups[0]["lr"]) or step(*words)
+    made.train()
+    shares = [rate(number, 12, 3, made.settings) for number in range(12)]
+    expected = [0.02 * share * (1 if number < 6 else 0.1) for number, share in enumerate(shares)]
+    assert used == pytest.approx(expected)
+    assert pq.read_table(tmp_path / STEPS).column("lr").to_pylist() == pytest.approx(expected)
 
 
 def test_a_gradient_is_clipped(tmp_path):

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import types
 
@@ -186,40 +185,6 @@ def epochs(folder):
     file = folder / "metrics.parquet"
     # Opened once: between two looks another file may have come to lie there.
     return read_table(file).column("epoch").to_pylist() if file.exists() else []
-
-
-_STOPPING = """
-import os, signal
-from cleaner.training import pixels
-write = pixels.write_json
-
-def stopping(file, value):
-    write(file, value)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-pixels.write_json, pixels._TOGETHER = stopping, 60
-from flows.cli import main
-main()
-"""
-
-
-def test_what_was_decoded_before_a_kill_is_not_decoded_again(run, here, tmp_path):
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    words = [sys.executable, "-c", _STOPPING, "train", str(run), *TINY]
-    done = []
-    for _ in range(3):
-        subprocess.run(words, env={**os.environ, **cache}, stderr=subprocess.DEVNULL)
-        done.append(max(int(file.read_text()) for file in (tmp_path / "cache").rglob("done.json")))
-    assert done == [60, 120, 180]
-    here("train", run, *TINY, **cache)
-    pieced = weights(trainings(run)[0])
-    shutil.rmtree(run / "training")
-    here("train", run, *TINY, "--set", "samples.keep_decoded=false", XDG_CACHE_HOME=str(tmp_path / "other"))
-    assert not list((tmp_path / "other").rglob("pixels"))
-    assert load_file(trainings(run)[0] / "model.safetensors").keys()
-    shutil.rmtree(run / "training")
-    here("train", run, *TINY, XDG_CACHE_HOME=str(tmp_path / "third"))
-    assert weights(trainings(run)[0]) == pieced
 
 
 def test_versions_hold_what_stood_then(finished):
@@ -441,15 +406,3 @@ def test_a_learning_rate_is_suggested(run, here):
     assert float(said.partition("optimisation.lr=")[2].split()[0]) > 0
     assert Image.open(run / "training" / "learning-rates-finetune-test_resnet.png").width > 500
     assert not list(run.rglob("model.safetensors"))
-
-
-def test_two_trainings_at_once_decode_the_images_once(run, here, tmp_path):
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [CLEANER, "train", run, *TINY, "--seed"]
-    both = [subprocess.Popen([*command, seed], env={**os.environ, **cache}) for seed in ("1", "2")]
-    assert [process.wait() for process in both] == [0, 0]
-    kept = [weights(folder) for folder in trainings(run)]
-    shutil.rmtree(run / "training")
-    for seed in ("1", "2"):
-        here(*command[1:], seed, **cache)
-    assert sorted(weights(folder) for folder in trainings(run)) == sorted(kept)
