@@ -22,13 +22,13 @@ import pytest
 import yaml
 from command import clean_locally, cleaner, here
 from label_studio import EMAIL, PASSWORD, TOKEN, Server, copy_of_a_database, installed
+from needs import POSTGRES, needs_postgresql
 from prefect_api import answers, get, wait_until
 
 from cleaner.run.finished import read_summary
 from cleaner.run.state import Doing, read_state
 
 ROOT = Path(__file__).parent.parent.parent
-POSTGRES = list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 SCHEDULE = """
 [data.digits]
 source = "digits"
@@ -227,11 +227,10 @@ def results(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in ("verdicts.parquet", "clean.csv", "manifest.parquet")}
 
 
-needs_postgres = pytest.mark.skipif(not POSTGRES, reason="PostgreSQL is not installed")
 pytestmark = pytest.mark.slow
 
 
-@needs_postgres
+@needs_postgresql()
 def test_all_of_it_is_up_on_postgresql_and_a_schedule_fires(team):
     wait_until(lambda: read_summary(team.runs / "digits"))
     with pytest.raises(HTTPError, match="401"):
@@ -240,7 +239,7 @@ def test_all_of_it_is_up_on_postgresql_and_a_schedule_fires(team):
     assert not list((team.state / "prefect").glob("*.db"))
 
 
-@needs_postgres
+@needs_postgresql()
 def test_an_answer_in_label_studio_starts_the_next_cleaning(team):
     first = team.begin("asked")
     wait_until(lambda: team.run(first)["state_name"] == "WaitsForPeople")
@@ -258,7 +257,7 @@ def test_an_answer_in_label_studio_starts_the_next_cleaning(team):
     )
 
 
-@needs_postgres
+@needs_postgresql()
 @pytest.mark.parametrize("killed", ["prefect", "worker", "watch", "dashboard", "label-studio"])
 def test_whatever_is_killed_comes_back_and_a_cleaning_goes_on(team, tmp_path, killed):
     seed = {"prefect": 5, "worker": 6}.get(killed)
@@ -275,7 +274,7 @@ def test_whatever_is_killed_comes_back_and_a_cleaning_goes_on(team, tmp_path, ki
         assert results(tmp_path / "fresh") == results(team.runs / "killed")
 
 
-@needs_postgres
+@needs_postgresql()
 def test_a_cleaning_whose_machine_has_stopped_is_taken_up_again(team, tmp_path):
     run = team.begin("killed", config={"seed": 7})
     wait_until(lambda: (state := read_state(team.runs / "killed")) is not None and state.doing is Doing.WORKING)

@@ -21,6 +21,8 @@ from uuid import uuid4
 
 import pytest
 from command import CLEANER, clean_locally, cleaner
+from needs import CHROMIUM, needs_chromium
+from playwright.sync_api import sync_playwright
 from prefect_api import get, wait_until
 from sheets import answer
 from webhook import Team
@@ -380,17 +382,14 @@ async () => {
 """
 
 
+@needs_chromium()
 def test_a_page_of_another_origin_gets_nothing_from_it(served, tmp_path):
     """As a page that somebody visits while it serves: it read all deployments, changed their steps and ran commands."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
     (tmp_path / "index.html").write_text("<title>another page</title>")
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as elsewhere, playwright.sync_playwright() as driver:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as elsewhere, sync_playwright() as driver:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
-        chromium = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{elsewhere.server_port}/index.html")
         asked = page.evaluate(ATTACK.replace("PORT", served.page.rpartition(":")[2]))

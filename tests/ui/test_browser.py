@@ -12,14 +12,13 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 from command import CLEANER, clean_locally
+from needs import CHROMIUM, needs_chromium
 from PIL import Image
+from playwright import sync_api
 
 from cleaner.run.answers import Answers
 
-pytest.importorskip("streamlit")
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")]
+pytestmark = [pytest.mark.slow, needs_chromium()]
 
 HOSTILE = (
     "<script>document.title='owned'</script>",

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-pytest.importorskip("duckdb")
 from cleaner.run.answers import Answers
 from cleaner.run.finished import read_summary
 from cleaner.tables import SAID

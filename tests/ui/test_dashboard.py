@@ -8,10 +8,8 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
-
-pytest.importorskip("streamlit")
 from command import clean_locally, here, stopped_before
+from PIL import Image
 from streamlit_pages import page
 
 from cleaner.errors import ConfigError

@@ -5,8 +5,6 @@ import shutil
 import threading
 
 import pytest
-
-pytest.importorskip("streamlit")
 from command import clean_locally, here
 from streamlit_pages import page
 

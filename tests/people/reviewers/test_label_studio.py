@@ -1,7 +1,6 @@
 """The reviewer against a real server."""
 
 import json
-import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +13,7 @@ from command import clean_locally, here
 from conftest import NASTY, pages_of
 from faults import before
 from label_studio import EMAIL, PASSWORD, TOKEN, Server, part, running
+from needs import CHROMIUM, needs_chromium
 
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
@@ -22,8 +22,6 @@ from cleaner.people.reviewers.label_studio import LabelStudio
 from cleaner.stages.small_classes import small_classes
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -453,7 +451,7 @@ def answer_truly(server: Server, project: int, truth: dict[str, str]) -> None:
             server.annotate(task.id, "junk")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")
+@needs_chromium()
 def test_a_person_answers_by_keys(judged, asked, server, tmp_path):
     from playwright.sync_api import sync_playwright
 

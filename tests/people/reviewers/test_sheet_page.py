@@ -1,16 +1,13 @@
 """The page in a real browser."""
 
-import shutil
-
 import pytest
 from conftest import pages_of
+from needs import CHROMIUM, needs_chromium
+from playwright import sync_api
 
 from cleaner.people.reviewers.sheet import Sheet
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="wants chromium")]
+pytestmark = [pytest.mark.slow, needs_chromium()]
 
 
 @pytest.fixture(scope="module")
