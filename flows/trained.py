@@ -43,15 +43,15 @@ def asked_for(
     return Asked(name=Path(recipe).stem, recipe=read, workers=cores(), **absolute)
 
 
-def train_here(jobs: list[Job]) -> list[tuple[Training, dict[str, Any]]]:
+def train_here(jobs: list[Job], *, go_on: bool = True) -> list[tuple[Training, dict[str, Any]]]:
     """Carry out the jobs one after the other, those that are done already left as they are; each training, and what it
-    came to.
+    came to. Those that began before the run was cleaned `go_on` with what they began with, or begin anew.
 
     Raises:
         CleanerError: one can't be.
     """
     # Everything that a person can get wrong is found before anything is trained.
-    trainings = [Training(job) for job in jobs]
+    trainings = [Training(job, go_on=go_on) for job in jobs]
     for training in trainings:
         training.check()
     display = display_on(console(stderr=True))
@@ -107,7 +107,7 @@ def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) ->
         CleanerError: a training can't be.
     """
     jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
-    trained = [(training.folder, summary) for training, summary in train_here(jobs)]
+    trained = [(training.folder, summary) for training, summary in train_here(jobs, go_on=False)]
     file, said = write_comparison(asked.run / FOLDER, asked.name, trained)
     typer.echo(f"{said}\ntable and picture  {os.path.relpath(file)}")
 

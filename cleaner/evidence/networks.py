@@ -97,18 +97,18 @@ def network(
         WeightsError: no such network, its weights can't be had, or they are another network's.
     """
     check_name(name)
-    sized = {**_sized(name, image_size), **options}
+    made_so = {**sized(name, image_size), **options}
     if weights is not None:
-        return _with_state(name, _read_safetensors(weights), weights, classes, sized)
+        return _with_state(name, _read_safetensors(weights), weights, classes, made_so)
     packaged = packaged_file(name)
     if packaged is not None:
-        return _with_state(name, _read_packaged(name, packaged), str(packaged), classes, sized)
+        return _with_state(name, _read_packaged(name, packaged), str(packaged), classes, made_so)
     try:
         file = _download(name)
     except Exception as error:  # which HTTP library the hub's client raises from differs by version
         raise WeightsError(_not_to_be_had(name, error)) from error
     try:
-        made = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **sized)
+        made = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": file}, **made_so)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise WeightsError(_not_to_be_had(name, error)) from error
     made.reset_classifier(classes)
@@ -124,10 +124,11 @@ def untrained(
         WeightsError: no such network.
     """
     check_name(name)
-    return timm.create_model(name, num_classes=classes, **_sized(name, image_size), **options)
+    return timm.create_model(name, num_classes=classes, **sized(name, image_size), **options)
 
 
-def _sized(name: str, image_size: int) -> dict[str, int]:
+def sized(name: str, image_size: int) -> dict[str, int]:
+    """What timm has to be told of the side of a network that is made for one size only, where it is another."""
     return {"img_size": image_size} if own_size(name) not in (None, image_size) else {}
 
 

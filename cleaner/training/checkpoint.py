@@ -11,11 +11,11 @@ from safetensors.torch import save
 from cleaner.errors import RunError
 from cleaner.run.files import write_bytes
 
-_TENSOR, _PAIRS, _TUPLE = "tensor", "pairs", "tuple"
+_TENSOR, _PAIRS, _TUPLE, _DTYPE = "tensor", "pairs", "tuple", "dtype"
 
 
 def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
-    """Keep `state`: tensors, numbers, texts, lists, tuples and dictionaries, in one another.
+    """Keep `state`: tensors and their types, numbers, texts, lists, tuples and dictionaries, in one another.
 
     Raises:
         StorageError: the disk refuses the write.
@@ -45,6 +45,8 @@ def _flat(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         # A clone: two names for one memory are refused.
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {_TENSOR: path}
+    if isinstance(value, torch.dtype):
+        return {_DTYPE: str(value).removeprefix("torch.")}
     if isinstance(value, dict):
         return {_PAIRS: [[key, _flat(each, f"{path}/{key}", tensors)] for key, each in value.items()]}
     if isinstance(value, list | tuple):
@@ -60,6 +62,8 @@ def _nested(said: Any, tensors: Any) -> Any:
         return said
     if _TENSOR in said:
         return tensors.get_tensor(said[_TENSOR])
+    if _DTYPE in said:
+        return getattr(torch, said[_DTYPE])
     if _TUPLE in said:
         return tuple(_nested(each, tensors) for each in said[_TUPLE])
     return {key: _nested(each, tensors) for key, each in said[_PAIRS]}

@@ -277,7 +277,8 @@ class Engine:
         if not file.exists():
             return _Progress()
         state = read_checkpoint(file)
-        if state["world"] != self.world.size and self.world.rank == 0:
+        left = state["epoch"] < self.settings.epochs
+        if left and state["world"] != self.world.size and self.world.rank == 0:
             began = counted(state["world"], "process", "processes")
             note(f"it began with {began} and goes on with {self.world.size}: the same recipe, but not the same bytes")
         self.model.load_state_dict(state["model"])

@@ -18,7 +18,7 @@ from torch import nn
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
-from cleaner.errors import InputError, RunError
+from cleaner.errors import CleanerError, InputError, RunError
 from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
 from cleaner.run.files import digest, read_table, write_bytes, write_json, write_table
@@ -36,13 +36,13 @@ from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import learnt_from, measured_on
 from cleaner.training.recipe import Recipe
 from cleaner.training.split import Split, held_out, near_copies, split_of
-from cleaner.training.versions import TRUE, Cleaned, Version, evenly_spread
+from cleaner.training.versions import TRUE, Cleaned, Version
 from cleaner.words import counted
 
 JOB = "training.json"
 CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 DATA = "data.parquet"
-"""What a training learns from and is measured on: `role` (learnt, test), `content_hash`, `label`, `weight`."""
+"""What a training learns from and is measured on: `role` (learnt, test), `content_hash`, `path`, `label`, `weight`."""
 _LEARNT, _TEST = "learnt", "test"
 _ON_A_SHEET = 8
 
@@ -115,6 +115,11 @@ class TestSet:
         hashes: list[str] = self.manifest.column("content_hash").take(pa.array(self.rows)).to_pylist()
         return hashes
 
+    def by_content(self, most: int | None) -> "TestSet":
+        """The same images in the order of their hashes, of many the first so many."""
+        order = np.lexsort((self.labels, np.array(self.contents, "S")))[:most]
+        return replace(self, rows=self.rows[order], labels=self.labels[order])
+
 
 @dataclass(frozen=True)
 class _Other:
@@ -149,6 +154,8 @@ class Training:
     Attributes:
         job: what it is.
         at: the folder of one that has begun; None: found by what it is of.
+        go_on: whether one that began before the run was cleaned goes on with what it began with; trainings that are
+            compared have to be of the same data.
 
     Raises, as its parts are looked at:
         InputError: the run, the version or the test set can't be what they are.
@@ -157,6 +164,7 @@ class Training:
 
     job: Job
     at: Path | None = None
+    go_on: bool = True
 
     @cached_property
     def cleaned(self) -> Cleaned:
@@ -194,24 +202,47 @@ class Training:
         whose run was cleaned since: that goes on with what it began with."""
         if self.at is not None:
             return self.at
-        job = self.job
-        key = digest(METHOD, self._settings(job), self._weights, self._now.digest)
-        backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
-        stem = f"{job.name}-{backbone}-{job.version}-{job.seed}"
-        fresh: Path = job.run / FOLDER / f"{stem}-{key}"
-        if fresh.exists():
-            return fresh
-        begun = (folder for folder in sorted(fresh.parent.glob(f"{glob.escape(stem)}-*")) if self._goes_on(folder))
-        return next(begun, fresh)
+        begun = [
+            folder for folder in sorted(self._parent.glob(f"{glob.escape(self._stem)}-*")) if self._goes_on(folder)
+        ]
+        try:
+            return begun[0] if begun and not self._fresh.exists() else self._fresh
+        except CleanerError:
+            # What there is now need not be anything that could be learnt from.
+            if not begun:
+                raise
+            return begun[0]
 
     @property
     def goes_on_with_other_data(self) -> bool:
         """Whether the run was cleaned since it began."""
-        return (self.folder / DATA).exists() and self._data.digest != self._now.digest
+        try:
+            return self.folder != self._fresh
+        except CleanerError:
+            return True
+
+    @cached_property
+    def _fresh(self) -> Path:
+        """Where it is kept if it learns from what there is now."""
+        return (
+            self._parent / f"{self._stem}-{digest(METHOD, self._settings(self.job), self._weights, self._now.digest)}"
+        )
+
+    @property
+    def _parent(self) -> Path:
+        return self.job.run / FOLDER
+
+    @property
+    def _stem(self) -> str:
+        job = self.job
+        backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
+        return f"{job.name}-{backbone}-{job.version}-{job.seed}"
 
     def _goes_on(self, folder: Path) -> bool:
         """Whether a training like this one began there, and is not at its end."""
-        if not all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT)) or read_summary(folder) is not None:
+        if not self.go_on or not all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT)):
+            return False
+        if read_summary(folder) is not None:
             return False
         other = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
         same = ("run", "test", "root", "truth")
@@ -243,8 +274,9 @@ class Training:
             truth=self.job.truth,
         )
         version = version.thinned(samples.most) if samples.most else version
-        few = evenly_spread(len(test.rows), samples.most or len(test.rows))
-        return _Data(version.by_content(), replace(test, rows=test.rows[few], labels=test.labels[few]))
+        if len(np.unique(version.labels)) < 2:
+            raise InputError(f"samples.most = {samples.most}: images of one class are left to learn from; take more")
+        return _Data(version.by_content(), test.by_content(samples.most))
 
     def keep_data(self) -> None:
         """Write down what is learnt from and measured on: a run that is cleaned meanwhile takes nothing from it."""
@@ -255,16 +287,26 @@ class Training:
         columns = {
             "role": [_LEARNT] * len(version) + [_TEST] * len(test.rows),
             "content_hash": [*version.contents.astype(str).tolist(), *test.contents],
+            "path": pa.concat_arrays(
+                [self._paths(self.cleaned.manifest, version.rows), self._paths(test.manifest, test.rows)]
+            ),
             "label": labels,
             "weight": np.concatenate([version.weights, np.ones(len(test.rows), np.float32)]),
         }
         about = {"classes": list(version.classes), "words": test.words, "trusted": test.trusted}
         write_table(self.folder / DATA, pa.table(columns).replace_schema_metadata({"about": json.dumps(about)}))
 
+    @staticmethod
+    def _paths(manifest: pa.Table, rows: np.ndarray) -> pa.Array:
+        return manifest.column("path").take(pa.array(rows)).combine_chunks().cast(pa.string())
+
     def _kept(self) -> _Data:
         """As it was when it began."""
-        table = read_table(self.folder / DATA)
-        about = json.loads((table.schema.metadata or {})[b"about"])
+        try:
+            table = read_table(self.folder / DATA)
+            about = json.loads((table.schema.metadata or {})[b"about"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{self.folder / DATA}: is damaged ({error}); delete the training's folder") from error
         classes, other = tuple(about["classes"]), self._other
         parts = [table.filter(pc.equal(table.column("role"), role)) for role in (_LEARNT, _TEST)]
         learnt, tested = parts
@@ -277,18 +319,23 @@ class Training:
         return _Data(version, TestSet(source, manifest, found, labels[1], about["words"], about["trusted"]))
 
     def _rows(self, manifest: pa.Table, kept: pa.Table) -> np.ndarray:
-        """The row of each image in a manifest.
+        """The row of each image in a manifest; of a file that is there more than once the one whose path was kept, if
+        it is there still.
 
         Raises:
             RunError: one is gone.
         """
         usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
-        hashes = manifest.column("content_hash").take(pa.array(usable)).combine_chunks()
+        there = manifest.select(["content_hash", "path"]).take(pa.array(usable))
+        hashes, paths = there.column("content_hash").combine_chunks(), there.column("path").combine_chunks()
         places = pc.index_in(kept.column("content_hash"), value_set=hashes)
         if places.null_count:
             gone = f"{counted(places.null_count, 'image')} that it began with are gone"
             raise RunError(f"{self.folder}: {gone}; put them back, or delete it to train on what is there")
-        return usable[places.to_numpy()]  # type: ignore[no-any-return]
+        same = pc.index_in(kept.column("path"), value_set=paths)
+        found = pc.equal(kept.column("content_hash"), hashes.take(same.combine_chunks().fill_null(0)))
+        known = np.asarray(found) & ~np.asarray(same.is_null())
+        return usable[np.where(known, np.asarray(same.fill_null(0)), np.asarray(places))]  # type: ignore[no-any-return]
 
     @property
     def words(self) -> str:
@@ -388,7 +435,8 @@ class Training:
         rows = np.unique(version.rows)
         learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
         shown = shown_to(network)
-        measured = measured_on(test.source, test.manifest, test.rows, shown, workers=workers, keep=keep)
+        tested = np.unique(test.rows)
+        measured = measured_on(test.source, test.manifest, tested, shown, workers=workers, keep=keep)
         return Engine(
             self.folder,
             job.recipe,
@@ -430,6 +478,7 @@ def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, 
     summary = {
         "recipe": training.job.name,
         "network": engine.network.backbone,
+        "image_size": engine.network.image_size,
         "version": training.job.version,
         "seed": training.job.seed,
         "learnt_from": len(training.version.rows),

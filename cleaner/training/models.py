@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cleaner.errors import ConfigError
-from cleaner.evidence.networks import network, normalisation, untrained
+from cleaner.evidence.networks import network, normalisation, sized, untrained
 from cleaner.run.files import write_json
 from cleaner.training.preprocessing import Preprocessing
 from cleaner.training.recipe import Network
@@ -105,6 +105,7 @@ def write_config(folder: Path, settings: Network, classes: tuple[str, ...], show
         "architecture": name,
         "num_classes": len(classes),
         "label_names": list(classes),
+        "model_args": sized(settings.backbone, shown.size),
         "pretrained_cfg": {"tag": tag, "num_classes": len(classes), **shown.config()},
     }
     write_json(folder / "config.json", config)

@@ -56,7 +56,7 @@ class Version:
 
     def by_content(self) -> "Version":
         """The same samples in the order of their hashes: what is learnt then does not depend on the order of rows."""
-        return self._of(np.lexsort((self.rows, self.contents)))
+        return self._of(np.lexsort((self.weights, self.labels, self.contents)))
 
     def _of(self, chosen: np.ndarray) -> "Version":
         columns = {name: getattr(self, name)[chosen] for name in ("rows", "labels", "weights", "contents")}

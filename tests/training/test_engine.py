@@ -284,7 +284,9 @@ def test_another_number_of_processes_is_said_when_it_goes_on(tmp_path, monkeypat
     # The second of them: alone it would wait for the first.
     monkeypatch.setattr(Engine, "_forward", property(lambda made: made.model))
     with listening(lambda *_: None, said.append):
-        engine(tmp_path, world=World(0, 2))._resumed()
+        engine(tmp_path, world=World(0, 2), phases=(Phase(epochs=1),))._resumed()
+        assert said == [], "nothing is left to do"
+        engine(tmp_path, world=World(0, 2), phases=(Phase(epochs=2),))._resumed()
     assert "it began with 1 process and goes on with 2: the same recipe, but not the same bytes" in said
 
 

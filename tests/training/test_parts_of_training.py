@@ -156,7 +156,9 @@ def trained(optimiser, steps, start=None):
     return {"model": model.state_dict(), "optimiser": made.state_dict(), "epoch": 3, "words": ["a", ("b", None)]}
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "radam", "adamw", "lamb", "lion", "rmsprop", "lookahead_radam"])
+@pytest.mark.parametrize(
+    "optimiser", ["sgd", "radam", "adamw", "lamb", "lion", "rmsprop", "lookahead_radam", "adafactorbv"]
+)
 def test_what_is_kept_and_read_again_goes_on_as_if_nothing_had_been(tmp_path, optimiser):
     whole = trained(optimiser, range(6))
     write_checkpoint(tmp_path / "kept", trained(optimiser, range(3)))

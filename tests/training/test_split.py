@@ -8,12 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from command import clean_locally, here
 from PIL import Image
 
+from cleaner.errors import InputError, RunError
+from cleaner.evidence.networks import timm
 from cleaner.training.jobs import DATA, Job, Training, begin, conclude
-from cleaner.training.predicting import PREDICTIONS, write_predictions
-from cleaner.training.recipe import read_recipe
+from cleaner.training.predicting import PREDICTIONS, Model, write_predictions
+from cleaner.training.recipe import Network, read_recipe
 from cleaner.training.split import held_out, split_of
 
 CLASSES = ("day", "night")
@@ -175,6 +178,21 @@ def test_a_training_is_known_by_what_it_learns_not_by_where_that_lies(photos, tm
     assert training(tmp_path / "run", test=tmp_path / "test").folder.name == first.name
 
 
+def test_what_is_tested_on_is_known_by_content_too(photos, tmp_path):
+    root, run, images = photos
+    for folder, names in (("one", "{}"), ("other", "z{}")):
+        for number, path in enumerate([*images][::4]):
+            label = path.split("/")[0]
+            there = tmp_path / folder / label / f"{names.format(number if folder == 'one' else 99 - number)}.jpg"
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / path, there)
+    few = RECIPE.model_copy(update={"samples": RECIPE.samples.model_copy(update={"most": 10})})
+    for recipe in (RECIPE, few):
+        one, other = (training(run, test=tmp_path / folder, recipe=recipe) for folder in ("one", "other"))
+        assert one.folder == other.folder and one.test.contents == other.test.contents
+    assert len(one.test.rows) == 10
+
+
 def test_renamed_files_in_another_order_give_the_same_weights(photos, tmp_path):
     root, run, images = photos
     for path in images:
@@ -222,6 +240,8 @@ def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it
     clean_locally(tmp_path / "photos", runs[1], "--set", "features.backbone=pixels", "--seed", 3)
     again = training(runs[1], recipe=recipe, version="clean")
     assert again.folder == ended.folder and again.goes_on_with_other_data
+    compared = Training(again.job, go_on=False)
+    assert compared.folder != ended.folder and len(compared.version) > len(again.version)
     engine = begin(again)
     conclude(again, engine, engine.train())
     for name in ("model.safetensors", "steps.parquet"):
@@ -253,6 +273,105 @@ def test_images_that_it_began_with_and_are_gone_are_told(photos, tmp_path):
     recipe = ("--recipe", "small", "--set", "optimisation.phases=[{epochs=1}]", "--set", "samples.keep_decoded=false")
     told = here(*words, *recipe, status=2).stderr
     assert "images that it began with are gone; put them back, or delete it to train on what is there" in told
+
+
+def trained(made):
+    engine = begin(made)
+    conclude(made, engine, engine.train())
+    return made
+
+
+def test_a_network_made_for_one_size_is_trained_and_loaded_at_another(photos, tmp_path):
+    root, run, _ = photos
+    network = {"backbone": "test_vit", "image_size": 64, "pretrained": False}
+    recipe = RECIPE.model_copy(update={"networks": (Network.model_validate(network),)})
+    made = trained(training(shutil.copytree(run, tmp_path / "run"), recipe=recipe))
+    model, loaded = Model.of(made.folder), timm.create_model(f"local-dir:{made.folder}", pretrained=True).eval()
+    assert loaded.patch_embed.img_size == (64, 64)
+    for row in pq.read_table(made.folder / "test.parquet").to_pylist()[:4]:
+        data = (root / row["path"]).read_bytes()
+        ours = model.probabilities(np.array([model.shown.pixels(data, max_pixels=10**6)]))[0]
+        assert float(ours.max()) == pytest.approx(row["prob"], abs=1e-5)
+        shown = timm.data.create_transform(**timm.data.resolve_model_data_config(loaded))
+        with torch.inference_mode():
+            theirs = loaded(shown(Image.open(root / row["path"]))[None]).softmax(1)[0]
+        assert float(theirs.max()) == pytest.approx(row["prob"], abs=1e-3)
+
+
+def test_a_training_goes_on_though_its_version_is_no_more(photos, tmp_path):
+    root, _, _ = photos
+    shutil.copytree(root, tmp_path / "photos")
+    asking = ("--set", "features.backbone=pixels", "--reviewer", "sheet", "--set", "review.first=4")
+    clean_locally(tmp_path / "photos", tmp_path / "run", *asking, status=3)
+    for answer in (tmp_path / "run" / "reviews").glob("*.csv"):
+        answer.unlink()
+    clean_locally(tmp_path / "photos", tmp_path / "run", *asking[:2])
+    begun = training(tmp_path / "run", version="judged-1")
+    begin(begun)
+    (begun.folder / "checkpoint.safetensors").write_bytes(b"")
+    rng = np.random.default_rng(8)
+    write(tmp_path / "photos", {"day/new.jpg": picture(rng, "day")})
+    clean_locally(tmp_path / "photos", tmp_path / "run", *asking[:2])
+    again = training(tmp_path / "run", version="judged-1")
+    assert again.folder == begun.folder and again.goes_on_with_other_data
+    assert again.version.contents.tolist() == begun.version.contents.tolist()
+    (begun.folder / DATA).write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"data\.parquet: is damaged \(.*\); delete the training's folder"):
+        _ = training(tmp_path / "run", version="judged-1").version
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet"])
+def test_an_image_that_is_twice_in_the_test_set_keeps_both_its_names_and_labels(photos, tmp_path, form):
+    root, run, images = photos
+    run = shutil.copytree(run, tmp_path / "run")
+    files = {path: (root / path).read_bytes() for path in [*images][::12]} | {
+        "night/z-copy.jpg": (root / "day/00.jpg").read_bytes()
+    }
+    if form == "folder":
+        write(tmp_path / "test", files)
+    else:
+        labels = [path.split("/")[0] for path in files]
+        table = pa.table({"path": [*files], "label": labels, "image": [*files.values()]})
+        pq.write_table(table, tmp_path / "test", row_group_size=4)
+    test = (tmp_path / "test").rename(tmp_path / ("test" if form == "folder" else "test.parquet"))
+    once = trained(training(run, test=test))
+    expected = pq.read_table(once.folder / "test.parquet")
+    (once.folder / "test.parquet").unlink()
+    (once.folder / "summary.json").unlink()
+    again = trained(training(run, test=test))
+    assert again.folder == once.folder
+    assert pq.read_table(again.folder / "test.parquet").equals(expected)
+    rows = {(row["path"].split("/")[-1], row["label"]) for row in expected.to_pylist()}
+    assert {("00.jpg", "day"), ("z-copy.jpg", "night")} <= rows
+
+
+def test_one_file_under_two_labels_is_learnt_in_one_order_whatever_its_names(photos, tmp_path):
+    root, _, _ = photos
+    folders = []
+    for names in (("a", "z"), ("z", "a")):
+        there = tmp_path / names[0]
+        shutil.copytree(root, there / "photos")
+        for label, name in zip(CLASSES, names, strict=True):
+            shutil.copy(root / "day" / "00.jpg", there / "photos" / label / f"{name}.jpg")
+        clean_locally(there / "photos", there / "run", "--set", "features.backbone=pixels")
+        folders.append(training(there / "run").folder.name)
+    assert folders[0] == folders[1]
+
+
+def test_where_nothing_is_held_out_it_trains_and_measures_nothing(photos, tmp_path, monkeypatch):
+    _, run, _ = photos
+    monkeypatch.setattr("cleaner.training.split._HELD_OUT_SHARE", 10**9)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep = RECIPE.model_copy(update={"samples": RECIPE.samples.model_copy(update={"keep_decoded": True})})
+    made = trained(training(shutil.copytree(run, tmp_path / "run"), recipe=keep))
+    assert len(made.test.rows) == 0 and made.done()["test"]["images"] == 0
+
+
+def test_too_few_images_to_learn_two_classes_from_are_refused(photos):
+    _, run, _ = photos
+    few = RECIPE.model_copy(update={"samples": RECIPE.samples.model_copy(update={"most": 1})})
+    with pytest.raises(InputError, match=r"samples\.most = 1: images of one class are left"):
+        _ = training(run, recipe=few).folder
 
 
 def test_predictions_are_written_under_the_name_that_was_given(tmp_path):
