@@ -343,10 +343,21 @@ def test_what_a_network_does_not_let_decay_does_not_behind_our_wrapper(tmp_path)
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal"])
 def test_a_loss_that_became_nan_is_told_with_its_step_and_gap(tmp_path, name):
-    made = engine(tmp_path, images(48), lr=100, loss={"name": name}, phases=(Phase(epochs=30, lr=1000),))
-    with pytest.raises(CleanerError, match=rf"in step \d of 3 of epoch \d+ the loss, {name}, became NaN or infinite "
-                                           r"\(logits of one image lay up to [\d.e+]+ apart before\)"):  # fmt: skip
+    """48 images are three steps of two batches: the ninth batch is the first of the second epoch's second step."""
+    made = engine(tmp_path, images(48), loss={"name": name}, phases=(Phase(epochs=3),))
+    loss, calls = made.loss, []
+
+    def broken(logits, targets):
+        calls.append(logits)
+        return loss(logits, targets) * (float("nan") if len(calls) == 9 else 1)
+
+    made.loss = broken
+    told = (
+        r"in step 2 of 3 of epoch 2 the loss, {}, became NaN or infinite \(logits of one image lay up to [\d.]+ apart"
+    )
+    with pytest.raises(CleanerError, match=told.format(name)):
         made.train()
+    assert not any("nan" in f"{row}" for row in pq.read_table(tmp_path / METRICS).column("loss").to_pylist())
 
 
 def test_streams_of_chance_are_apart():
@@ -358,19 +369,17 @@ def test_streams_of_chance_are_apart():
     assert len(drawn) == 4 * 4
 
 
-def test_the_rate_that_is_suggested_learns_more_than_ones_far_from_it(tmp_path):
+def test_the_rate_that_is_suggested_learns_and_lies_below_where_the_loss_explodes(tmp_path):
     learnt, phases = images(96), (Phase(epochs=4),)
     rates, losses = engine(tmp_path / "tried", learnt, phases=phases).tried_rates()
-    assert rates[0] < 1e-5 and losses[-1] > losses.min()
-    best, ended = suggested(rates, losses), {}
-    for times in (0.01, 1, 1000):
+    assert rates[0] < 1e-5 and not losses[-1] <= losses[0], "until it explodes"
+    best, ended = suggested(rates, losses), []
+    assert best < 0.3 * rates[-1]
+    for times in (0.01, 1):
         folder = tmp_path / f"{times}"
-        try:
-            engine(folder, learnt, phases=phases, lr=min(100, best * times), schedule="constant").train()
-            ended[times] = pq.read_table(folder / METRICS).column("loss").to_pylist()[-1]
-        except CleanerError:
-            ended[times] = float("inf")
-    assert ended[1] < 0.7 * min(ended[0.01], ended[1000]), ended
+        engine(folder, learnt, phases=phases, lr=best * times, schedule="constant").train()
+        ended += pq.read_table(folder / METRICS).column("loss").to_pylist()[-1:]
+    assert ended[1] < 0.7 * ended[0]
 
 
 def test_the_board_shows_the_metrics(tmp_path):
