@@ -81,19 +81,19 @@ class _Variance:
     seeds: tuple[float, float]
     both: float
 
-    def half(self, shape: tuple[int, int], level: float, times: float = 1.0) -> float:
-        """Half the width of the interval at `level` with so many seeds and images, or `times` as many seeds.
+    def half(self, seeds: int, level: float, times: np.ndarray) -> np.ndarray:
+        """Half the width of the interval at `level` with so many seeds, `times` as many as there are; float64[k].
 
         Each part has the quantile of its own freedom, that of the seeds after Welch and Satterthwaite (1946): one
         quantile for their sum takes 11 % of the differences that are none for some where the seeds of one version
         differ much and those of the other do not, and a two-way bootstrap (Owen 2007) up to 22 %. What one seed knows
         of one image is in both parts, so that the interval is rather too wide.
         """
-        among, parts = self.images + self.both / times, [part / times for part in self.seeds]
-        total = sum(parts)
-        freedom = total**2 / (sum(part**2 for part in parts) / (shape[0] * times - 1)) if total else 1.0
+        among, parts = self.images + self.both / times, np.outer(self.seeds, 1 / times)
+        total, squares = parts.sum(0), (parts**2).sum(0)
+        freedom = np.where(squares > 0, total**2 * (seeds * times - 1) / np.where(squares > 0, squares, 1), 1.0)
         beyond = (1 + level) / 2
-        return float(np.sqrt(norm.ppf(beyond) ** 2 * among + student.ppf(beyond, freedom) ** 2 * total))
+        return np.sqrt(norm.ppf(beyond) ** 2 * among + student.ppf(beyond, freedom) ** 2 * total)  # type: ignore[no-any-return]
 
 
 def difference(before: np.ndarray, after: np.ndarray, *, level: float = LEVEL) -> Difference:
@@ -109,13 +109,11 @@ def difference(before: np.ndarray, after: np.ndarray, *, level: float = LEVEL) -
     both = sum(_both(right) for right in (before, after))
     seeds = (_of_seeds(before), _of_seeds(after))
     variance = _Variance(max(0.0, float(apart.var(ddof=1)) / shape[1] - both), seeds, both)
-    half = variance.half(shape, level)
-    needed = (
-        count - shape[0]
-        for count in range(shape[0] + 1, _MOST_SEEDS + 1)
-        if variance.half(shape, level, count / shape[0]) < abs(gain)
-    )
-    return Difference(gain, gain - half, gain + half, next(needed, None))
+    counts = np.arange(shape[0], max(shape[0], _MOST_SEEDS) + 1)
+    halves = variance.half(shape[0], level, counts / shape[0])
+    enough, half = np.flatnonzero(halves[1:] < abs(gain)), float(halves[0])
+    more = int(enough[0]) + 1 if len(enough) else None
+    return Difference(gain, gain - half, gain + half, more)
 
 
 def _of_seeds(right: np.ndarray) -> float:

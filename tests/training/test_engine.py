@@ -369,15 +369,14 @@ def test_streams_of_chance_are_apart():
     assert len(drawn) == 4 * 4
 
 
-def test_the_rate_that_is_suggested_learns_and_lies_below_where_the_loss_explodes(tmp_path):
-    learnt, phases = images(96), (Phase(epochs=4),)
-    rates, losses = engine(tmp_path / "tried", learnt, phases=phases).tried_rates()
-    assert rates[0] < 1e-5 and not losses[-1] <= losses[0], "until it explodes"
+def test_the_rate_that_is_suggested_learns_and_lies_well_below_the_last_that_was_tried(tmp_path):
+    learnt, phases = images(64), (Phase(epochs=4),)
+    rates, losses = engine(tmp_path / "tried", learnt, phases=phases, batch=16).tried_rates()
     best, ended = suggested(rates, losses), []
     assert best < 0.3 * rates[-1]
     for times in (0.01, 1):
         folder = tmp_path / f"{times}"
-        engine(folder, learnt, phases=phases, lr=best * times, schedule="constant").train()
+        engine(folder, learnt, phases=phases, lr=best * times, schedule="constant", batch=16).train()
         ended += pq.read_table(folder / METRICS).column("loss").to_pylist()[-1:]
     assert ended[1] < 0.7 * ended[0]
 
