@@ -334,7 +334,17 @@ def train_once(folder: Path, size: Size, epochs: int) -> Path:
     optimisation = Optimisation(phases=phases, batch=16, effective_batch=16, warmup=0, lr=0.001)
     recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Shown(margin=1.0))
     classes = tuple(map(str, range(10)))
-    Engine(folder, recipe, network, classes=classes, images=images, test=none, seed=0, world=World.around()).train()
+    Engine(
+        folder,
+        recipe,
+        network,
+        classes=classes,
+        images=images,
+        validation=none,
+        test=none,
+        seed=0,
+        world=World.around(),
+    ).train()
     return folder / WEIGHTS
 
 

@@ -59,7 +59,17 @@ def engine_rate(folder: Path, images: Images, network: Network, *, batch: int = 
     optimisation = Optimisation(phases=phases, batch=batch, effective_batch=batch, warmup=0, lr=0.001)
     recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Samples(margin=1.0))
     none = Images(images.pixels, images.rows[:0], images.labels[:0], images.weights[:0])
-    engine = Engine(folder, recipe, network, classes=CLASSES, images=images, test=none, seed=0, world=World.around())
+    engine = Engine(
+        folder,
+        recipe,
+        network,
+        classes=CLASSES,
+        images=images,
+        validation=none,
+        test=none,
+        seed=0,
+        world=World.around(),
+    )
     engine.train()
     return pq.read_table(folder / METRICS).column("images_per_second").to_pylist()[-1]
 

@@ -460,6 +460,9 @@ def train(
         str | None, Option(metavar="smoke", help="`smoke`: the recipe in seconds, through every part of it.")
     ] = None,
     assignments: Assignments = None,
+    select: Annotated[
+        str | None, Option(metavar="best", help="`best`: keep the epoch that is best on the validation images.")
+    ] = None,
     test: Annotated[
         Path | None, Option(metavar="DATA", help="A data set to measure on, its labels known to be right.")
     ] = None,
@@ -481,8 +484,9 @@ def train(
 ) -> None:
     """Train a model on what a run has left. The same command goes on after a kill, at the cost of an epoch at most.
 
-    It is measured on --test; else on the test set that a data manifest names; else on the splits val and test; else
-    on a tenth of the images, held out.
+    It is measured, when all is learnt, on --test; else on the test set that a data manifest names; else on the split
+    test, or val if that is all there is; else on a tenth of the images, held out. After each epoch it is looked at on
+    the split val beside these; else on a twentieth of the images, held out too.
 
     ```
     cleaner train runs/photos
@@ -495,7 +499,8 @@ def train(
     from cleaner.training.recipe import read_recipe
     from flows.trained import asked_for, compare_here, find_rates, show_augmented, show_trained, train_here
 
-    read = read_recipe(recipe, assignments or [], preset)
+    selected = [f"optimisation.select={select}"] if select else []
+    read = read_recipe(recipe, [*(assignments or []), *selected], preset)
     asked = asked_for(folder, recipe, read, test=test, root=root, truth=truth)
     if show_augment:
         show_augmented(asked, version, seed)

@@ -31,33 +31,28 @@ from cleaner.training.models import Normalised, made, shown_to, write_config
 from cleaner.training.optimisation import climb, descend, optimiser_of, rate
 from cleaner.training.pixels import Pixels
 from cleaner.training.recipe import Network, Recipe
-from cleaner.training.versions import evenly_spread
 from cleaner.words import counted, span
 
 BOARD = "tensorboard"
 METRICS, STEPS, CHECKPOINT, WEIGHTS = "metrics.parquet", "steps.parquet", "checkpoint.safetensors", "model.safetensors"
-METHOD = 2
+METHOD = 3
 """Raised when the same recipe, data and seed give another model."""
 _LOWEST_RATE, _HIGHEST_RATE, _TRIED_RATES, _EXPLODED = 1e-6, 10.0, 120, 4.0
 _KEEP_EVERY = 600.0
 """Seconds after which a checkpoint is kept within an epoch: a kill costs so much at most."""
-_WATCHED, _WATCHED_SHARE = 1_000, 10
-"""Of a test set so many images are looked at after each epoch, or one for so many that are learnt from, if that is
-more: the whole of a large one would take as long as learning."""
 
 METRICS_SCHEMA = pa.schema(
     [
         ("epoch", pa.int32()),
         ("loss", pa.float32()),
-        ("test_loss", pa.float32()),
-        ("test_accuracy", pa.float32()),
+        ("validation_loss", pa.float32()),
+        ("validation_accuracy", pa.float32()),
         ("lr", pa.float32()),
         ("images_per_second", pa.float32()),
         ("seconds", pa.float32()),
     ]
 )
-"""A row an epoch, from 1; `lr` is that of its last step, `seconds` its own. What is said of the test set is of images
-spread evenly over it, a thousand or a tenth as many as are learnt from, whichever is more."""
+"""A row an epoch, from 1; `lr` is that of its last step, `seconds` its own; NaN where no image is for validation."""
 STEPS_SCHEMA = pa.schema([("step", pa.int32()), ("loss", pa.float32()), ("lr", pa.float32())])
 """A row a step of the optimiser, from 0."""
 
@@ -103,6 +98,7 @@ class _Progress:
         step: how many steps of the next one are done.
         metrics: rows of METRICS_SCHEMA.
         losses, rates: of each step of all, float32; `losses` on the device.
+        best: the network after the best epoch, where that is kept.
     """
 
     epoch: int = 0
@@ -110,6 +106,7 @@ class _Progress:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     losses: list[torch.Tensor] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,8 @@ class Engine:
         network: which of the recipe's.
         classes: the classes' names.
         images: to learn from.
-        test: to measure on, as `shown_to(network)` shows them; after each epoch a part of it.
+        validation: to look at after each epoch, as `shown_to(network)` shows them.
+        test: to measure on when all is learnt, shown likewise; nothing here looks at it before.
         seed: of all randomness; the same one gives the same weights on one machine.
         world: the processes that take part.
     """
@@ -151,12 +149,13 @@ class Engine:
         *,
         classes: tuple[str, ...],
         images: Images,
+        validation: Images,
         test: Images,
         seed: int,
         world: World,
     ) -> None:
         self.folder, self.recipe, self.network, self.classes = folder, recipe, network, classes
-        self.images, self.test, self.seed, self.world = images, test, seed, world
+        self.images, self.validation, self.test, self.seed, self.world = images, validation, test, seed, world
         self.device, self.shown = world.device, shown_to(network)
         self.settings = recipe.optimisation
         self.augmentations = recipe.augmentations()
@@ -171,8 +170,8 @@ class Engine:
 
     @network_threads()
     def train(self) -> nn.Module:
-        """Go on from the last checkpoint to the end; the network as it is then, its moving average where the recipe
-        keeps one.
+        """Go on from the last checkpoint to the end; the network as it is then, or was after the best epoch, its moving
+        average where the recipe keeps one.
 
         Raises:
             CleanerError: the loss became NaN or infinite.
@@ -185,7 +184,9 @@ class Engine:
         self._ticks = track(range(left), left, "steps")
         for epoch in range(progress.epoch, self.settings.epochs):
             self._epoch(epoch, progress)
-        trained = self.kept
+        trained, self.chosen = self.kept, _chosen(progress.metrics, self.settings.select)
+        if progress.best:
+            trained.load_state_dict(progress.best)
         if self.world.rank == 0:
             state = {name: tensor.contiguous() for name, tensor in trained.inner.state_dict().items()}
             write_bytes(self.folder / WEIGHTS, save(state))
@@ -294,7 +295,8 @@ class Engine:
                     kept[name] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         self._scaler.load_state_dict(state["scaler"])
         losses = list(state["losses"].to(self.device))
-        return _Progress(state["epoch"], state["step"], state["metrics"], losses, state["rates"].tolist())
+        rates = state["rates"].tolist()
+        return _Progress(state["epoch"], state["step"], state["metrics"], losses, rates, state["best"])
 
     def _epoch(self, epoch: int, progress: _Progress) -> None:
         number, phase = self.settings.phase(epoch)
@@ -320,12 +322,12 @@ class Engine:
         self._alarm(progress)
         missed = torch.stack(progress.losses[-self.steps :]).cpu()
         seconds = time.monotonic() - started
-        test_loss, accuracy = self._measured() if self.world.rank == 0 else (float("nan"), float("nan"))
+        missing, accuracy = self._measured() if self.world.rank == 0 else (float("nan"), float("nan"))
         row = {
             "epoch": epoch + 1,
             "loss": float(missed @ self._sizes) / self.length,
-            "test_loss": test_loss,
-            "test_accuracy": accuracy,
+            "validation_loss": missing,
+            "validation_accuracy": accuracy,
             "lr": progress.rates[-1],
             "images_per_second": learnt / seconds,
             "seconds": time.monotonic() - started,
@@ -333,15 +335,17 @@ class Engine:
         progress.epoch, progress.step = epoch + 1, 0
         progress.metrics.append(row)
         if self.world.rank == 0:
+            if self.settings.select == "best" and _chosen(progress.metrics, "best") is row:
+                progress.best = {name: tensor.cpu().clone() for name, tensor in self.kept.state_dict().items()}
             self._keep(progress)
             self._show(row)
             left = (self.settings.epochs - epoch - 1) * row["seconds"]
-            said = (
+            said = [
                 f"epoch {epoch + 1} of {self.settings.epochs}: loss {row['loss']:.3f}",
-                f"{100 * accuracy:.1f} % right on the test set",
+                *[f"{100 * accuracy:.1f} % of the validation images right"] * bool(len(self.validation)),
                 f"{row['images_per_second']:,.0f} images/s",
                 f"learning rate {row['lr']:.2g}",
-            )
+            ]
             note(", ".join(said) + (f"; about {span(left)} left" if left else ""))
 
     def _alarm(self, progress: _Progress, *, behind: int = 0) -> None:
@@ -480,17 +484,16 @@ class Engine:
                 buffer.copy_(mean.view_as(buffer))
 
     def _measured(self) -> tuple[float, float]:
-        """Loss and accuracy on as much of the test set as is looked at after each epoch."""
-        if not len(self.test):
+        """Loss and accuracy on the validation images."""
+        shown = self.validation
+        if not len(shown):
             return float("nan"), float("nan")
-        few = evenly_spread(len(self.test), max(_WATCHED, len(self.images) // _WATCHED_SHARE))
-        rows, truth = self.test.rows[few], torch.from_numpy(self.test.labels[few].astype(np.int64))
-        right, missed = 0, 0.0
-        for start, some in predicted(self.kept, self.test.pixels, rows, self.device):
+        truth, right, missed = torch.from_numpy(shown.labels.astype(np.int64)), 0, 0.0
+        for start, some in predicted(self.kept, shown.pixels, shown.rows, self.device):
             labels = truth[start : start + len(some)]
             right += int((some.argmax(1) == labels).sum())
             missed -= float(some[torch.arange(len(some)), labels].clamp(min=1e-12).log().sum())
-        return missed / len(few), right / len(few)
+        return missed / len(shown), right / len(shown)
 
     @cached_property
     def _board(self) -> Any:
@@ -519,6 +522,7 @@ class Engine:
             "metrics": progress.metrics,
             "losses": losses,
             "rates": rates,
+            "best": progress.best,
         }
         write_checkpoint(self.folder / CHECKPOINT, state)
 
@@ -528,6 +532,13 @@ class Engine:
             for name, value in row.items():
                 self._board.add_scalar(name, value, row["epoch"])
             self._board.flush()
+
+
+def _chosen(metrics: list[dict[str, Any]], select: str) -> dict[str, Any]:
+    """The row of the epoch whose network is kept; of equal ones the first."""
+    if select == "last":
+        return metrics[-1]
+    return max(metrics, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
 
 
 def _batch_norms(model: nn.Module) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -42,8 +43,11 @@ from cleaner.words import counted
 JOB = "training.json"
 CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 DATA = "data.parquet"
-"""What a training learns from and is measured on: `role` (learnt, test), `content_hash`, `path`, `label`, `weight`."""
-_LEARNT, _TEST = "learnt", "test"
+"""What a training learns from and is measured on: `role` (learnt, validation, test), `content_hash`, `path`, `label`,
+`weight`."""
+_LEARNT, _VALIDATION, _TEST = "learnt", "validation", "test"
+_KNOWN_BY = ("content_hash", "path")
+_TEST_SPLIT, _VALIDATION_SPLIT = 2, 1
 _ON_A_SHEET = 8
 
 
@@ -91,7 +95,7 @@ class Job(Asked):
 
 
 @dataclass(frozen=True)
-class TestSet:
+class Measured:
     """Images to measure on.
 
     Attributes:
@@ -115,7 +119,7 @@ class TestSet:
         hashes: list[str] = self.manifest.column("content_hash").take(pa.array(self.rows)).to_pylist()
         return hashes
 
-    def by_content(self, most: int | None) -> "TestSet":
+    def by_content(self, most: int | None) -> "Measured":
         """The same images in the order of their hashes, of many the first so many."""
         order = np.lexsort((self.labels, np.array(self.contents, "S")))[:most]
         return replace(self, rows=self.rows[order], labels=self.labels[order])
@@ -135,15 +139,17 @@ class _Data:
     """What is learnt from and what is measured on."""
 
     version: Version
-    test: TestSet
+    validation: Measured
+    test: Measured
 
     @property
     def digest(self) -> str:
         """12 hex digits that tell it from others: by the contents of images, not by where they lie."""
-        version, test = self.version, self.test
-        contents = version.contents.tolist(), [each.encode() for each in test.contents]
+        version, measured = self.version, (self.validation, self.test)
+        contents = version.contents.tolist(), *[[each.encode() for each in some.contents] for some in measured]
         hashes = [hashlib.sha256(b"".join(each)).hexdigest() for each in contents]
-        arrays = [values.tobytes().hex() for values in (version.labels, version.weights, test.labels)]
+        labels = [some.labels for some in measured]
+        arrays = [values.tobytes().hex() for values in (version.labels, version.weights, *labels)]
         return digest(version.name, list(version.classes), *hashes, *arrays)
 
 
@@ -182,18 +188,35 @@ class Training:
     def split(self) -> Split:
         """Who is measured on, and left out of what is learnt from, as things are now."""
         manifest, duplicates, other = self.cleaned.manifest, self.cleaned.duplicates, self._other
-        test, none = self.cleaned.held_out(), pa.array([], pa.string())
-        if other is None:
-            return split_of(manifest, duplicates, test if test.any() else held_out(manifest, duplicates), none, none)
-        near = near_copies(self.job.run, self.source, other.manifest, other.source, workers=self.job.workers)
-        return split_of(manifest, duplicates, test, other.manifest.column("content_hash").combine_chunks(), near)
+        test, validation = self._splits
+        contents = near = pa.array([], pa.string())
+        if other is not None:
+            contents = other.manifest.column("content_hash").combine_chunks()
+            near = near_copies(self.job.run, self.source, other.manifest, other.source, workers=self.job.workers)
+        elif not test.any():
+            test = held_out(manifest, duplicates)
+        share = self.job.recipe.samples.validation
+        return split_of(manifest, duplicates, test, validation, contents, near, share=share)
+
+    @cached_property
+    def _splits(self) -> tuple[np.ndarray, np.ndarray]:
+        """bool, the rows of the data set's own splits to test on, and for validation; that there is only one of, is to
+        test on, where nothing else is."""
+        held, other = self.cleaned.held_out, self._other is not None
+        if other or (held == _TEST_SPLIT).any():
+            return held == _TEST_SPLIT, held == _VALIDATION_SPLIT
+        return held > 0, np.zeros(len(held), bool)
 
     @property
     def version(self) -> Version:
         return self._data.version
 
     @property
-    def test(self) -> TestSet:
+    def validation(self) -> Measured:
+        return self._data.validation
+
+    @property
+    def test(self) -> Measured:
         return self._data.test
 
     @cached_property
@@ -242,7 +265,7 @@ class Training:
         """Whether a training like this one began there, and is not at its end."""
         if not self.go_on or not all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT)):
             return False
-        if read_summary(folder) is not None:
+        if read_summary(folder) is not None or _about(folder).get("method") != METHOD:
             return False
         other = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
         same = ("run", "test", "root", "truth")
@@ -276,47 +299,50 @@ class Training:
         version = version.thinned(samples.most) if samples.most else version
         if len(np.unique(version.labels)) < 2:
             raise InputError(f"samples.most = {samples.most}: images of one class are left to learn from; take more")
-        return _Data(version.by_content(), test.by_content(samples.most))
+        validation = self._own(self.split.validation, self._splits[1], "held out for that")
+        return _Data(version.by_content(), validation.by_content(samples.most), test.by_content(samples.most))
 
     def keep_data(self) -> None:
         """Write down what is learnt from and measured on: a run that is cleaned meanwhile takes nothing from it."""
         if (self.folder / DATA).exists():
             return
-        version, test = self._data.version, self._data.test
-        labels = pa.array(np.array(version.classes, object)[np.concatenate([version.labels, test.labels])], pa.string())
-        columns = {
-            "role": [_LEARNT] * len(version) + [_TEST] * len(test.rows),
-            "content_hash": [*version.contents.astype(str).tolist(), *test.contents],
-            "path": pa.concat_arrays(
-                [self._paths(self.cleaned.manifest, version.rows), self._paths(test.manifest, test.rows)]
-            ),
-            "label": labels,
-            "weight": np.concatenate([version.weights, np.ones(len(test.rows), np.float32)]),
-        }
-        about = {"classes": list(version.classes), "words": test.words, "trusted": test.trusted}
-        write_table(self.folder / DATA, pa.table(columns).replace_schema_metadata({"about": json.dumps(about)}))
-
-    @staticmethod
-    def _paths(manifest: pa.Table, rows: np.ndarray) -> pa.Array:
-        return manifest.column("path").take(pa.array(rows)).combine_chunks().cast(pa.string())
+        version = self._data.version
+        classes = np.array(version.classes, object)
+        parts = [(_LEARNT, self.cleaned.manifest, version.rows, version.labels, version.weights)]
+        about: dict[str, Any] = {"method": METHOD, "classes": list(version.classes)}
+        for role, some in ((_VALIDATION, self.validation), (_TEST, self.test)):
+            parts.append((role, some.manifest, some.rows, some.labels, np.ones(len(some.rows), np.float32)))
+            about[role] = {"words": some.words, "trusted": some.trusted}
+        tables = [
+            pa.table(
+                {
+                    "role": pa.array([role] * len(rows), pa.string()),
+                    **{name: manifest.column(name).take(pa.array(rows)).cast(pa.string()) for name in _KNOWN_BY},
+                    "label": pa.array(classes[labels], pa.string()),
+                    "weight": weights,
+                }
+            )
+            for role, manifest, rows, labels, weights in parts
+        ]
+        write_table(self.folder / DATA, pa.concat_tables(tables).replace_schema_metadata({"about": json.dumps(about)}))
 
     def _kept(self) -> _Data:
         """As it was when it began."""
-        try:
-            table = read_table(self.folder / DATA)
-            about = json.loads((table.schema.metadata or {})[b"about"])
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{self.folder / DATA}: is damaged ({error}); delete the training's folder") from error
-        classes, other = tuple(about["classes"]), self._other
-        parts = [table.filter(pc.equal(table.column("role"), role)) for role in (_LEARNT, _TEST)]
-        learnt, tested = parts
-        rows = self._rows(self.cleaned.manifest, learnt)
-        labels = [Classes(classes).encode(part.column("label")) for part in parts]
-        contents = np.array(learnt.column("content_hash").to_pylist(), "S")
-        version = Version(self.job.version, rows, labels[0], array(learnt, "weight"), contents, classes)
-        source, manifest = (self.source, self.cleaned.manifest) if other is None else (other.source, other.manifest)
-        found = self._rows(manifest, tested)
-        return _Data(version, TestSet(source, manifest, found, labels[1], about["words"], about["trusted"]))
+        about, table, other = _about(self.folder), read_table(self.folder / DATA), self._other
+        own = self.source, self.cleaned.manifest
+        parts = {role: table.filter(pc.equal(table.column("role"), role)) for role in (_LEARNT, _VALIDATION, _TEST)}
+        classes = tuple(about["classes"])
+        labels = {role: Classes(classes).encode(part.column("label")) for role, part in parts.items()}
+
+        def measured(role: str, source: Source, manifest: pa.Table) -> Measured:
+            rows, known = self._rows(manifest, parts[role]), about[role]
+            return Measured(source, manifest, rows, labels[role], known["words"], known["trusted"])
+
+        learnt = parts[_LEARNT]
+        rows, contents = self._rows(own[1], learnt), np.array(learnt.column("content_hash").to_pylist(), "S")
+        version = Version(self.job.version, rows, labels[_LEARNT], array(learnt, "weight"), contents, classes)
+        test = measured(_TEST, *(own if other is None else (other.source, other.manifest)))
+        return _Data(version, measured(_VALIDATION, *own), test)
 
     def _rows(self, manifest: pa.Table, kept: pa.Table) -> np.ndarray:
         """The row of each image in a manifest; of a file that is there more than once the one whose path was kept, if
@@ -363,24 +389,33 @@ class Training:
         return _Other(source, _scanned(source, self.origin.config.scan.max_pixels, self.job.workers), words)
 
     @property
-    def _own_test(self) -> TestSet:
-        manifest, cleaned = self.cleaned.manifest, self.cleaned
-        none = np.zeros(len(manifest), bool)
-        which = "the images of its other splits" if cleaned.held_out().any() else "a tenth of the images, held out"
+    def _own_test(self) -> Measured:
+        return self._own(self.split.test, self._splits[0], "a tenth of the images, held out")
+
+    def _own(self, chosen: np.ndarray, of_splits: np.ndarray, otherwise: str) -> Measured:
+        """Rows of the run's own: of splits of the data set, if there are such, or chosen `otherwise`."""
+        splits = (
+            sorted(set(self.cleaned.manifest.column("split").filter(pa.array(of_splits)).to_pylist()))
+            if of_splits.any()
+            else []
+        )
+        which = f"the images of its {' and '.join(splits)} split{'s' * (len(splits) > 1)}" if splits else otherwise
         if self.job.truth is not None:
             name, words = TRUE, f"{which}, by their true labels"
-        elif cleaned.held_out().any():
+        elif splits:
             name, words = RAW, f"{which}, labels as given"
         else:
             name, words = CLEAN, f"{which}, labels as they stand after cleaning"
-        found = cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.job.truth)
-        held = self.split.test[found.rows]
-        return TestSet(self.source, manifest, found.rows[held], found.labels[held], words, name == TRUE)
+        none = np.zeros(len(chosen), bool)
+        found = self.cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.job.truth)
+        held = chosen[found.rows]
+        rows, labels = found.rows[held], found.labels[held]
+        return Measured(self.source, self.cleaned.manifest, rows, labels, words, name == TRUE)
 
-    def _named_test(self, other: _Other) -> TestSet:
+    def _named_test(self, other: _Other) -> Measured:
         rows = np.flatnonzero(other.manifest.column("problem").is_null().to_numpy())
         labels = other.manifest.column("label").take(pa.array(rows))
-        return TestSet(other.source, other.manifest, rows, self._encoded(labels), other.words, True)
+        return Measured(other.source, other.manifest, rows, self._encoded(labels), other.words, True)
 
     def _encoded(self, labels: Any) -> np.ndarray:
         """Class numbers.
@@ -399,12 +434,16 @@ class Training:
         """Find what a person can get wrong before anything is written or decoded.
 
         Raises:
-            InputError: the run, the version or the test set can't be what they are.
+            InputError: the run, the version or the test set can't be what they are, or there is no image by which the
+                best epoch could be told.
             ConfigError: an optimiser or the network can't.
             WeightsError: the network's weights can't be had.
         """
         for phase in self.job.recipe.optimisation.phases:
             optimiser_of(phase, nn.Linear(1, 1))
+        if self.job.recipe.optimisation.select == "best" and not len(self.validation.rows):
+            share = self.job.recipe.samples.validation
+            raise InputError(f"samples.validation = {share:g}: no image is left to tell the best epoch by; raise it")
         if self.done() is None:
             check(self.job.recipe.networks[self.job.network])
 
@@ -427,7 +466,7 @@ class Training:
 
     def engine(self, world: World) -> Engine:
         """The engine that trains it, with all images decoded."""
-        job, version, test = self.job, self.version, self.test
+        job, version = self.job, self.version
         network = job.recipe.networks[job.network]
         samples = job.recipe.samples
         side = _side(network.image_size, samples.margin)
@@ -435,15 +474,20 @@ class Training:
         rows = np.unique(version.rows)
         learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
         shown = shown_to(network)
-        tested = np.unique(test.rows)
-        measured = measured_on(test.source, test.manifest, tested, shown, workers=workers, keep=keep)
+
+        def measured(some: Measured) -> Images:
+            there = np.unique(some.rows)
+            pixels = measured_on(some.source, some.manifest, there, shown, workers=workers, keep=keep)
+            return Images(pixels, some.rows, some.labels, np.ones(len(some.rows), np.float32))
+
         return Engine(
             self.folder,
             job.recipe,
             network,
             classes=version.classes,
             images=evenly_weighted(Images(learnt, version.rows, version.labels, version.weights)),
-            test=Images(measured, test.rows, test.labels, np.ones(len(test.rows), np.float32)),
+            validation=measured(self.validation),
+            test=measured(self.test),
             seed=job.seed,
             world=world,
         )
@@ -474,7 +518,7 @@ def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, 
     right = np.bincount(test.labels[test.labels == guesses], minlength=len(classes))
     learnt = np.bincount(training.version.labels, minlength=len(classes))
     _write_classes(folder, classes, learnt, images, right)
-    there = images > 0
+    there, seen = images > 0, engine.chosen["validation_accuracy"]
     summary = {
         "recipe": training.job.name,
         "network": engine.network.backbone,
@@ -482,14 +526,33 @@ def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, 
         "version": training.job.version,
         "seed": training.job.seed,
         "learnt_from": len(training.version.rows),
-        "test": {"images": len(test.rows), "what": test.words, "labels_known_to_be_right": test.trusted},
+        "test": _told(test),
+        "validation": {**_told(training.validation), "accuracy": seen if np.isfinite(seen) else None},
         "accuracy": float(right.sum() / max(1, images.sum())),
         "mean_class_accuracy": float((right[there] / images[there]).mean()) if there.any() else float("nan"),
         "epochs": training.job.recipe.optimisation.epochs,
+        "epoch": engine.chosen["epoch"],
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
     }
     write_json(folder / SUMMARY, summary)
     return summary
+
+
+def _told(some: Measured) -> dict[str, Any]:
+    return {"images": len(some.rows), "what": some.words, "labels_known_to_be_right": some.trusted}
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What stands beside the data with which a training began.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        told: dict[str, Any] = json.loads((pq.read_schema(folder / DATA).metadata or {})[b"about"])
+        return told
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{folder / DATA}: is damaged ({error}); delete the training's folder") from error
 
 
 def _write_classes(
@@ -519,12 +582,14 @@ def _side(size: int, margin: float) -> int:
 
 def said(training: Training) -> list[str]:
     """What a job learns from and is measured on, for people."""
-    version, test = training.version, training.test
+    version, validation, test = training.version, training.validation, training.test
     classes = counted(len(np.unique(version.labels)), "class", "classes")
     lines = [
         f"{training.job.version}: {counted(len(version), 'image')} of {classes}",
         f"measured on {counted(len(test.rows), 'image')}: {test.words}",
     ]
+    if len(validation.rows):
+        lines.append(f"looked at after each epoch, {counted(len(validation.rows), 'image')}: {validation.words}")
     if left_out := training.split.words():
         lines.append(left_out)
     if training.goes_on_with_other_data:

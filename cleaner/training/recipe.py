@@ -74,6 +74,9 @@ class Optimisation(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="of the forward pass; `auto`: bfloat16 on a GPU, float32 on a CPU"
     )
+    select: Literal["last", "best"] = Field(
+        default="last", description="the epoch whose network is kept; `best`: on the validation images"
+    )
     compile: bool = Field(default=False, description="torch.compile: minutes at the start, faster steps on a GPU")
 
     @model_validator(mode="after")
@@ -136,6 +139,13 @@ class Samples(Section):
         " square root of their size; all as often",
     )
     most: int | None = Field(default=None, ge=1, description="images to learn from and to test on, at most")
+    validation: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="share of the images that is not learnt from, but looked at after each epoch: recipes are tuned by"
+        " it, not by the test set; where a data set has a split for that beside its test set, it is that one",
+    )
     margin: float = Field(
         default=1.15, ge=1, le=2, description="images are kept decoded at this times the network's size, for crops"
     )

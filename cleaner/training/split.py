@@ -4,7 +4,7 @@ Whatever is measured on is not learnt from, nor are its copies: files with the s
 the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +23,12 @@ from cleaner.run.files import digest, read_table, write_table
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
-from cleaner.tables import array
+from cleaner.tables import Classes, array
 from cleaner.training.kept import FOLDER
 from cleaner.words import counted
 
-_HELD_OUT_SHARE = 10
-"""Where there is no test set, one picture in so many is held out."""
+_HELD_OUT_SHARE = 0.1
+"""Of the pictures, where there is no test set."""
 _MOST_PIXELS = 2**31
 
 
@@ -37,19 +37,21 @@ class Split:
     """Of each row of a run's manifest.
 
     Attributes:
-        test: bool, measured on, or of a split that is not learnt from.
-        copies: bool, not itself that, but the same file as an image that is measured on.
+        test: bool, measured on at the end, or of a split that is not learnt from.
+        validation: bool, looked at after each epoch.
+        copies: bool, neither, but the same file as an image that is measured on.
         near: bool, nearly the same as such.
     """
 
     test: np.ndarray
+    validation: np.ndarray
     copies: np.ndarray
     near: np.ndarray
 
     @property
     def left_out(self) -> np.ndarray:
         """bool: not learnt from."""
-        return self.test | self.copies | self.near
+        return self.test | self.validation | self.copies | self.near
 
     def words(self) -> str:
         """What is left out because it is measured on elsewhere; empty where nothing is."""
@@ -59,34 +61,64 @@ class Split:
         return f"not learnt from: {', and '.join(said)}" if said else ""
 
 
-def split_of(manifest: pa.Table, duplicates: pa.Table, test: np.ndarray, contents: pa.Array, near: pa.Array) -> Split:
+def split_of(
+    manifest: pa.Table,
+    duplicates: pa.Table,
+    test: np.ndarray,
+    validation: np.ndarray,
+    contents: pa.Array,
+    near: pa.Array,
+    *,
+    share: float,
+) -> Split:
     """The split of a manifest.
 
     Args:
         manifest, duplicates: of a run.
-        test: bool, the rows that are measured on.
+        test, validation: bool, the rows that are measured on, and those of a split for validation.
         contents: the hashes of images of another data set that are measured on.
         near: those of images of the run that are nearly the same as such.
+        share: of what is left becomes validation, where no split is.
     """
-    hashes = manifest.column("content_hash").combine_chunks()
-    measured = pa.concat_arrays([contents.cast(pa.string()), hashes.filter(pa.array(test)).cast(pa.string())])
-    copies = pc.is_in(hashes, value_set=measured.drop_null()).to_numpy(zero_copy_only=False) & ~test
+    hashes, held = manifest.column("content_hash").combine_chunks(), test | validation
+    measured = pa.concat_arrays([contents.cast(pa.string()), hashes.filter(pa.array(held)).cast(pa.string())])
+    copies = pc.is_in(hashes, value_set=measured.drop_null()).to_numpy(zero_copy_only=False) & ~held
     alike = pc.is_in(hashes, value_set=near.drop_null()).to_numpy(zero_copy_only=False)
     group = _groups(len(manifest), duplicates)
-    touched = np.unique(group[test | copies | alike])
-    return Split(test, copies, np.isin(group, touched) & ~test & ~copies)
+    touched = np.unique(group[held | copies | alike])
+    split = Split(test, validation, copies, np.isin(group, touched) & ~held & ~copies)
+    return split if validation.any() else replace(split, validation=_drawn(manifest, group, ~split.left_out, share))
 
 
 def held_out(manifest: pa.Table, duplicates: pa.Table) -> np.ndarray:
     """bool, one a row: a tenth of the pictures. A picture is held out with all that is nearly the same, by the first of
     their hashes, so that it stays so whatever else the data set has."""
+    return _lots(manifest, _groups(len(manifest), duplicates), digits=slice(8, 16)) < _HELD_OUT_SHARE
+
+
+def _drawn(manifest: pa.Table, group: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:
+    """bool, one a row: so much of the pictures `among` which is drawn, as `held_out` does, but of each class as given
+    the last one in the draw is left to be learnt from."""
+    classes = Classes.of(manifest)
+    labels = classes.encode(manifest.column("label"))
+    rows = np.flatnonzero(among & (labels >= 0))
+    lots, labels = _lots(manifest, group, digits=slice(16, 24))[rows], labels[rows]
+    last = np.zeros(len(classes.names))
+    np.maximum.at(last, labels, lots)
+    drawn = np.zeros(len(manifest), bool)
+    drawn[rows] = (lots < share) & ~np.isin(group[rows], group[rows[lots == last[labels]]])
+    return drawn
+
+
+def _lots(manifest: pa.Table, group: np.ndarray, *, digits: slice) -> np.ndarray:
+    """float64 from 0 to 1, one a row, its picture's lot in a draw: some digits of the first of its hashes, not
+    those by which it is the first; infinite for what can't be read."""
     hashes = np.array([each or "" for each in manifest.column("content_hash").to_pylist()])
-    group = _groups(len(manifest), duplicates)
     order = np.lexsort((hashes, group))
     _, starts, back = np.unique(group[order], return_index=True, return_inverse=True)
     first = np.empty(len(hashes), hashes.dtype)
     first[order] = hashes[order][starts][back]
-    return np.array([bool(each) and int(each[:8], 16) % _HELD_OUT_SHARE == 0 for each in first.tolist()])
+    return np.array([int(each[digits], 16) / 16**8 if each else np.inf for each in first.tolist()])
 
 
 def _groups(n: int, duplicates: pa.Table) -> np.ndarray:

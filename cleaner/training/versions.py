@@ -140,12 +140,11 @@ class Cleaned:
         contents = np.array(self.manifest.column("content_hash").take(pa.array(rows)).to_pylist(), "S")
         return Version(name, rows, labels[rows], weights[rows], contents, self.classes)
 
+    @property
     def held_out(self) -> np.ndarray:
-        """bool, one a row of the manifest: those of a split that is no training split, if the data set has splits."""
-        if "split" not in self.manifest.column_names:
-            return np.zeros(len(self.manifest), bool)
-        held = held_out(self.manifest) > 0
-        return held if not held.all() else np.zeros(len(held), bool)
+        """int8, one a row of the manifest, as `tables.held_out` says; 0 where there would be nothing to learn from."""
+        held = held_out(self.manifest)
+        return held if not held.all() else np.zeros_like(held)
 
     def _standing(self, name: str) -> pa.Table:
         if name not in self.stood:
@@ -155,10 +154,3 @@ class Cleaned:
                 f"{self.folder}: the version {name} is of the images before they changed; learn from another"
             )
         return standing(Store(self.folder), self.stood[name])
-
-
-def evenly_spread(count: int, most: int) -> np.ndarray:
-    """At most so many places of `count`, spread evenly over them; int64, ascending."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)

@@ -43,7 +43,7 @@ NONE = Images(Pictures([]), np.arange(0), np.zeros(0, np.int32), np.zeros(0, np.
 
 
 def engine(folder, learnt=None, *, world=ALONE, network=None, samples=None, loss=None, augment=(), **settings):
-    test, seed = settings.pop("test", NONE), settings.pop("seed", 0)
+    test, seen, seed = settings.pop("test", NONE), settings.pop("validation", NONE), settings.pop("seed", 0)
     phases = settings.pop("phases", (Phase(epochs=2),))
     settings = {"lr": 0.01, "lr_batch": 16, "batch": 8, "effective_batch": 16, "warmup": 0.0} | settings
     told = {"backbone": "test_resnet", "image_size": SIDE, "pretrained": False} | (network or {})
@@ -57,7 +57,7 @@ def engine(folder, learnt=None, *, world=ALONE, network=None, samples=None, loss
         }
     )
     learnt = images() if learnt is None else learnt
-    asked = {"classes": CLASSES, "images": learnt, "test": test, "seed": seed, "world": world}
+    asked = {"classes": CLASSES, "images": learnt, "validation": seen, "test": test, "seed": seed, "world": world}
     return Engine(folder, recipe, Network.model_validate(told), **asked)
 
 
@@ -77,11 +77,11 @@ def steps(folder):
 
 
 def test_it_learns(tmp_path):
-    test = images(30, pixels=Pictures(np.arange(30) % 3, seed=9))
-    engine(tmp_path, test=test, lr=0.05, phases=(Phase(epochs=12),)).train()
+    validation = images(30, pixels=Pictures(np.arange(30) % 3, seed=9))
+    engine(tmp_path, validation=validation, lr=0.05, phases=(Phase(epochs=12),)).train()
     metrics = pq.read_table(tmp_path / METRICS).to_pylist()
     assert metrics[-1]["loss"] < 0.5 * metrics[0]["loss"]
-    assert metrics[-1]["test_accuracy"] > 0.9
+    assert metrics[-1]["validation_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("n", [40, 47, 16, 5])
@@ -152,36 +152,70 @@ def test_weights_have_a_mean_of_one_and_what_counts_nothing_teaches_nothing(tmp_
     wrong = np.where(np.arange(40) % 2 == 0, np.arange(40) % 3, (np.arange(40) + 1) % 3)
     believed = (np.arange(40) % 2 == 0).astype(np.float32)
     pictures = Pictures(np.arange(40) % 3)
-    test = images(40, pixels=pictures)
     made = engine(
         tmp_path,
         images(labels=wrong, weights=believed, pixels=pictures),
-        test=test,
+        validation=images(40, pixels=pictures),
         phases=(Phase(epochs=12),),
         lr=0.05,
     )
     made.train()
-    assert pq.read_table(tmp_path / METRICS).column("test_accuracy").to_pylist()[-1] > 0.9
+    assert pq.read_table(tmp_path / METRICS).column("validation_accuracy").to_pylist()[-1] > 0.9
 
 
 def test_what_is_tested_on_is_not_learnt_from(tmp_path):
-    test = images(30)
-    learnt = Pictures(np.arange(40) % 3)
-    rows = np.array([row for row in range(40) if row % 4])
-    made = engine(
-        tmp_path, Images(learnt, rows, (rows % 3).astype(np.int32), np.ones(len(rows), np.float32)), test=test
-    )
-    made.train()
-    assert {row for asked in learnt.asked for row in asked} == set(rows.tolist())
+    """Nor is it looked at before the end; the validation images are, after each epoch."""
+    pictures, rows = Pictures(np.arange(40) % 3), np.arange(40)
+    learnt, seen, tested = rows[rows % 4 > 1], rows[rows % 4 == 1], rows[rows % 4 == 0]
+    sets = [
+        Images(pictures, some, (some % 3).astype(np.int32), np.ones(len(some), np.float32))
+        for some in (learnt, seen, tested)
+    ]
+    engine(tmp_path, sets[0], validation=sets[1], test=sets[2]).train()
+    asked = [row for some in pictures.asked for row in some]
+    # A step that lacks some is filled with others of them.
+    assert set(asked) == {*learnt.tolist(), *seen.tolist()} and all(asked.count(row) == 2 for row in seen.tolist())
 
 
-def test_of_a_large_test_set_a_part_is_looked_at_after_each_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "_WATCHED", 50)
-    test = images(300)
-    engine(tmp_path, test=test, phases=(Phase(epochs=1),)).train()
-    (accuracy,) = pq.read_table(tmp_path / METRICS).column("test_accuracy").to_pylist()
-    assert len({row for rows in test.pixels.asked for row in rows}) == 50
-    assert 50 * accuracy == pytest.approx(round(50 * accuracy), abs=1e-3)
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "best"),
+    [((0.2, 0.9, 0.5), (1, 1, 1), 2), ((0.5, 0.5, 0.5), (2, 1, 1), 2), ((0.9, 0.2, 0.2), (1, 1, 1), 1)],
+)
+def test_the_best_epoch_is_kept_where_that_is_wanted_through_a_kill_too(
+    tmp_path, monkeypatch, accuracies, losses, best
+):
+    after = []
+
+    def measured(made):
+        after.append(state(made))
+        epoch = (len(after) - 1) % 3
+        return float(losses[epoch]), float(accuracies[epoch])
+
+    monkeypatch.setattr(Engine, "_measured", measured)
+    settings = {"phases": (Phase(epochs=3),), "network": {"ema": 0.9}, "validation": images(9)}
+    last = engine(tmp_path / "last", **settings)
+    last.train()
+    assert last.chosen["epoch"] == 3
+    made = engine(tmp_path / "best", select="best", **settings)
+    written = made.train().inner.state_dict()
+    assert made.chosen["epoch"] == best
+    assert all(torch.equal(value, after[3 + best - 1][name]) for name, value in written.items())
+    for stop in (1, 2, 3):
+        keep = Engine._keep
+
+        def ended(made, progress, keep=keep, stop=stop):
+            keep(made, progress)
+            if progress.epoch == stop:
+                raise KeyboardInterrupt
+
+        del after[:]
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Engine, "_keep", ended)
+            engine(tmp_path / f"{stop}", select="best", **settings).train()
+        again = engine(tmp_path / f"{stop}", select="best", **settings)
+        again.train()
+        assert again.chosen["epoch"] == best
+        assert (tmp_path / f"{stop}" / WEIGHTS).read_bytes() == (tmp_path / "best" / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize("balance", ["none", "class_balanced", "third"])
@@ -237,7 +271,7 @@ def test_what_is_kept_is_the_moving_average(tmp_path):
 def test_the_average_is_measured_and_written(tmp_path):
     from safetensors.torch import load_file
 
-    made = engine(tmp_path, network={"ema": 0.9}, test=images(9))
+    made = engine(tmp_path, network={"ema": 0.9}, validation=images(9))
     made.train()
     written = load_file(tmp_path / WEIGHTS)
     assert all(torch.equal(value, written[name]) for name, value in made.average.module.inner.state_dict().items())

@@ -26,6 +26,7 @@ RECIPE = read_recipe(
         "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
         "optimisation.phases=[{epochs=1}]",
         "samples.keep_decoded=false",
+        "samples.validation=0",
     ],
 )
 
@@ -61,9 +62,13 @@ def photos(tmp_path_factory):
     return folder / "photos", folder / "run", images
 
 
-def training(run, *, test=None, recipe=RECIPE, version="raw"):
+def training(run, *, test=None, recipe=RECIPE, version="raw", **said):
     job = {"run": run, "name": "small", "recipe": recipe, "test": test, "network": 0, "version": version}
-    return Training(Job(**job, seed=0, workers=2))
+    return Training(Job(**job, **{"seed": 0, "workers": 2, **said}))
+
+
+def validated(share):
+    return RECIPE.model_copy(update={"samples": RECIPE.samples.model_copy(update={"validation": share})})
 
 
 def paths(made, rows):
@@ -130,8 +135,16 @@ def test_near_copies_in_another_split_are_left_out(photos, tmp_path):
     assert made.split.near.sum() == len(twins)
 
 
-def manifest_of(hashes):
-    return pa.table({"content_hash": hashes})
+def manifest_of(hashes, labels=None):
+    columns = {"content_hash": hashes, "label": labels or ["day"] * len(hashes)}
+    return pa.table(columns | {"problem": pa.nulls(len(hashes), pa.string())})
+
+
+NOBODY = pa.array([], pa.string())
+
+
+def split(manifest, groups, test, *, share=0.0):
+    return split_of(manifest, groups, test, np.zeros(len(test), bool), NOBODY, NOBODY, share=share)
 
 
 def groups_of(*groups):
@@ -149,12 +162,107 @@ def test_a_tenth_is_held_out_by_pictures_and_stays_whatever_comes():
     assert all(len(set(held[start : start + 3])) == 1 for start in range(0, 900, 3))
     alone = held_out(manifest_of(hashes[900:]), groups_of())
     assert np.array_equal(alone, held[900:])
-    whole = split_of(manifest_of(hashes), groups, held, pa.array([], pa.string()), pa.array([], pa.string()))
+    whole = split(manifest_of(hashes), groups, held)
     assert not whole.near.any() and not whole.copies.any()
     # Held out one by one, as by another rule, two of three would have a twin among those that are learnt from.
     one = np.arange(3000) % 3 == 0
-    kept_apart = split_of(manifest_of(hashes), groups, one, pa.array([], pa.string()), pa.array([], pa.string()))
+    kept_apart = split(manifest_of(hashes), groups, one)
     assert kept_apart.near.sum() == 600 and not (kept_apart.left_out[900:] & ~one[900:]).any()
+
+
+def test_validation_is_drawn_by_pictures_and_stays_whatever_comes():
+    rng = np.random.default_rng(6)
+    hashes = [rng.bytes(16).hex() for _ in range(3000)]
+    groups = groups_of(*[range(start, start + 3) for start in range(0, 900, 3)])
+    test = held_out(manifest_of(hashes), groups)
+    drawn = split(manifest_of(hashes), groups, test, share=0.2).validation
+    assert 0.16 < drawn[~test].mean() < 0.24 and not (drawn & test).any()
+    assert all(len(set(drawn[start : start + 3])) == 1 for start in range(0, 900, 3))
+    alone = split(manifest_of(hashes[900:]), groups_of(), test[900:], share=0.2).validation
+    assert np.array_equal(alone, drawn[900:])
+    more = split(manifest_of(hashes), groups, test, share=0.3).validation
+    assert (more >= drawn).all() and more.sum() > drawn.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_no_class_all_is_validation(seed):
+    """Forty classes of two images, one of which may be a near copy of one in another class."""
+    rng = np.random.default_rng(seed)
+    hashes, labels = [rng.bytes(16).hex() for _ in range(80)], [f"{number // 2}" for number in range(80)]
+    groups = groups_of(*[(row, row + 2) for row in range(1, 60, 6)])
+    nothing = np.zeros(80, bool)
+    drawn = split(manifest_of(hashes, labels), groups, nothing, share=0.5).validation
+    assert drawn.any() and {label for label, out in zip(labels, drawn, strict=True) if not out} == {*labels}
+
+
+def test_validation_is_the_same_for_all_versions_and_seeds_and_nothing_of_it_is_learnt(photos, tmp_path):
+    root, _, images = photos
+    shutil.copytree(root, tmp_path / "photos")
+    twins = [*images][2:60:7]
+    write(tmp_path / "photos", {path.replace(".jpg", "-again.jpg"): saved_again(images[path]) for path in twins})
+    wrong = [*images][4:40:9]
+    for path in wrong:
+        (tmp_path / "photos" / path).rename(tmp_path / "photos" / "night" / f"wrong-{path[4:]}")
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    made = [
+        training(tmp_path / "run", recipe=validated(0.3), version=version, seed=seed)
+        for version, seed in (("raw", 0), ("clean", 0), ("raw", 1))
+    ]
+    sets = {tuple(zip(one.validation.contents, one.validation.labels.tolist(), strict=True)) for one in made}
+    assert len(sets) == 1
+    validation = set(paths(made[0], made[0].validation.rows))
+    assert 15 < len(validation) < 50
+    assert made[0].validation.words == "held out for that, labels as they stand after cleaning"
+    picture_of = {path: path.replace("-again", "") for path in (*images, *(each[:-4] + "-again.jpg" for each in twins))}
+    for one in made:
+        learnt, tested = (set(paths(one, some.rows)) for some in (one.version, one.test))
+        assert learnt and tested and not learnt & validation and not validation & tested
+        sides = [{picture_of.get(path, path) for path in some} for some in (learnt, validation, tested)]
+        assert not sides[0] & sides[1] and not sides[1] & sides[2] and not sides[0] & sides[2]
+    trained(made[0])
+    roles = pq.read_table(made[0].folder / DATA)
+    kept = roles.filter(pa.compute.equal(roles.column("role"), "validation")).column("path").to_pylist()
+    assert set(kept) == validation
+    summary = made[0].done()
+    metrics = pq.read_table(made[0].folder / "metrics.parquet").column("validation_accuracy").to_pylist()
+    assert summary["validation"]["images"] == len(kept) and summary["validation"]["accuracy"] == metrics[-1]
+    assert summary["epoch"] == 1
+
+
+def test_a_validation_split_beside_a_test_split_is_what_it_says(photos, tmp_path):
+    root, _, images = photos
+    names = [*images]
+    for number, path in enumerate(names):
+        split = ("test", "val", "train", "train", "train")[number % 5]
+        (tmp_path / "photos" / split / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / path, tmp_path / "photos" / split / path)
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    made = training(tmp_path / "run", recipe=validated(0.3))
+    for some, split in ((made.version, "train"), (made.validation, "val"), (made.test, "test")):
+        assert {path.split("/")[0] for path in paths(made, some.rows)} == {split}
+    assert made.validation.words == "the images of its val split, labels as given"
+    assert made.test.words == "the images of its test split, labels as given"
+    # Alone it is what there is to measure on.
+    shutil.rmtree(tmp_path / "photos" / "test")
+    clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
+    alone = training(tmp_path / "run", recipe=validated(0.3))
+    assert {path.split("/")[0] for path in paths(alone, alone.test.rows)} == {"val"}
+    assert {path.split("/")[0] for path in paths(alone, alone.validation.rows)} == {"train"}
+    # A named test set: neither of its own is learnt from.
+    write(
+        tmp_path / "other",
+        {f"{label}/{n}.png": picture(np.random.default_rng(n), label) for label in CLASSES for n in range(3)},
+    )
+    named = training(tmp_path / "run", recipe=validated(0.3), test=tmp_path / "other")
+    assert {path.split("/")[0] for path in paths(named, named.validation.rows)} == {"val"}
+    assert {path.split("/")[0] for path in paths(named, named.version.rows)} == {"train"}
+
+
+def test_the_best_epoch_needs_images_to_be_told_by(photos):
+    _, run, _ = photos
+    best = RECIPE.optimisation.model_copy(update={"select": "best"})
+    with pytest.raises(InputError, match=r"samples\.validation = 0: no image is left to tell the best epoch by"):
+        training(run, recipe=RECIPE.model_copy(update={"optimisation": best})).check()
 
 
 def test_files_that_cannot_be_read_are_on_no_side():
@@ -213,7 +321,8 @@ def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it
     root, _, _ = photos
     shutil.copytree(root, tmp_path / "photos")
     recipe = read_recipe("small", ["networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
-                                   "optimisation.phases=[{epochs=3}]", "samples.keep_decoded=false"])  # fmt: skip
+                                   "optimisation.phases=[{epochs=3}]", "optimisation.select=best",
+                                   "samples.keep_decoded=false", "samples.validation=0.2"])  # fmt: skip
     runs = [tmp_path / name for name in ("whole", "ended")]
     for each in runs:
         clean_locally(tmp_path / "photos", each, "--set", "features.backbone=pixels")
@@ -270,7 +379,8 @@ def test_images_that_it_began_with_and_are_gone_are_told(photos, tmp_path):
         "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]",
     )
     assert json.loads((begun.folder / "training.json").read_text())["version"] == "raw"
-    recipe = ("--recipe", "small", "--set", "optimisation.phases=[{epochs=1}]", "--set", "samples.keep_decoded=false")
+    recipe = ("--recipe", "small", "--set", "optimisation.phases=[{epochs=1}]")
+    recipe = (*recipe, "--set", "samples.keep_decoded=false", "--set", "samples.validation=0")
     told = here(*words, *recipe, status=2).stderr
     assert "images that it began with are gone; put them back, or delete it to train on what is there" in told
 
@@ -360,11 +470,12 @@ def test_one_file_under_two_labels_is_learnt_in_one_order_whatever_its_names(pho
 
 def test_where_nothing_is_held_out_it_trains_and_measures_nothing(photos, tmp_path, monkeypatch):
     _, run, _ = photos
-    monkeypatch.setattr("cleaner.training.split._HELD_OUT_SHARE", 10**9)
+    monkeypatch.setattr("cleaner.training.split._HELD_OUT_SHARE", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     keep = RECIPE.model_copy(update={"samples": RECIPE.samples.model_copy(update={"keep_decoded": True})})
     made = trained(training(shutil.copytree(run, tmp_path / "run"), recipe=keep))
     assert len(made.test.rows) == 0 and made.done()["test"]["images"] == 0
+    assert len(made.validation.rows) == 0 and made.done()["validation"]["accuracy"] is None
 
 
 def test_too_few_images_to_learn_two_classes_from_are_refused(photos):
@@ -398,8 +509,12 @@ def test_the_command_says_what_is_left_out(photos, tmp_path):
         tmp_path / "test",
         "--version",
         "raw",
+        "--select",
+        "best",
     )
     assert "not learnt from: 10 images that are measured on too" in done.stderr.replace("\n", " ")
     (folder,) = (run / "training").glob("small-*/")
     roles = pq.read_table(folder / DATA).column("role").to_pylist()
-    assert (roles.count("learnt"), roles.count("test")) == (90, 10)
+    assert roles.count("learnt") + roles.count("validation") == 90 and roles.count("test") == 10
+    assert f"looked at after each epoch, {roles.count('validation')} image" in done.stderr.replace("\n", " ")
+    assert json.loads((folder / "training.json").read_text())["recipe"]["optimisation"]["select"] == "best"
