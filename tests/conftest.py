@@ -10,7 +10,7 @@ from pathlib import Path
 # Before anything that computes is imported. Two tests run at once, and each starts commands: threads that wait for
 # threads would take most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
-# Networks take four threads all the same: those that wait leave the cores to others.
+# Networks of commands take four threads all the same: those that wait leave the cores to others.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 # However wide the terminal is at which the tests are started.
 os.environ["COLUMNS"] = "80"
@@ -21,6 +21,7 @@ import pytest
 from command import clean_locally
 from PIL import Image
 
+from cleaner import threads
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
@@ -29,6 +30,9 @@ from cleaner.people.review import batch, one_a_file, verdicts
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
+
+# In this process the tiny networks of tests would spend two thirds of their time handing parts to one another.
+threads.NETWORK_THREADS = 1
 
 NASTY = "<img src=x onerror=alert(1)>"
 CLASSES = ("=cmd()", NASTY, "räksmörgås", "with space")

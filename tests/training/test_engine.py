@@ -84,6 +84,16 @@ def test_it_learns(tmp_path):
     assert metrics[-1]["validation_accuracy"] > 0.9
 
 
+def test_every_epoch_has_an_order_of_its_own(tmp_path):
+    made = engine(tmp_path)
+    first, second = (
+        np.concatenate([batch.images.numpy() for step in made._batches(epoch) for batch in step.batches])[:40]
+        for epoch in (0, 1)
+    )
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first.reshape(40, -1), axis=0), np.sort(second.reshape(40, -1), axis=0))
+
+
 @pytest.mark.parametrize("n", [40, 47, 16, 5])
 def test_every_image_is_learnt_from_once_an_epoch_and_counts_the_same(tmp_path, n, monkeypatch):
     seen = []
