@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cleaner.errors import RunError
-from cleaner.run.finished import read_summary
+from cleaner.run.finished import PROVISIONAL, read_summary
 from cleaner.run.origin import Origin, origin_of
 from cleaner.run.state import Doing, Names, State, read_state
 from cleaner.run.store import Store
@@ -19,6 +19,7 @@ class Look:
         place: the folder of runs among which it was found, or its own.
         state: None where no command has worked on it yet.
         summary: None where it is not finished.
+        so_far: the summary of what stands until then; None where it is finished, or nothing stands yet.
     """
 
     folder: Path
@@ -26,6 +27,7 @@ class Look:
     origin: Origin
     state: State | None
     summary: dict[str, Any] | None
+    so_far: dict[str, Any] | None
 
     @property
     def store(self) -> Store:
@@ -70,4 +72,6 @@ def look_at(folder: Path, place: Path | None = None) -> Look:
     Raises:
         RunError: no run, or one whose files are damaged.
     """
-    return Look(folder, place or folder, origin_of(folder), read_state(folder), read_summary(folder))
+    origin, state, summary = origin_of(folder), read_state(folder), read_summary(folder)
+    so_far = read_summary(folder / PROVISIONAL) if summary is None else None
+    return Look(folder, place or folder, origin, state, summary, so_far)

@@ -12,6 +12,7 @@ from cleaner.run.origin import runs_in
 from ui.access import Look, look_at
 from ui.elements.admission import admitted
 from ui.elements.links import remember
+from ui.elements.plain import plain
 from ui.elements.theme import favicon
 from ui.views import classes, compare, desk, gallery, overview, reviewers, rounds
 from ui.views import map as map_page
@@ -61,7 +62,10 @@ def main(place: Path) -> None:
 def show(folder: Path, page: Callable[[Look], None], place: Path | None = None) -> None:
     """One page; of what the run or its files lack one line is said."""
     try:
-        page(look_at(folder, place))
+        look = look_at(folder, place)
+        if look.so_far is not None:
+            st.caption(f":material/pending: Provisional: what stands {plain(look.so_far['provisional'])}.")
+        page(look)
     except CleanerError as error:
         st.warning(str(error), icon=":material/info:")
 

@@ -33,6 +33,7 @@ def run(finished, tmp_path):
 
 
 def test_the_overview_has_the_numbers_of_the_summary(finished):
+    assert not any("Provisional" in each.value for each in page("overview", finished).caption)
     shown = page("overview", finished)
     summary = json.loads((finished / "summary.json").read_text())
     told = {metric.label: metric.value for metric in shown.metric}
@@ -353,7 +354,11 @@ def test_a_run_that_waits_for_its_first_batch_is_shown_on_every_page(demo, tmp_p
     clean_locally(demo / "images", run, "--reviewer", "sheet", status=3)
     assert len(unscored(run))
     for name in PAGES:
-        assert not page(name, run).exception, name
+        shown = page(name, run)
+        assert not shown.exception, name
+        assert "Provisional: what stands" in shown.caption[0].value, name
+    steps = [each.value for each in page("overview", run).markdown]
+    assert any(f"cleaner export {run} --provisional" in each for each in steps)
     assert page("gallery", run).title[0].value == f"{len(list((demo / 'images').glob('*/*'))):,} images"
 
 

@@ -130,6 +130,10 @@ def _next(look: Look, found: Totals, missing: int) -> None:
             f"Take the clean data set: `cleaner export {run} --format image_folder --out clean`",
             f"Or learn from it at once: `cleaner train {run}`",
         ]
+    if look.so_far is not None:
+        steps.append(
+            f"Take what stands so far: `cleaner export {run} --provisional --format image_folder --out so-far`"
+        )
     st.markdown("\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)))
     looks = st.container(horizontal=True)
     for action, name in (("drop", "dropped"), ("relabel", "relabelled")):
