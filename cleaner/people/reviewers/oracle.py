@@ -127,7 +127,11 @@ class Oracle:
         return check(pa.table(columns), CLASS_ANSWERS, "answers on classes")
 
     def todo(self, name: str, folder: Path) -> str:
-        return f"nothing: {self.truth} answers"
+        # It answers at once: what is missing was withdrawn.
+        return (
+            f"{self.truth} has answered, and what was withdrawn since does not come back by itself: `cleaner review RUN"
+            f" --withdraw withdrawal=N` takes a withdrawal back, and `--close` waits no more"
+        )
 
 
 def _answer(given: str, true: object, classes: set[str]) -> Answer:

@@ -105,3 +105,9 @@ def test_names_that_look_like_missing_values_and_numbers_stay_text(judged, asked
     file.write_text(f"path,label\n{path},NA\nother,007\n")
     found = Oracle(truth=file).pull("any", tmp_path, asked, (*judged.classes, "NA"), print).to_pylist()
     assert found[0]["new_label"] == "NA"
+
+
+def test_what_is_missing_of_an_oracle_was_withdrawn_and_it_says_what_brings_it_back(tmp_path):
+    (tmp_path / "truth.csv").write_text("path,label\na,b\n")
+    said = Oracle(truth=tmp_path / "truth.csv").todo("review-1", tmp_path)
+    assert "`cleaner review RUN --withdraw withdrawal=N` takes a withdrawal back, and `--close` waits no more" in said
