@@ -46,8 +46,8 @@ def _area(bands: pd.DataFrame, right: float) -> alt.Chart:
         .encode(
             x=alt.X(_X, axis=None, scale=alt.Scale(domain=[-0.6, right], nice=False)),
             y=alt.Y(_Y, axis=None, scale=alt.Scale(nice=False, zero=False)),
-            y2="high:Q",
-            detail="band:N",
+            y2=alt.Y2("high:Q"),
+            detail=alt.Detail("band:N"),
             color=alt.Color("tone:N", scale=tones, legend=None),
             # What stays is most of it, and what leaves is looked for.
             opacity=alt.when(alt.datum.tone == "kept").then(alt.value(0.3)).otherwise(alt.value(0.9)),
@@ -58,7 +58,7 @@ def _area(bands: pd.DataFrame, right: float) -> alt.Chart:
 
 def _words(texts: list[dict[str, object]], **style: Any) -> alt.Chart:
     marks = alt.Chart(pd.DataFrame(texts, columns=["x", "low", "text"])).mark_text(align="left", fontSize=13, **style)
-    return marks.encode(x=_X, y=_Y, text="text:N")
+    return marks.encode(x=alt.X(_X), y=alt.Y(_Y), text=alt.Text("text:N"))
 
 
 def _band(start: float, stop: float, floor: tuple[float, float], width: float, tone: str, text: str) -> pd.DataFrame:

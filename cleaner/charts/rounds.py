@@ -50,5 +50,8 @@ def shares(rounds: pd.DataFrame) -> alt.Chart:
     color = alt.Color("what:N", legend=alt.Legend(title=None, orient="top"))
     chart = alt.Chart(table).mark_line(point=alt.OverlayMarkDef(size=70))
     return chart.encode(
-        x=_ROUND, y=share, color=color, tooltip=["what:N", "round:O", alt.Tooltip("shown:N", title=" ")]
+        x=_ROUND,
+        y=share,
+        color=color,
+        tooltip=[alt.Tooltip("what:N"), alt.Tooltip("round:O"), alt.Tooltip("shown:N", title=" ")],
     ).properties(height=_HEIGHT)

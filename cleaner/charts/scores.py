@@ -27,7 +27,7 @@ def histogram(counts: dict[str, np.ndarray], all_of: dict[str, int]) -> alt.Face
         .mark_bar()
         .encode(
             x=alt.X("low:Q", bin="binned", title="score", scale=alt.Scale(domain=[0, 1])),
-            x2="high:Q",
+            x2=alt.X2("high:Q"),
             y=alt.Y(
                 "samples:Q", title="samples", scale=alt.Scale(type="symlog"), axis=alt.Axis(values=ticks, format=",d")
             ),
@@ -53,6 +53,6 @@ def reliability(ranges: list[dict[str, float]]) -> alt.LayerChart:
             *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("believed", "right")),
         ],
     )
-    bars = told.mark_rule(color=TONES["kept"]).encode(y="low:Q", y2="high:Q")
+    bars = told.mark_rule(color=TONES["kept"]).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
     line = alt.Chart(pd.DataFrame({"at": [0, 1]})).mark_line(color="#9aa3b2", strokeDash=[4, 4], strokeWidth=1)
-    return (line.encode(x="at:Q", y="at:Q") + bars + points).properties(width=320, height=260)
+    return (line.encode(x=alt.X("at:Q"), y=alt.Y("at:Q")) + bars + points).properties(width=320, height=260)

@@ -17,5 +17,5 @@ def accuracies(measured: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     means = measured.groupby("version", as_index=False)["accuracy"].mean()
     means["shown"] = [f"{100 * value:.1f} %" for value in means["accuracy"]]
     ticks = alt.Chart(means).mark_tick(thickness=3, size=34, color="black").encode(x=percent, y=version)
-    texts = alt.Chart(means).mark_text(dy=-24, fontSize=13).encode(x=percent, y=version, text="shown:N")
+    texts = alt.Chart(means).mark_text(dy=-24, fontSize=13).encode(x=percent, y=version, text=alt.Text("shown:N"))
     return alt.layer(points, ticks, texts).properties(width=560, height=alt.Step(64))

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Hashable, Iterator
+from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ def render(page: str, *parts: str, **values: Any) -> str:
 
 def template(page: str) -> jinja2.Template:
     """`page`.html.j2, which escapes what it is filled with."""
+    return _environment().get_template(f"{page}.html.j2")
+
+
+@cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cleaner", "pages"),
         autoescape=True,
@@ -46,7 +52,7 @@ def template(page: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    return environment.get_template(f"{page}.html.j2")
+    return environment
 
 
 def asset(name: str) -> str:
