@@ -32,7 +32,7 @@ from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
 
 # In this process the tiny networks of tests would spend two thirds of their time handing parts to one another.
-threads.NETWORK_THREADS = 1
+THREADS_OF_COMMANDS, threads.NETWORK_THREADS = threads.NETWORK_THREADS, 1
 
 NASTY = "<img src=x onerror=alert(1)>"
 CLASSES = ("=cmd()", NASTY, "räksmörgås", "with space")
@@ -70,6 +70,12 @@ class Judged:
         because = [DRAWN if at_random else "kept, but the least sure" for at_random in drawn]
         tables = self.manifest, self.standing, self.evidence, self.duplicates, said
         return batch(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
+
+
+@pytest.fixture
+def threads_of_commands(monkeypatch):
+    """Networks in this process give the bytes that those of commands give."""
+    monkeypatch.setattr(threads, "NETWORK_THREADS", THREADS_OF_COMMANDS)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """The figures that are to come from a GPU: the logic, at toy size on a CPU, with no more than a bare node has."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.gpu import main
 
 ROOT = Path(__file__).parents[1]
 MISSING = (
@@ -22,34 +23,39 @@ print(json.dumps({name: [figure._asdict() for figure in part(TOY)] for name, par
 pytestmark = pytest.mark.slow
 
 
-def on_a_bare_node(folder, *words):
-    """What a Python says where only torch, timm, scikit-learn, pandas and pyarrow are there."""
-    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({MISSING}))\n")
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+@pytest.fixture(autouse=True)
+def bare_node(tmp_path, monkeypatch):
+    """A Python that is started has no more than torch, timm, scikit-learn, pandas and pyarrow."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({MISSING}))\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(ROOT)
 
 
-def measured(folder, *words):
-    """What the command says, and writes."""
-    said = on_a_bare_node(folder, "-m", "benchmarks.gpu", "--toy", "--out", str(folder / "out"), *words)
-    lines = (folder / "out" / "figures.jsonl").read_text().splitlines()
-    return said, [json.loads(line) for line in lines if line.startswith("{")]
+@pytest.fixture
+def measured(tmp_path, monkeypatch, capsys):
+    """What the command says, and writes; each part is measured by a Python of its own."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["gpu", "--toy", "--out", str(tmp_path / "out"), *words])
+        main()
+        lines = (tmp_path / "out" / "figures.jsonl").read_text().splitlines()
+        return capsys.readouterr().out, [json.loads(line) for line in lines if line.startswith("{")]
+
+    return call
 
 
-def test_every_part_has_its_figures_on_a_bare_node(tmp_path):
-    parts = json.loads(on_a_bare_node(tmp_path, "-c", EVERY_PART))
+def test_every_part_has_its_figures_on_a_bare_node():
+    done = subprocess.run([sys.executable, "-c", EVERY_PART], capture_output=True, text=True, check=True)
+    parts = json.loads(done.stdout)
     assert [*parts] == ["features", "training", "judges", "finetune", "same_bytes", "killed", "neighbours", "two"]
     assert all(parts.values())
     figures = [figure for part in parts.values() for figure in part]
     assert all(figure["value"] == 1.0 for figure in figures if figure["unit"] == "yes")
 
 
-def test_each_part_is_measured_in_a_process_of_its_own_and_none_twice(tmp_path):
+def test_each_part_is_measured_in_a_process_of_its_own_and_none_twice(measured, tmp_path):
     words = ("--only", "judges", "neighbours")
-    _, figures = measured(tmp_path, *words)
+    _, figures = measured(*words)
     assert not [figure for figure in figures if "failed" in figure]
     assert [*dict.fromkeys(figure["part"] for figure in figures)] == ["judges", "neighbours"]
     table = (tmp_path / "out" / "gpu.md").read_text()
@@ -58,12 +64,12 @@ def test_each_part_is_measured_in_a_process_of_its_own_and_none_twice(tmp_path):
     kept = [figure for figure in figures if figure["part"] != "judges" or "ended" not in figure]
     text = "".join(json.dumps(figure) + "\n" for figure in kept)
     (tmp_path / "out" / "figures.jsonl").write_text(text + '{"part": "tw')
-    said, again = measured(tmp_path, *words)
+    said, again = measured(*words)
     assert said.count("measured before") == 1
     assert len(again) == len(figures)
     assert (tmp_path / "out" / "gpu.md").read_text().count("\n| ") == table.count("\n| ")
 
 
-def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_stays(tmp_path):
-    _, figures = measured(tmp_path, "--only", "neighbours", "--minutes", "0.0001")
+def test_a_part_that_takes_too_long_is_ended_and_what_it_had_found_stays(measured):
+    _, figures = measured("--only", "neighbours", "--minutes", "0.0001")
     assert not any("ended" in figure or "failed" in figure for figure in figures)
