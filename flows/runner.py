@@ -94,8 +94,40 @@ def carry_out(
 def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
     line, parts = Line(), _Parts()
     so_far = _SoFar(run, parts)
-    for item in plan(run, line):
+    try:
+        _walk(run, line, parts, so_far, perform_step, telling)
+    except WaitsForPeople:
         telling.journal.has(line.names())
+        raise
+    telling.journal.has(line.names())
+    remember_version(run.store, line.manifest, line.parts, spoken=run.store.rows(line.said))
+    remember_needed(run.store, line.standing, parts.outputs())
+    if not concluded(line, run.store.folder):
+        with telling.step(0, 1):
+            conclude(run, line, parts.steps())
+    withdraw(run.store.folder / PROVISIONAL)
+    prune(run, dear=False, replaced=_replaced(run, line))
+    telling.ends(Ends(""))
+
+
+def _walk(
+    run: Run,
+    line: Line,
+    parts: "_Parts",
+    so_far: "_SoFar",
+    perform_step: Callable[[Step, str], object],
+    telling: "_Telling",
+) -> None:
+    """Go through the plan and do what is missing. Until something is, whoever looks at the run sees what it had come to
+    before: a command that finds all done shows nothing half.
+
+    Raises:
+        WaitsForPeople: answers are missing.
+    """
+    performed = False
+    for item in plan(run, line):
+        if performed:
+            telling.journal.has(line.names())
         if isinstance(item, Begins):
             telling.begins(item)
         elif isinstance(item, Ends):
@@ -106,7 +138,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
                 so_far.goes_on()
-                number = item.index(step)
+                number, performed = item.index(step), True
                 with telling.step(number, len(item), _span(step, item)):
                     of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
                     perform_step(step, telling.part.words + of)
@@ -120,15 +152,6 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
             elif waits:
                 _withdraw(run.store.folder, telling.display)
             ask_people(run, item, telling.display.say)
-    telling.journal.has(line.names())
-    remember_version(run.store, line.manifest, line.parts, spoken=run.store.rows(line.said))
-    remember_needed(run.store, line.standing, parts.outputs())
-    if not concluded(line, run.store.folder):
-        with telling.step(0, 1):
-            conclude(run, line, parts.steps())
-    withdraw(run.store.folder / PROVISIONAL)
-    prune(run, dear=False, replaced=_replaced(run, line))
-    telling.ends(Ends(""))
 
 
 def _replaced(run: Run, line: Line) -> list[str]:

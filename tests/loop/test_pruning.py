@@ -15,6 +15,7 @@ from cleaner.errors import RunError, WaitsForPeople
 from cleaner.loop.pruning import prune
 from cleaner.loop.rounds import plan
 from cleaner.loop.runs import open_run, reopen
+from cleaner.run.state import Journal, read_state
 from cleaner.run.steps import perform
 from cleaner.run.store import Store
 from cleaner.run.versions import standing, versions_of
@@ -56,6 +57,29 @@ def clean(images, folder, reviewer="none", **settings):
 
     carry_out(run, noting, Lines([].append))
     return performed
+
+
+def test_who_looks_while_a_command_finds_all_done_sees_nothing_half(images, tmp_path, monkeypatch):
+    folder, seen = tmp_path / "run", []
+    clean(images, folder)
+    write = Journal._write
+
+    def looked_at(journal):
+        write(journal)
+        seen.append(read_state(folder).names)
+
+    monkeypatch.setattr(Journal, "_write", looked_at)
+    whole = read_state(folder).names
+    assert clean(images, folder) == [] and len(seen) > 5 and all(names == whole for names in seen)
+    # Where people are waited for, what stands until then is seen.
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    waited = read_state(folder).names
+    clean(images, folder, seed=1)
+    assert read_state(folder).names.standing != waited.standing
+    with pytest.raises(WaitsForPeople):
+        clean(images, folder, reviewer="sheet")
+    assert read_state(folder).names.standing == waited.standing
 
 
 def results(folder):
