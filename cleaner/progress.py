@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who watches.
+"""Progress reporting, without knowing who watches.
 
 A part wraps its loop in `track`, and says by `note` what a person should know; whoever runs the part may listen with
 `listening`. Nobody listening costs nothing.

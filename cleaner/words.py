@@ -86,12 +86,12 @@ def wrong_labels(noise: dict[str, Any]) -> str:
     """`between 7 and 12 % of the labels were wrong, 9 % as estimated, by 100 answers on images drawn at random`, of the
     row that `people.survey` gives; where nobody has answered on such, what the models think, in other words."""
     if noise["noise"] is None:
-        return f"how many labels are wrong is not known; {TELLING} answers of people would tell {_ASKING}"
+        return f"the share of wrong labels is unknown; {TELLING} reviewed images would tell {_ASKING}"
     low, high, estimate = (percent(noise[name]) for name in ("low", "high", "noise"))
     if not (answers := int(noise["answers"])):
         span = f"at {low} %" if low == high else f"between {low} and {high} %"
         return (
-            f"the models put the share of wrong labels {span}, and may err; {TELLING} answers of people would tell"
+            f"the models put the share of wrong labels {span}, and may err; {TELLING} reviewed images would narrow this"
             f" {_ASKING}"
         )
     said = f"{low} % of the labels were wrong"
@@ -111,13 +111,13 @@ def models_worth(noise: dict[str, Any]) -> str:
         )
     if noise.get("gate", 1) < 1 and noise["corrected"] < TELLING:
         return (
-            f"the models are right on about {percent(noise['accuracy'])} %: hard images and wrong labels can't well be"
-            f" told apart, and few labels are doubted; {TELLING} answers of people would tell {_ASKING}, or better"
-            " features (`features.backbone`)"
+            f"the models are right on about {percent(noise['accuracy'])} %: hard images can hardly be told from wrong"
+            f" labels, and few labels are doubted; {TELLING} reviewed images {_ASKING} or better features"
+            " (`features.backbone`) would help"
         )
     return ""
 
 
 TELLING = 50
 """Answers on labels that narrow the estimate of how many are wrong."""
-_ASKING = "(`--reviewer sheet` asks them)"
+_ASKING = "(`--reviewer sheet`)"

@@ -499,7 +499,7 @@ def train(
     from cleaner.training.recipe import read_recipe
     from flows.trained import asked_for, compare_here, find_rates, show_augmented, show_trained, train_here
 
-    selected = [f"optimisation.select={select}"] if select else []
+    selected = [f"optimisation.select={select}"] if select is not None else []
     read = read_recipe(recipe, [*(assignments or []), *selected], preset)
     asked = asked_for(folder, recipe, read, test=test, root=root, truth=truth)
     if show_augment:

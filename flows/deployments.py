@@ -108,21 +108,21 @@ def automations() -> list[AutomationCore]:
     taken up again."""
     return [
         _crashed_when_silent(
-            "cleaner: call what died crashed",
-            "A flow run whose process is there no more: its machine stopped, or it was killed.",
+            "cleaner: mark dead runs as crashed",
+            "A flow run whose process has died: its machine stopped, or it was killed.",
             {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
             _DEAD_AFTER,
-            "Its process gave no sign of life any more.",
+            "Its process stopped sending heartbeats.",
         ),
         _crashed_when_silent(
-            "cleaner: call what never began crashed",
-            "A flow run that was given out and did not begin: who had it was ended, or could not reach the server.",
+            "cleaner: mark runs that never started as crashed",
+            "A flow run that was submitted but never started: its worker ended, or could not reach the server.",
             {"prefect.flow-run.Pending"},
             _BEGINS_WITHIN,
-            "It was given out, and never began.",
+            "It was submitted, but never started.",
         ),
         AutomationCore(
-            name="cleaner: take up again what crashed",
+            name="cleaner: restart crashed cleanings",
             description="The same flow run goes on where it was, at most five times.",
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Crashed"},

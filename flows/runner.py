@@ -304,7 +304,7 @@ def _are_of(run: Run, results: Path) -> bool:
 
 def _withdraw(folder: Path, display: Display) -> None:
     if gone := withdraw(folder):
-        display.say(f"results of before no longer hold and are taken away until new ones are there: {', '.join(gone)}")
+        display.say(f"removing outdated results: {', '.join(gone)}")
 
 
 def run_here(run: Run, display: Display) -> None:

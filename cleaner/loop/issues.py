@@ -1,4 +1,4 @@
-"""What is wrong with images, or may be, by kind: what had to go or to change, and what stays but is worth a look."""
+"""What is wrong with images, or may be, by kind: dropped or relabelled, or kept but worth a look."""
 
 from collections.abc import Iterator
 

@@ -36,7 +36,7 @@ from cleaner.training.models import check, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import learnt_from, measured_on
 from cleaner.training.recipe import Recipe
-from cleaner.training.split import Split, held_out, near_copies, split_of
+from cleaner.training.split import NOTHING, Split, held_out, near_copies, split_of
 from cleaner.training.versions import TRUE, Cleaned, Version
 from cleaner.words import counted
 
@@ -189,7 +189,7 @@ class Training:
         """Who is measured on, and left out of what is learnt from, as things are now."""
         manifest, duplicates, other = self.cleaned.manifest, self.cleaned.duplicates, self._other
         test, validation = self._splits
-        contents = near = pa.array([], pa.string())
+        contents = near = NOTHING
         if other is not None:
             contents = other.manifest.column("content_hash").combine_chunks()
             near = near_copies(self.job.run, self.source, other.manifest, other.source, workers=self.job.workers)
@@ -237,6 +237,12 @@ class Training:
             return begun[0]
 
     @property
+    def lost(self) -> list[Path]:
+        """Those like it that began by another method, and will never come to their end."""
+        folders = sorted(self._parent.glob(f"{glob.escape(self._stem)}-*"))
+        return [each for each in folders if self._unfinished(each) and _about(each).get("method") != METHOD]
+
+    @property
     def goes_on_with_other_data(self) -> bool:
         """Whether the run was cleaned since it began."""
         try:
@@ -263,15 +269,18 @@ class Training:
 
     def _goes_on(self, folder: Path) -> bool:
         """Whether a training like this one began there, and is not at its end."""
-        if not self.go_on or not all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT)):
-            return False
-        if read_summary(folder) is not None or _about(folder).get("method") != METHOD:
+        if not self.go_on or not self._unfinished(folder) or _about(folder).get("method") != METHOD:
             return False
         other = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
         same = ("run", "test", "root", "truth")
         return self._settings(other) == self._settings(self.job) and all(
             getattr(other, name) == getattr(self.job, name) for name in same
         )
+
+    @staticmethod
+    def _unfinished(folder: Path) -> bool:
+        there = all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT))
+        return there and read_summary(folder) is None
 
     @staticmethod
     def _settings(job: Job) -> dict[str, Any]:
@@ -299,7 +308,7 @@ class Training:
         version = version.thinned(samples.most) if samples.most else version
         if len(np.unique(version.labels)) < 2:
             raise InputError(f"samples.most = {samples.most}: images of one class are left to learn from; take more")
-        validation = self._own(self.split.validation, self._splits[1], "held out for that")
+        validation = self._own(self.split.validation, self._splits[1] & self.split.validation, "held out for that")
         return _Data(version.by_content(), validation.by_content(samples.most), test.by_content(samples.most))
 
     def keep_data(self) -> None:
@@ -442,8 +451,8 @@ class Training:
         for phase in self.job.recipe.optimisation.phases:
             optimiser_of(phase, nn.Linear(1, 1))
         if self.job.recipe.optimisation.select == "best" and not len(self.validation.rows):
-            share = self.job.recipe.samples.validation
-            raise InputError(f"samples.validation = {share:g}: no image is left to tell the best epoch by; raise it")
+            remedy = "" if self._splits[1].any() else "; raise samples.validation"
+            raise InputError(f"there are no validation images to tell the best epoch by{remedy}")
         if self.done() is None:
             check(self.job.recipe.networks[self.job.network])
 
@@ -592,6 +601,9 @@ def said(training: Training) -> list[str]:
         lines.append(f"looked at after each epoch, {counted(len(validation.rows), 'image')}: {validation.words}")
     if left_out := training.split.words():
         lines.append(left_out)
+    lines += [
+        f"{folder}: was begun by another version of cleaner and can't go on; delete it" for folder in training.lost
+    ]
     if training.goes_on_with_other_data:
         lines.append(
             "goes on with what it began with, though the run was cleaned since; delete its folder to begin anew"

@@ -52,4 +52,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 def outcome(summary: dict[str, Any]) -> str:
     """What a training came to, in a sentence."""
     right = f"{100 * summary['accuracy']:.1f} % of {summary['test']['images']:,} test images right"
-    return f"{right}, {100 * summary['mean_class_accuracy']:.1f} % as a mean of classes"
+    # Older ones kept the last.
+    epoch, epochs = summary.get("epoch", summary["epochs"]), summary["epochs"]
+    kept = f"; epoch {epoch} of {epochs} was the best" if epoch != epochs else ""
+    return f"{right}, {100 * summary['mean_class_accuracy']:.1f} % as a mean of classes{kept}"

@@ -51,7 +51,7 @@ class Phase(Section):
 
 
 class Optimisation(Section):
-    """How the loss is made small."""
+    """The optimiser and its schedule."""
 
     phases: tuple[Phase, ...] = Field(
         default=(Phase(),), min_length=1, max_length=20, description="one after the other"
@@ -99,7 +99,7 @@ class Optimisation(Section):
 
 
 class Loss(Section):
-    """What is made small."""
+    """The loss function."""
 
     name: Literal["cross_entropy", "focal", "focal_cross_entropy", "generalised", "symmetric"] = Field(
         default="cross_entropy",

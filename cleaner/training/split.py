@@ -4,7 +4,7 @@ Whatever is measured on is not learnt from, nor are its copies: files with the s
 the same.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from cleaner.words import counted
 _HELD_OUT_SHARE = 0.1
 """Of the pictures, where there is no test set."""
 _MOST_PIXELS = 2**31
+NOTHING = pa.array([], pa.string())
 
 
 @dataclass(frozen=True)
@@ -75,24 +76,40 @@ def split_of(
 
     Args:
         manifest, duplicates: of a run.
-        test, validation: bool, the rows that are measured on, and those of a split for validation.
+        test, validation: bool, the rows that are measured on, and those of a split for validation: those of them that
+            are tested on too are neither learnt from nor looked at.
         contents: the hashes of images of another data set that are measured on.
         near: those of images of the run that are nearly the same as such.
-        share: of what is left becomes validation, where no split is.
+        share: of what is left becomes validation, where no image of a split can be.
     """
-    hashes, held = manifest.column("content_hash").combine_chunks(), test | validation
-    measured = pa.concat_arrays([contents.cast(pa.string()), hashes.filter(pa.array(held)).cast(pa.string())])
-    copies = pc.is_in(hashes, value_set=measured.drop_null()).to_numpy(zero_copy_only=False) & ~held
+    hashes, group = manifest.column("content_hash").combine_chunks(), _groups(len(manifest), duplicates)
+    usable = manifest.column("problem").is_null().to_numpy()
     alike = pc.is_in(hashes, value_set=near.drop_null()).to_numpy(zero_copy_only=False)
-    group = _groups(len(manifest), duplicates)
+    copies, twins = _beside(test, hashes, group, contents.cast(pa.string()), alike)
+    # What is tested on tells no epoch either.
+    left = ~(test | copies | twins)
+    validation = validation & left
+    if not (validation & usable).any():
+        validation = _drawn(manifest, group, left & usable, share)
+    more, near_more = _beside(validation, hashes, group, NOTHING, np.zeros(len(manifest), bool))
+    return Split(test, validation, copies | (more & left), twins | (near_more & left))
+
+
+def _beside(
+    held: np.ndarray, hashes: pa.Array, group: np.ndarray, contents: pa.Array, alike: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """bool each: which rows are the same file as one that is held, or as one of `contents`, and which others are of the
+    same picture as such, or as one that is known to be `alike`."""
+    measured = pa.concat_arrays([contents, hashes.filter(pa.array(held)).cast(pa.string())])
+    copies = pc.is_in(hashes, value_set=measured.drop_null()).to_numpy(zero_copy_only=False) & ~held
     touched = np.unique(group[held | copies | alike])
-    split = Split(test, validation, copies, np.isin(group, touched) & ~held & ~copies)
-    return split if validation.any() else replace(split, validation=_drawn(manifest, group, ~split.left_out, share))
+    return copies, np.isin(group, touched) & ~held & ~copies
 
 
 def held_out(manifest: pa.Table, duplicates: pa.Table) -> np.ndarray:
     """bool, one a row: a tenth of the pictures. A picture is held out with all that is nearly the same, by the first of
-    their hashes, so that it stays so whatever else the data set has."""
+    their hashes, so that it stays so whatever other pictures the data set has; a near copy of its own that comes may
+    draw it anew."""
     return _lots(manifest, _groups(len(manifest), duplicates), digits=slice(8, 16)) < _HELD_OUT_SHARE
 
 
@@ -148,7 +165,7 @@ def near_copies(run: Path, source: Source, other: pa.Table, other_source: Source
         note(
             "near-copies of the test images are not looked for: the run's features are gone; `cleaner clean` makes them"
         )
-        return pa.array([], pa.string())
+        return NOTHING
     hashes = sorted(each for each in other.column("content_hash").to_pylist() if each)
     similarity = config.duplicates.similarity
     file = run / FOLDER / f"copies-{digest(hashes, names.features, names.manifest, similarity)}.parquet"

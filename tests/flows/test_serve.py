@@ -131,7 +131,7 @@ class Served:
     def lose(self, name: str, after: int) -> str:
         """A cleaning that was given out and never begins, as when whoever had it could not reach the server; what never
         begins is begun again `after` so many seconds."""
-        named = {"name": {"any_": ["cleaner: call what never began crashed"]}}
+        named = {"name": {"any_": ["cleaner: mark runs that never started as crashed"]}}
         (automation,) = get(self.api, "/automations/filter", automations=named)
         automation["trigger"]["within"] = after
         body = {name: automation[name] for name in ("name", "description", "enabled", "trigger", "actions")}

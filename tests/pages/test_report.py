@@ -119,7 +119,7 @@ def test_its_head_says_of_what_it_is_when_and_by_which_settings(page):
 
 def test_its_numbers_are_those_of_the_summary(page):
     text = page.read_text(encoding="utf-8")
-    assert "21.0 % of 81 images had to go or to change their label; 72 are left to train on." in text
+    assert "21.0 % of 81 images were dropped or relabelled; 72 are left to train on." in text
     assert "dropped · 11.1 %, 1 of them unreadable" in text
 
 

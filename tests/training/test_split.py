@@ -14,10 +14,10 @@ from PIL import Image
 
 from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
-from cleaner.training.jobs import DATA, Job, Training, begin, conclude
+from cleaner.training.jobs import DATA, Job, Training, begin, conclude, said
 from cleaner.training.predicting import PREDICTIONS, Model, write_predictions
 from cleaner.training.recipe import Network, read_recipe
-from cleaner.training.split import held_out, split_of
+from cleaner.training.split import NOTHING, held_out, split_of
 
 CLASSES = ("day", "night")
 RECIPE = read_recipe(
@@ -140,11 +140,9 @@ def manifest_of(hashes, labels=None):
     return pa.table(columns | {"problem": pa.nulls(len(hashes), pa.string())})
 
 
-NOBODY = pa.array([], pa.string())
-
-
-def split(manifest, groups, test, *, share=0.0):
-    return split_of(manifest, groups, test, np.zeros(len(test), bool), NOBODY, NOBODY, share=share)
+def split(manifest, groups, test, *, share=0.0, validation=None, contents=NOTHING, near=NOTHING):
+    validation = np.zeros(len(test), bool) if validation is None else validation
+    return split_of(manifest, groups, test, validation, contents, near, share=share)
 
 
 def groups_of(*groups):
@@ -186,13 +184,41 @@ def test_validation_is_drawn_by_pictures_and_stays_whatever_comes():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_of_no_class_all_is_validation(seed):
-    """Forty classes of two images, one of which may be a near copy of one in another class."""
+    """Forty classes of two images, one of which may be a near copy of one in another class, and a broken file."""
     rng = np.random.default_rng(seed)
     hashes, labels = [rng.bytes(16).hex() for _ in range(80)], [f"{number // 2}" for number in range(80)]
     groups = groups_of(*[(row, row + 2) for row in range(1, 60, 6)])
-    nothing = np.zeros(80, bool)
-    drawn = split(manifest_of(hashes, labels), groups, nothing, share=0.5).validation
+    manifest = manifest_of(hashes + [None] * 40, labels + [f"{number}" for number in range(40)])
+    broken = pa.array([None] * 80 + ["broken"] * 40, pa.string())
+    manifest = manifest.set_column(manifest.column_names.index("problem"), "problem", broken)
+    drawn = split(manifest, groups, np.zeros(120, bool), share=0.5).validation[:80]
     assert drawn.any() and {label for label, out in zip(labels, drawn, strict=True) if not out} == {*labels}
+
+
+def test_what_is_tested_on_tells_no_epoch_nor_do_its_copies():
+    """Rows 0 to 9 are the data set's validation split, 10 to 19 its test split; of the first 0 is a file of the second,
+    1 a near copy, 2 a file of another test set, 3 nearly one of its files."""
+    rng = np.random.default_rng(7)
+    hashes = [rng.bytes(16).hex() for _ in range(40)]
+    hashes[0] = hashes[10]
+    rows = np.arange(40)
+    of_splits = {"validation": rows < 10, "groups": groups_of((1, 11), (4, 30))}
+    given = {"contents": pa.array([hashes[2]]), "near": pa.array([hashes[3]])}
+    found = split(manifest_of(hashes), of_splits.pop("groups"), (rows >= 10) & (rows < 20), **of_splits, **given)
+    assert np.flatnonzero(found.validation).tolist() == [4, 5, 6, 7, 8, 9]
+    assert np.flatnonzero(found.copies).tolist() == [0, 2]
+    assert np.flatnonzero(found.near).tolist() == [1, 3, 30]
+    assert np.flatnonzero(~found.left_out).tolist() == [*range(20, 30), *range(31, 40)]
+
+
+def test_where_a_validation_split_is_the_test_set_others_are_drawn():
+    rng = np.random.default_rng(8)
+    hashes, rows = [rng.bytes(16).hex() for _ in range(200)], np.arange(200)
+    nothing = np.zeros(200, bool)
+    found = split(
+        manifest_of(hashes), groups_of(), nothing, validation=rows < 20, contents=pa.array(hashes[:20]), share=0.2
+    )
+    assert found.copies.sum() == 20 and not found.validation[:20].any() and 15 < found.validation.sum() < 60
 
 
 def test_validation_is_the_same_for_all_versions_and_seeds_and_nothing_of_it_is_learnt(photos, tmp_path):
@@ -225,7 +251,9 @@ def test_validation_is_the_same_for_all_versions_and_seeds_and_nothing_of_it_is_
     assert set(kept) == validation
     summary = made[0].done()
     metrics = pq.read_table(made[0].folder / "metrics.parquet").column("validation_accuracy").to_pylist()
-    assert summary["validation"]["images"] == len(kept) and summary["validation"]["accuracy"] == metrics[-1]
+    assert summary["validation"]["images"] == len(kept) and summary["validation"]["accuracy"] == pytest.approx(
+        metrics[-1]
+    )
     assert summary["epoch"] == 1
 
 
@@ -258,10 +286,23 @@ def test_a_validation_split_beside_a_test_split_is_what_it_says(photos, tmp_path
     assert {path.split("/")[0] for path in paths(named, named.version.rows)} == {"train"}
 
 
+def test_a_training_begun_by_another_method_is_told_and_one_of_today_goes_on(photos, tmp_path, monkeypatch):
+    _, run, _ = photos
+    run = shutil.copytree(run, tmp_path / "run")
+    begun = training(run)
+    begin(begun)
+    (begun.folder / "checkpoint.safetensors").write_bytes(b"")
+    assert training(run).lost == []
+    monkeypatch.setattr("cleaner.training.jobs.METHOD", 99)
+    later = training(run)
+    assert later.folder != begun.folder and later.lost == [begun.folder]
+    assert f"{begun.folder}: was begun by another version of cleaner and can't go on; delete it" in said(later)
+
+
 def test_the_best_epoch_needs_images_to_be_told_by(photos):
     _, run, _ = photos
     best = RECIPE.optimisation.model_copy(update={"select": "best"})
-    with pytest.raises(InputError, match=r"samples\.validation = 0: no image is left to tell the best epoch by"):
+    with pytest.raises(InputError, match=r"no validation images to tell the best epoch by; raise samples\.validation"):
         training(run, recipe=RECIPE.model_copy(update={"optimisation": best})).check()
 
 
