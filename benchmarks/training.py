@@ -193,7 +193,8 @@ def worth(data: Path, images: int, seeds: int, noises: list[str], precise: tuple
             wrong = np.mean(np.array(train.column(column)) != np.array(train.column("clean_label")))
             source, run = write_set(train, column, folder / f"{column}.parquet"), folder / column
             command("clean", source, "--run", run, "--runner", "local")
-            told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *precise)
+            by_recipe = ("--recipe", "small", *precise)
+            told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *by_recipe)
             for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
                 print(f"| {noise} | {100 * wrong:.1f} % | {row} |", flush=True)
             said += [
