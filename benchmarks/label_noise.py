@@ -350,6 +350,7 @@ injected noise (but for the sets of 20,000: one seed).
 "LR": cleanlab on scikit-learn's `cross_val_predict(LogisticRegression())`, 5 folds, its best filter and score (chosen
 by the truth) and the better of raw and standardised features; "same": cleanlab's best on the probabilities of cleaner's
 own first round; "accv": the recipe's rule. "LR s": one `cross_val_predict` on raw features.
+[How many labels are right by their scores](reliability.svg): `python -m benchmarks.reliability`.
 
 | set | wrong | F1 | F1 LR | F1 same | F1 accv | AP | AP LR | AP same | AP accv | flagged | ECE | s | LR s |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
