@@ -87,7 +87,7 @@ def test_results_of_other_settings_are_gone_before_new_ones_are_made_and_it_is_s
     process = stopped_before("image_noise-", *words, "--set", f"image_noise.seeds={demo / 'seeds.csv'}")
     assert [name for name in RESULTS if (run / name).exists()] == []
     process.kill()
-    assert "taken away" in process.communicate()[1]
+    assert "removing outdated results: " in process.communicate()[1]
 
 
 def test_results_of_other_settings_are_gone_even_where_no_step_has_to_be_done_again(demo, finished, tmp_path):
