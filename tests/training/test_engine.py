@@ -365,6 +365,18 @@ def test_draws_are_the_same_whichever_process_takes_a_parcel(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(whole, together, strict=True))
 
 
+def test_each_parcel_of_a_step_has_draws_of_its_own(tmp_path):
+    """The same image everywhere: what is cut out of it tells the draws apart."""
+    pictures = Pictures([0])
+    same = Images(
+        lambda rows: pictures.pixels[rows * 0], np.arange(32), np.zeros(32, np.int32), np.ones(32, np.float32)
+    )
+    made = engine(tmp_path, same, batch=4, effective_batch=16, augment=({"name": "crop"},))
+    seen = [batch.images for epoch in (0, 1) for step in made._batches(epoch) for batch in step.batches]
+    assert len(seen) == 16
+    assert not any(torch.equal(one, other) for place, one in enumerate(seen) for other in seen[:place])
+
+
 def test_a_second_look_for_sharpness_leaves_the_statistics_alone(tmp_path):
     sharp = engine(tmp_path / "sharp", phases=(Phase(sam=0.1, epochs=1, lr=1e-12, weight_decay=0),))
     plain = engine(tmp_path / "plain", phases=(Phase(epochs=1, lr=1e-12, weight_decay=0),))
