@@ -13,11 +13,11 @@ import pyarrow as pa
 from benchmarks.label_noise import SEED, Noisy, cifar, features_of, grocery
 from benchmarks.label_rounds import Round, manifest_of, rounds
 from cleaner.config import Config
+from cleaner.methods.prevalence import prevalence
 from cleaner.people import review, selection
 from cleaner.people.survey import survey
 from cleaner.people.worth import Worth, worth
 from cleaner.run.ledger import fold
-from cleaner.stages.prevalence import prevalence
 from cleaner.tables import SAID, Action, Answer, Asked, array
 
 BATCHES = 3

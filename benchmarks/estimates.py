@@ -22,9 +22,9 @@ from benchmarks.label_noise import Noisy, calibration_error, features_of
 from benchmarks.label_rounds import manifest_of, rounds
 from benchmarks.surveys import KINDS, Kind, repeated
 from cleaner.evidence.fitting import guesses_of
+from cleaner.methods import label_noise
+from cleaner.methods.belief import believe, fit_of, flag_below
 from cleaner.run.ledger import fold
-from cleaner.stages import label_noise
-from cleaner.stages.belief import believe, fit_of, flag_below
 from cleaner.tables import SAID, matrix
 
 SEED, SAMPLES, REPEATS = 0, 5_000, 300

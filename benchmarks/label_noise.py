@@ -36,9 +36,9 @@ from cleaner.data.scan import scan
 from cleaner.data.sources.parquet_images import ParquetImages
 from cleaner.evidence.crossfit import evidence_table
 from cleaner.evidence.features import choose, embed
+from cleaner.methods import image_noise, label_noise
+from cleaner.methods.prevalence import cut, draw, shares
 from cleaner.run.ledger import fold
-from cleaner.stages import image_noise, label_noise
-from cleaner.stages.prevalence import cut, draw, shares
 from cleaner.tables import SAID, Action, Answer, array, matrix
 
 SEED = 0

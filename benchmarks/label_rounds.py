@@ -10,11 +10,11 @@ import pyarrow as pa
 from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
-from cleaner.loop.rounds import out_of_sample
+from cleaner.methods import label_noise
 from cleaner.people import review
+from cleaner.plan.label_rounds import Compare, End, Judge, Predict, label_rounds
+from cleaner.plan.rounds import out_of_sample
 from cleaner.run.ledger import fold
-from cleaner.stages import label_noise
 from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 
 

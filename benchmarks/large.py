@@ -24,7 +24,7 @@ from PIL import Image
 from cleaner.config import Config
 from cleaner.evidence.crossfit import Task, evidence_table
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.loop.runs import open_run
+from cleaner.plan.runs import open_run
 from cleaner.run.steps import Step, perform
 from flows.progress_bar import Lines
 from flows.runner import carry_out

@@ -20,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.label_rounds import first_evidence, manifest_of, rounds
 from cleaner.config import Config
+from cleaner.methods import label_noise
 from cleaner.run.ledger import fold
 from cleaner.run.memory import peak_gigabytes
-from cleaner.stages import label_noise
 from cleaner.tables import SAID
 
 SEED = 0

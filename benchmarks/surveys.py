@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cleaner.stages.prevalence import Survey, cut, draw, prevalence, shares
+from cleaner.methods.prevalence import Survey, cut, draw, prevalence, shares
 
 Kind = Callable[[np.random.Generator, int, float], tuple[np.ndarray, np.ndarray]]
 """Of a number of labels and the share of wrong ones: how doubtful each seems, and which are wrong."""

@@ -18,10 +18,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from cleaner.methods import duplicates
 from cleaner.run.files import write_bytes, write_text
 from cleaner.run.finished import SUMMARY
 from cleaner.run.store import Store
-from cleaner.stages import duplicates
 from cleaner.tables import Action
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -188,7 +188,7 @@ def clean(
     started = time.monotonic()
     settings = read_config(config, assignments or [], seed=seed, root=root, columns=columns, skip_missing=skip_missing)
     if only_estimate:
-        from cleaner.loop.estimate import estimate
+        from cleaner.plan.estimate import estimate
         from flows.limits import said
 
         nowhere = source.absolute().parent / f".{source.name}-{os.getpid()}-of-no-run"
@@ -237,8 +237,8 @@ def review(
     Exit status: 0; with --watch or --close as `cleaner clean`.
     """
     from cleaner.errors import WaitsForPeople
-    from cleaner.loop.reviews import batches_of
-    from cleaner.loop.runs import reopen
+    from cleaner.plan.reviews import batches_of
+    from cleaner.plan.runs import reopen
     from flows import reviewed
     from flows.shown import show_summary
 
@@ -380,8 +380,8 @@ def prune(
     cleaner prune runs/photos
     ```
     """
-    from cleaner.loop.pruning import prune as remove
-    from cleaner.loop.runs import reopen
+    from cleaner.plan.pruning import prune as remove
+    from cleaner.plan.runs import reopen
     from cleaner.words import counted, size
 
     run = reopen(folder)

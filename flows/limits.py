@@ -4,7 +4,7 @@ from pydantic import Field
 
 from cleaner.config import Section
 from cleaner.errors import InputError
-from cleaner.loop.estimate import Estimate
+from cleaner.plan.estimate import Estimate
 from cleaner.words import counted, size, span
 
 

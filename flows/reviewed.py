@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cleaner.errors import InputError, RunError
-from cleaner.loop.asking import Ask, hear
-from cleaner.loop.reviews import Asked, batches_of
-from cleaner.loop.runs import Run, reopen
 from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
+from cleaner.plan.asking import Ask, hear
+from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.runs import Run, reopen
 from cleaner.run.answers import Withdrawal
 from cleaner.run.state import read_state
 from cleaner.words import counted, span

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from cleaner.config import Config
 from cleaner.errors import CleanerError, RunError, WaitsForPeople
-from cleaner.loop.asking import ask_people
-from cleaner.loop.outline import Begins, Ends
-from cleaner.loop.pruning import prune, remember_needed
-from cleaner.loop.results import conclude, concluded
-from cleaner.loop.rounds import Line, Stands, done, plan
-from cleaner.loop.runs import NO_REVIEWER, Run, open_run, remember, verified
+from cleaner.plan.asking import ask_people
+from cleaner.plan.outline import Begins, Ends
+from cleaner.plan.pruning import prune, remember_needed
+from cleaner.plan.results import conclude, concluded
+from cleaner.plan.rounds import Line, Stands, done, plan
+from cleaner.plan.runs import NO_REVIEWER, Run, open_run, remember, verified
 from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from cleaner import parts
 from cleaner.config import Config, Section, complaints
 from cleaner.errors import CleanerError, ConfigError
-from cleaner.loop.runs import NO_REVIEWER
+from cleaner.plan.runs import NO_REVIEWER
 from flows.limits import Limits
 from flows.runner import Order
 

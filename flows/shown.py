@@ -328,7 +328,7 @@ def show_issues(
         StorageError: `out` can't be written.
     """
     # What judges images is a large library.
-    from cleaner.loop.issues import chosen, counts
+    from cleaner.plan.issues import chosen, counts
 
     if form == "parquet" and out is None:
         raise InputError("Parquet is no text for a terminal; say where to write it: --out FILE")

@@ -14,7 +14,7 @@ import vl_convert
 from cleaner import parts
 from cleaner.charts.learning_rates import losses as drawn
 from cleaner.config import Scan
-from cleaner.loop.runs import cores
+from cleaner.plan.runs import cores
 from cleaner.progress import listening
 from cleaner.run.files import write_atomically, write_bytes
 from cleaner.run.state import Journal

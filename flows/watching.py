@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 from prefect.events import emit_event
 
 from cleaner.errors import CleanerError
-from cleaner.loop.news import new_answers, new_images
-from cleaner.loop.runs import NO_REVIEWER
+from cleaner.plan.news import new_answers, new_images
+from cleaner.plan.runs import NO_REVIEWER
 from cleaner.run.origin import read_origin
 from cleaner.run.state import Doing, read_state
 from cleaner.run.store import Store

@@ -14,12 +14,12 @@ from cleaner.charts.flow import flow
 from cleaner.charts.rounds import kept, moved
 from cleaner.charts.scores import BINS, histogram, reliability
 from cleaner.data.sources import Source
+from cleaner.methods.confusion import Confusion
+from cleaner.methods.image_noise import SEEDS
+from cleaner.methods.small_classes import class_counts
 from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
 from cleaner.run.ledger import PEOPLE, PERSON
-from cleaner.stages.confusion import Confusion
-from cleaner.stages.image_noise import SEEDS
-from cleaner.stages.small_classes import class_counts
 from cleaner.tables import Action, Classes, array
 from cleaner.words import ACTIONS, SCORE, STAGES, models_worth, span, wrong_labels
 

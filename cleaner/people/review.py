@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.config import Near
+from cleaner.methods.references import fitness, fittest, pictures
 from cleaner.people.agreement import shown
 from cleaner.people.disagreement import DISPUTED, Disagreement, settled
 from cleaner.run.answers import Answers
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.references import fitness, fittest, pictures
 from cleaner.tables import BATCH, VERDICTS, Action, Answer, Classes, array, check, held_out, matrix
 
 GUESSES = 3

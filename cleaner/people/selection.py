@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.methods import image_noise
+from cleaner.methods.label_noise import LABEL_STAGES, believed
+from cleaner.methods.prevalence import cut, draw, more_shares, shares
 from cleaner.people import review
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages import image_noise
-from cleaner.stages.label_noise import LABEL_STAGES, believed
-from cleaner.stages.prevalence import cut, draw, more_shares, shares
 from cleaner.tables import GAINS, PROMISE, STRATA, Action, Why, array, check
 
 DRAWN = "drawn at random: tells how many labels are wrong"

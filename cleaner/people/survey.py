@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.methods.label_noise import told_of
+from cleaner.methods.prevalence import Survey, prevalence
 from cleaner.run.steps import makes
-from cleaner.stages.label_noise import told_of
-from cleaner.stages.prevalence import Survey, prevalence
 from cleaner.tables import Answer, array
 
 

@@ -20,7 +20,7 @@ from cleaner.evidence.inference import TorchRunner
 from cleaner.evidence.networks import untrained
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.people.grid import _clusters
-from cleaner.stages.image_noise import _distances
+from cleaner.methods.image_noise import _distances
 from cleaner.tables import MANIFEST
 
 torch.set_num_threads(int(sys.argv[1]))

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cleaner.methods import label_noise
 from cleaner.people.review import verdicts
 from cleaner.people.selection import chosen, factors, gains, promise, strata
 from cleaner.run.ledger import fold
-from cleaner.stages import label_noise
 from cleaner.tables import BATCH, GAINS, SAID, VERDICTS, Why, array
 
 NO_CANDIDATES = pa.table({"row": pa.array([], pa.int32()), "asked_because": pa.array([], pa.string())})

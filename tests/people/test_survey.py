@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.surveys import calibrated, half_seen, useless
+from cleaner.methods.prevalence import prevalence
 from cleaner.people.review import one_a_file
 from cleaner.people.selection import chosen, strata
 from cleaner.people.survey import survey, surveyed
 from cleaner.run.ledger import fold
-from cleaner.stages.prevalence import prevalence
 from cleaner.tables import GAINS, SAID, array
 
 NO_CANDIDATES = pa.table({"row": pa.array([], pa.int32()), "asked_because": pa.array([], pa.string())})

@@ -9,8 +9,8 @@ from command import clean_locally, here
 from streamlit_pages import page
 
 from cleaner.errors import AnswerError
-from cleaner.loop.reviews import batches_of
-from cleaner.loop.runs import reopen
+from cleaner.plan.reviews import batches_of
+from cleaner.plan.runs import reopen
 from cleaner.run.answers import Answers
 from ui.access import look_at
 from ui.queries.seats import Seats

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cleaner.stages.confusion import Confusion
+from cleaner.methods.confusion import Confusion
 from ui.queries.samples import Samples
 
 _CLASSES = """

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from cleaner.stages.confusion import Confusion
+from cleaner.methods.confusion import Confusion
 from ui.access import Look
 from ui.queries.classes import confusion_of
 from ui.queries.samples import Samples

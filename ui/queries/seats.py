@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from cleaner.errors import AnswerError
-from cleaner.loop.asking import take_answers, wanted
-from cleaner.loop.runs import reopen
 from cleaner.people.questions import Question, above, is_paged, questions, typed
+from cleaner.plan.asking import take_answers, wanted
+from cleaner.plan.runs import reopen
 from cleaner.run.answers import of_each
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import streamlit as st
 
 from cleaner.charts.classes import PICK, long_tail, matrix
+from cleaner.methods.confusion import Confusion
 from cleaner.spreadsheets import as_csv
-from cleaner.stages.confusion import Confusion
 from ui.access import Look
 from ui.elements.grid import grid
 from ui.elements.links import filtered, go, number

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from cleaner.loop.reviews import Asked, batches_of
-from cleaner.loop.runs import reopen
+from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.runs import reopen
 from cleaner.words import counted
 from ui.access import Look
 from ui.elements.desk import desk

@@ -11,8 +11,8 @@ import streamlit as st
 
 from cleaner.charts.flow import flow
 from cleaner.charts.scores import histogram, reliability
-from cleaner.loop.reviews import batches_of
-from cleaner.loop.runs import reopen
+from cleaner.plan.reviews import batches_of
+from cleaner.plan.runs import reopen
 from cleaner.run.state import Doing
 from cleaner.training.kept import trainings
 from cleaner.words import SCORE, STAGES, counted, models_worth, wrong_labels

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from cleaner.loop.reviews import Asked, batches_of
-from cleaner.loop.runs import reopen
 from cleaner.people.agreement import agreement_of_all, agreements, disputed, people
+from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.runs import reopen
 from cleaner.spreadsheets import as_csv
 from ui.access import Look
 from ui.charts.reviewers import ASKED, RANDOM, yields

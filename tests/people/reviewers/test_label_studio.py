@@ -17,9 +17,9 @@ from needs import CHROMIUM, needs_chromium
 
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
+from cleaner.methods.small_classes import small_classes
 from cleaner.people.labeling_page import class_key, classes_page, samples_page
 from cleaner.people.reviewers.label_studio import LabelStudio
-from cleaner.stages.small_classes import small_classes
 
 pytestmark = pytest.mark.slow
 

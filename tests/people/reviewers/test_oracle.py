@@ -7,8 +7,8 @@ import pytest
 from conftest import NASTY, pages_of
 
 from cleaner.errors import InputError
+from cleaner.methods.small_classes import small_classes
 from cleaner.people.reviewers.oracle import Oracle
-from cleaner.stages.small_classes import small_classes
 
 
 @pytest.fixture

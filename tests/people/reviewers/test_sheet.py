@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.errors import AnswerError
+from cleaner.methods.small_classes import small_classes
 from cleaner.people.answer_sheet import read_sheet, sheet_text
 from cleaner.people.reviewers.sheet import Sheet
 from cleaner.spreadsheets import guarded, unguarded
-from cleaner.stages.small_classes import small_classes
 
 
 @pytest.fixture

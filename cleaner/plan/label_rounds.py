@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cleaner.config import Split
-from cleaner.stages.label_noise import ACCV, LEAST_GAIN
+from cleaner.methods.label_noise import ACCV, LEAST_GAIN
 
 NO_BETTER = "one round more explained the labels no better"
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from cleaner.evidence.crossfit import Features
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, groups, mean_of
+from cleaner.methods.junk import Found, Seen, groups_of_junk, probabilities
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.junk import Found, Seen, groups_of_junk, probabilities
 from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
 from cleaner.threads import one_thread_each
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.surveys import KINDS, blind_class, calibrated, clean, half_seen, repeated, surveyed, useless
-from cleaner.stages.prevalence import Survey, cut, draw, prevalence, shares
+from cleaner.methods.prevalence import Survey, cut, draw, prevalence, shares
 
 REPEATS = 200
 LEAST = 0.88

@@ -8,8 +8,8 @@ from PIL import Image
 from cleaner.config import Config
 from cleaner.data.listings import Stamp
 from cleaner.data.sources import open_source
-from cleaner.loop.news import new_images
-from cleaner.loop.runs import remember
+from cleaner.plan.news import new_images
+from cleaner.plan.runs import remember
 from cleaner.run.before import Before
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state

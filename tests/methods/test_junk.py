@@ -5,7 +5,7 @@ import pytest
 
 from cleaner.evidence.crossfit import Features
 from cleaner.evidence.neighbors import groups
-from cleaner.stages.junk import Seen, groups_of_junk, looks, mixture, probabilities, random_labels, shift, whitening
+from cleaner.methods.junk import Seen, groups_of_junk, looks, mixture, probabilities, random_labels, shift, whitening
 
 CLASSES, FINE, WIDTH = 10, 1_500, 40
 

@@ -21,22 +21,22 @@ from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import PIXELS, UNPACED, ShardedFeatures, choose, embed, engine, pace, shard_size, sound
-from cleaner.loop.asking import REVIEW, Ask, unanswered
-from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
-from cleaner.loop.outline import Begins, Ends, outline_of
-from cleaner.loop.reviews import batches_of
-from cleaner.loop.runs import Run
+from cleaner.methods import duplicates, image_noise, label_noise, small_classes
+from cleaner.methods.references import pictures
 from cleaner.people import review, selection, survey
 from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
+from cleaner.plan.asking import REVIEW, Ask, unanswered
+from cleaner.plan.label_rounds import Compare, End, Judge, Predict, label_rounds
+from cleaner.plan.outline import Begins, Ends, outline_of
+from cleaner.plan.reviews import batches_of
+from cleaner.plan.runs import Run
 from cleaner.run.answers import newest, on_classes
 from cleaner.run.batches import stage_of
 from cleaner.run.files import digest
 from cleaner.run.ledger import PEOPLE, PERSON, fold
 from cleaner.run.state import Judged, Names
 from cleaner.run.steps import Step, makes, sayable
-from cleaner.stages import duplicates, image_noise, label_noise, small_classes
-from cleaner.stages.references import pictures
 from cleaner.tables import STAMPS, Action, Classes, array, unusable_classes
 from cleaner.words import STAGES, counted, shown
 

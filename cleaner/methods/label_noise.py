@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.evidence.channel import Confusion, Guesses, likelihood
+from cleaner.methods.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 

@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import RunError, WaitsForPeople
-from cleaner.loop.pruning import prune
-from cleaner.loop.rounds import plan
-from cleaner.loop.runs import open_run, reopen
+from cleaner.plan.pruning import prune
+from cleaner.plan.rounds import plan
+from cleaner.plan.runs import open_run, reopen
 from cleaner.run.state import Journal, read_state
 from cleaner.run.steps import perform
 from cleaner.run.store import Store

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.data.sources import Source, open_source
-from cleaner.loop.reviews import Asked
+from cleaner.plan.reviews import Asked
 from cleaner.run.origin import Origin
 from cleaner.run.state import FILE as STATE
 from cleaner.run.state import Doing, State

@@ -3,7 +3,7 @@
 import pytest
 
 from cleaner.config import Coarse
-from cleaner.loop.label_rounds import Compare, End, Judge, Predict, label_rounds
+from cleaner.plan.label_rounds import Compare, End, Judge, Predict, label_rounds
 
 
 def course(split, *, gains=(), new=(), first=None, settled=None):

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.loop.asking import Ask, promise_of, unanswered, wanted
-from cleaner.loop.runs import Run
 from cleaner.people.worth import Worth, worth
+from cleaner.plan.asking import Ask, promise_of, unanswered, wanted
+from cleaner.plan.runs import Run
 from cleaner.run.batches import stage_of
 from cleaner.words import STAGES
 

@@ -10,8 +10,8 @@ from cleaner.data.sources.folder import Folder
 from cleaner.evidence.channel import some_of
 from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
 from cleaner.evidence.predictors.probe import Probe
+from cleaner.methods import label_noise
 from cleaner.run.ledger import fold
-from cleaner.stages import label_noise
 from cleaner.tables import MANIFEST, SAID, VERDICTS, array
 
 NAMES = ["apple", "pear", "plum"]

@@ -1,7 +1,7 @@
 import pyarrow as pa
 
+from cleaner.methods.small_classes import asked_about, class_counts, small_classes, verdicts
 from cleaner.run.ledger import fold
-from cleaner.stages.small_classes import asked_about, class_counts, small_classes, verdicts
 from cleaner.tables import SAID, SMALL_CLASSES
 
 

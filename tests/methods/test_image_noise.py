@@ -3,8 +3,8 @@ import pyarrow as pa
 import pytest
 
 from cleaner.evidence.crossfit import evidence_table
+from cleaner.methods.image_noise import candidates, judged, marks, seed_verdicts, verdicts
 from cleaner.run.ledger import fold
-from cleaner.stages.image_noise import candidates, judged, marks, seed_verdicts, verdicts
 from cleaner.tables import MANIFEST, VERDICTS, array
 
 FINE, JUNK, WIDTH, CLASSES = 600, 40, 48, 8

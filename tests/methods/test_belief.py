@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_predict
 
 from cleaner.evidence import channel
 from cleaner.evidence.fitting import guesses_of
-from cleaner.stages.belief import believe, corrected, fit_of, flag_below, reliability
+from cleaner.methods.belief import believe, corrected, fit_of, flag_below, reliability
 
 
 def nobody(labels):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cleaner.loop.runs import Run
+from cleaner.plan.runs import Run
 
 _COSTS = {"reading": 3.0, "features": 0.5, "duplicates": 0.5, "image_noise": 0.5, "settling": 0.2, "results": 0.5}
 _COST_BY_NETWORK = 12.0

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.methods.references import fitness, fittest
 from cleaner.run.answers import Answers, newest, on_classes
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages.references import fitness, fittest
 from cleaner.tables import SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
 
 STAGE = "small_classes"

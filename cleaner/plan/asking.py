@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
-from cleaner.loop.runs import Run
 from cleaner.people.disagreement import majority
+from cleaner.plan.runs import Run
 from cleaner.run.answers import Spoken, Words, in_utc, of_each
 from cleaner.run.batches import stage_of
 from cleaner.tables import SAID, Asked, Classes

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import here
 
-from cleaner.loop.issues import chosen, counts
+from cleaner.plan.issues import chosen, counts
 from cleaner.tables import ISSUES
 from cleaner.words import Issue
 

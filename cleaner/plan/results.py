@@ -13,9 +13,10 @@ import pyarrow.csv as pa_csv
 
 from cleaner import installed
 from cleaner.data.exporters import clean, from_folder
-from cleaner.loop.issues import duplicates_of, issues_of
-from cleaner.loop.rounds import Line
-from cleaner.loop.runs import ROOTED, Run
+from cleaner.methods import duplicates, small_classes
+from cleaner.plan.issues import duplicates_of, issues_of
+from cleaner.plan.rounds import Line
+from cleaner.plan.runs import ROOTED, Run
 from cleaner.run.files import write_atomically, write_bytes, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -37,7 +38,6 @@ from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
 from cleaner.spreadsheets import as_csv
-from cleaner.stages import duplicates, small_classes
 from cleaner.tables import EVIDENCE, Action, Classes, array, unusable_classes
 
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cleaner.errors import RunError
 from cleaner.evidence.map import map_step
-from cleaner.loop.runs import Run
+from cleaner.plan.runs import Run
 from cleaner.run.files import storage_error, write_json
 from cleaner.run.finished import read_summary
 from cleaner.run.state import read_state

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.methods import duplicates, image_noise, small_classes
+from cleaner.methods.label_noise import LABEL_STAGES
 from cleaner.run.ledger import PEOPLE
-from cleaner.stages import duplicates, image_noise, small_classes
-from cleaner.stages.label_noise import LABEL_STAGES
 from cleaner.tables import ISSUES, Action, array, check
 from cleaner.words import Issue
 

@@ -11,9 +11,9 @@ from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.crossfit import assign_folds, keys_of
 from cleaner.evidence.features import Backbone, embed
+from cleaner.methods.duplicates import Counts, counts, duplicates, settled, verdicts
+from cleaner.methods.references import pictures
 from cleaner.run.ledger import fold
-from cleaner.stages.duplicates import Counts, counts, duplicates, settled, verdicts
-from cleaner.stages.references import pictures
 from cleaner.tables import VERDICTS
 
 LIMITS = {"max_pixels": 10**7, "workers": 2}

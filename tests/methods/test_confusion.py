@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cleaner.stages.confusion import Confusion
+from cleaner.methods.confusion import Confusion
 
 
 def confusion(counts):

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import WaitsForPeople
-from cleaner.loop.results import conclude
-from cleaner.loop.runs import open_run
+from cleaner.plan.results import conclude
+from cleaner.plan.runs import open_run
 from cleaner.run.finished import PROVISIONAL, RESULTS
 from cleaner.run.steps import perform
 from flows.progress_bar import Lines

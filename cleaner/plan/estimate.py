@@ -17,8 +17,8 @@ from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Task, assign_folds
 from cleaner.evidence.features import PIXELS, choose, embed, engine, pace
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.loop.rounds import FINER
-from cleaner.loop.runs import Run, cores
+from cleaner.plan.rounds import FINER
+from cleaner.plan.runs import Run, cores
 from cleaner.tables import Classes
 
 _MEASURED = (60, 300)

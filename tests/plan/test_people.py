@@ -18,8 +18,8 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import InputError, WaitsForPeople
-from cleaner.loop.reviews import batches_of
-from cleaner.loop.runs import open_run
+from cleaner.plan.reviews import batches_of
+from cleaner.plan.runs import open_run
 from cleaner.run.answers import Answers, newest
 from flows.progress_bar import Lines
 from flows.runner import run_here
