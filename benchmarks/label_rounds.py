@@ -12,8 +12,9 @@ from cleaner.data.sources.folder import Folder
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.methods import label_noise
 from cleaner.people import review
-from cleaner.plan.label_rounds import Compare, End, Judge, Predict, label_rounds
-from cleaner.plan.rounds import out_of_sample
+from cleaner.plan.label_rounds import Compare, Judge, Predict, label_rounds
+from cleaner.plan.predicting import out_of_sample
+from cleaner.plan.so_far import End
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
 

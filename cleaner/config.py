@@ -6,17 +6,16 @@ Every threshold, k, share and cap of the recipe (docs/design.md, "The method") i
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, create_model, field_validator
 
-from cleaner.errors import ConfigError, complaint, nearest
+from cleaner import parts
+from cleaner.errors import ConfigError, nearest
+from cleaner.settings import Section, assign, complaints
 
-
-class Section(BaseModel):
-    """Settings that never change once made, and that know every key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+if TYPE_CHECKING:
+    from cleaner.plan.stage import Stage
 
 
 class Folder(Section):
@@ -84,83 +83,6 @@ class Features(Section):
     )
 
 
-Near = Literal["keep", "one_a_group", "by_split"]
-
-
-class Duplicates(Section):
-    """What counts as the same picture, and what becomes of it."""
-
-    similarity: float = Field(
-        default=0.8, gt=0, le=1, description="cosine of features from which the pixels of two images are compared"
-    )
-    near: Near = Field(
-        default="keep",
-        description="images that are nearly the same, as a burst of photographs or a smaller copy: `keep`: all stay;"
-        " `one_a_group`: the one with the likeliest label; `by_split`: where they are in several splits, those of the"
-        " test set, or else of the validation set, so that nothing is learnt from that is measured on. What people have"
-        " spoken of stays",
-    )
-
-
-class ImageNoise(Section):
-    """Images that show nothing of any class."""
-
-    seeds: Path | None = Field(default=None, description="a CSV with path,junk (1 or 0) that people have marked")
-    threshold: float = Field(default=0.9, gt=0, lt=1, description="probability of junk above which an image is noise")
-
-
-class Split(Section):
-    """One stage of label noise: how a round decides, and until when."""
-
-    k: int = Field(
-        ge=1, le=100_000, description="a given label among the k most probable classes makes a sample positive"
-    )
-    policy: Literal["belief", "accv"] = Field(
-        default="belief",
-        description="`belief`: a label is judged by the estimated probability that it is right; "
-        "`accv`: the recipe's rule alone, top-k membership, and positives stay positive",
-    )
-    relabel: float = Field(
-        default=0.8, gt=0, le=1, description="probability of another class from which it becomes the label"
-    )
-    max_rounds: int = Field(
-        default=4,
-        ge=1,
-        le=1000,
-        description="rounds at most; one that explains the given labels no better than the one before is refused, and"
-        " is the last",
-    )
-    predictor: str = Field(default="probe", description="the part of evidence/predictors that gives the evidence")
-
-
-class Coarse(Split):
-    k: int = Field(
-        default=5,
-        ge=1,
-        le=100_000,
-        description="the recipe's k; never more than a twentieth of the classes, and at least 1",
-    )
-
-
-class Fine(Split):
-    k: int = Field(default=1, ge=1, le=100_000, description="the recipe's k; the policy `belief` does without")
-
-
-class SmallClasses(Section):
-    """Classes with too few images, looked at as a class."""
-
-    min_images: int = Field(
-        default=50, ge=0, le=1_000_000, description="a class that keeps fewer images is put before people"
-    )
-
-    max_asked: int = Field(
-        default=200,
-        ge=1,
-        le=10_000,
-        description="small classes put before people at most, those with the fewest images",
-    )
-
-
 class Review(Section):
     """What is put before people, and how much of it."""
 
@@ -213,8 +135,8 @@ class Review(Section):
     )
 
 
-class Config(Section):
-    """Everything a run depends on besides its data."""
+class _Config(Section):
+    """Everything a run depends on besides its data; beside these fields each stage's settings, by its name."""
 
     seed: int = Field(
         default=0,
@@ -228,18 +150,35 @@ class Config(Section):
         le=50,
         description="parts the samples are split into: of each part models judge that learnt the others",
     )
+    stages: tuple[str, ...] = Field(
+        default=("duplicates", "image_noise", "coarse", "fine", "small_classes"),
+        description="what is looked for, in this order; `coarse` or `fine` must be among them",
+    )
     folder: Folder = Folder()
     table: Table = Table()
     scan: Scan = Scan()
     features: Features = Features()
-    duplicates: Duplicates = Duplicates()
-    image_noise: ImageNoise = ImageNoise()
-    coarse: Coarse = Coarse()
-    fine: Fine = Fine()
-    small_classes: SmallClasses = SmallClasses()
     review: Review = Review()
     predictors: dict[str, dict[str, Any]] = Field(default={}, description="settings of a predictor, by its name")
     reviewers: dict[str, dict[str, Any]] = Field(default={}, description="settings of a reviewer, by its name")
+
+    @field_validator("stages")
+    @classmethod
+    def _are_stages(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = parts.names("stages")
+        for place, name in enumerate(names):
+            if name not in known:
+                raise ValueError(f"no stage {name}{nearest(name, known)}")
+            if name in names[:place]:
+                raise ValueError(f"{name} is there twice")
+        if not any(parts.find("stages", name).judges_labels for name in names):
+            raise ValueError("no stage that judges labels; add coarse or fine")
+        return names
+
+    @property
+    def order(self) -> tuple["Stage", ...]:
+        """The stages with their settings, in their order."""
+        return tuple(getattr(self, name) for name in self.stages)
 
     @property
     def sources(self) -> dict[str, dict[str, Any]]:
@@ -252,6 +191,24 @@ class Config(Section):
     def changed(self) -> list[str]:
         """The settings that are not the recipe's, each as `--set` takes it."""
         return sorted(_assignments(self.model_dump(mode="json", exclude_defaults=True)))
+
+
+if TYPE_CHECKING:
+
+    class Config(_Config):
+        """Everything a run depends on besides its data."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _sections = {name: parts.find("stages", name) for name in parts.names("stages")}
+    Config = create_model(
+        "Config",
+        __base__=_Config,
+        __module__=__name__,
+        __doc__="Everything a run depends on besides its data.",
+        **{name: (section, section()) for name, section in _sections.items()},
+    )
 
 
 def _assignments(settings: dict[str, Any], before: str = "") -> Iterator[str]:
@@ -309,57 +266,3 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: can't be read ({error.strerror}); --config wants a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: no valid TOML ({error})") from error
-
-
-def assign(settings: dict[str, Any], assignment: str) -> None:
-    """Set in `settings` what `a.b=value` says.
-
-    Raises:
-        ConfigError: it is no assignment.
-    """
-    key, equals, value = assignment.partition("=")
-    if not equals:
-        raise ConfigError(f"--set {assignment}: wants a.b=value, for example --set fine.k=1")
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        settings = settings.setdefault(section, {})
-        if not isinstance(settings, dict):
-            raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
-    settings[name] = _value(value.strip())
-
-
-def _value(text: str) -> Any:
-    """A TOML value where `text` is one, else the text itself: `fine.k=1` and `features.backbone=resnet18` both work."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """What is wrong with settings that should have made a `model`, a line for each mistake."""
-    return [_complaint(model, problem) for problem in error.errors()]
-
-
-def _complaint(model: type[BaseModel], problem: Any) -> str:
-    if not problem["loc"]:
-        return str(problem["msg"]).removeprefix("Value error, ")
-    *sections, name = (str(part) for part in problem["loc"])
-    key = ".".join([*sections, name])
-    if problem["type"] == "missing":
-        return f"{key} is missing"
-    if problem["type"] != "extra_forbidden":
-        return f"{key} {complaint(problem)}"
-    return f"unknown setting {key}{nearest(name, _fields(model, sections))}"
-
-
-def _fields(model: Any, sections: list[str]) -> list[str]:
-    """The names that the section may hold to which `sections` lead, through mappings and lists too."""
-    for section in sections:
-        named = isinstance(model, type) and issubclass(model, BaseModel)
-        if named:
-            model = model.model_fields[section].annotation
-        else:
-            # Of a mapping the values, of a tuple `tuple[X, ...]` its items.
-            model = [each for each in get_args(model) if each is not ...][-1]
-    return list(model.model_fields)

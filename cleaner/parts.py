@@ -14,6 +14,7 @@ ROOMS = {
     "predictors": "evidence",
     "reviewers": "people",
     "augmentations": "training",
+    "stages": "plan",
 }
 """The room of each kind."""
 

@@ -1,4 +1,4 @@
-"""What people read in place of the names of stages, and numbers and spans of time as they read them; and the colours
+"""Numbers and spans of time as they read them; and the colours
 that mean the same wherever they look."""
 
 from collections.abc import Sequence
@@ -11,18 +11,6 @@ SCORE = (
     " it shows against how often each class is estimated to carry this label: where hardly any image of a class does,"
     " even sure models do not overrule it."
 )
-
-STAGES = {
-    "people": "people",
-    "scan": "unreadable files",
-    "duplicates": "duplicates",
-    "image_noise": "junk images",
-    "coarse": "wrong labels, coarse",
-    "fine": "wrong labels, fine",
-    "review": "junk and wrong labels",
-    "small_classes": "small classes",
-}
-
 
 ACTIONS = {"keep": "kept", "relabel": "relabelled", "drop": "dropped"}
 

@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 from pydantic.fields import FieldInfo
 
 from cleaner import parts
-from cleaner.config import Config, Section
+from cleaner.config import Config
+from cleaner.settings import Section
 from cleaner.training.recipe import Loss, Network, Optimisation, Phase, Samples
 from flows.limits import Limits
 from flows.schedule import DataSet, Notice, Schedule, Times
@@ -23,11 +24,9 @@ def page() -> Iterator[str]:
     yield "```toml\nseed = 7\n\n[fine]\nmax_rounds = 5\n\n[predictors.probe]\ndimensions = 256\n```"
     yield "## The run"
     yield table(rows(Config, skip=True))
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            yield f"## [{name}]\n\n{section.__doc__ or section.__mro__[1].__doc__}"
-            yield table(rows(section))
+    for name, section in sections().items():
+        yield f"## [{name}]\n\n{section.__doc__}"
+        yield table(rows(section))
     for kind in ("predictors", "reviewers"):
         for name in parts.names(kind):
             part = parts.find(kind, name)
@@ -47,6 +46,16 @@ def page() -> Iterator[str]:
         part = parts.find("augmentations", name)
         yield f'## [[augment]] name = "{name}"\n\n{told(part)}'
         yield table(rows_of_part(part))
+
+
+def sections() -> dict[str, type[Section]]:
+    """Those of a run in the order in which they are used: the stages in theirs, then what people are asked."""
+    found = {name: field.annotation for name, field in Config.model_fields.items()}
+    of_all = {name: each for name, each in found.items() if isinstance(each, type) and issubclass(each, Section)}
+    order = Config().stages
+    stages = [*order, *sorted(set(parts.names("stages")) - set(order))]
+    before = [name for name in of_all if name not in (*stages, "review")]
+    return {name: of_all[name] for name in (*before, *stages, "review")}
 
 
 OWN_TABLES = ((Schedule, "data"), (Schedule, "notify"), (Optimisation, "phases"))
@@ -79,7 +88,7 @@ def rows(model: type[Section], *, skip: bool = False, but: tuple[type[Section], 
     for name, field in model.model_fields.items():
         if (model, name) in OWN_TABLES or isinstance(field.default, but):
             continue
-        if not (skip and not isinstance(field.default, int)):
+        if not (skip and isinstance(field.default, Section | dict)):
             default = "" if field.is_required() else "the recipe" if name == "config" else shown(field.default)
             yield name, default, field.description or ""
 

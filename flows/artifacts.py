@@ -23,8 +23,9 @@ from prefect.artifacts import (
 
 from cleaner.run.files import digest
 from cleaner.run.finished import CLEAN_CSV, ISSUES, REPORT
+from cleaner.stages import title
 from cleaner.tables import array
-from cleaner.words import ACTIONS, STAGES, models_worth, wrong_labels
+from cleaner.words import ACTIONS, models_worth, wrong_labels
 from flows.progress_bar import Display
 
 _LONG = 5.0
@@ -91,7 +92,7 @@ class Shown:
         stage, number = (verdicts.column(name)[0].as_py() for name in ("stage", "round"))
         actions = Counter(array(verdicts, "action").tolist())
         counts = {words: actions[action] for action, words in ACTIONS.items()}
-        self._rounds.append({"part": STAGES[stage], "round": number, "images judged": len(verdicts), **counts})
+        self._rounds.append({"part": title(stage), "round": number, "images judged": len(verdicts), **counts})
         with _as_far_as_it_is_there():
             create_table_artifact(self._rounds, key=f"{self.key}-rounds", description="what each round came to, so far")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cleaner.config import Config, ImageNoise
+from cleaner.config import Config
 from cleaner.demo import SEEDS, measure, write_demo
 from flows.console import console, say
 from flows.runner import Order
@@ -17,7 +17,7 @@ def demo_order(folder: Path) -> Order:
     images = folder / "images"
     if not (folder / "seeds.csv").exists():
         images = write_demo(folder, seed=SEED)
-    return Order(images, folder / "run", Config(image_noise=ImageNoise(seeds=folder / "seeds.csv")))
+    return Order(images, folder / "run", Config.model_validate({"image_noise": {"seeds": folder / "seeds.csv"}}))
 
 
 def show_findings(folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from cleaner.config import Section
 from cleaner.errors import InputError
 from cleaner.plan.estimate import Estimate
+from cleaner.settings import Section
 from cleaner.words import counted, size, span
 
 

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 from cleaner.config import Config
 from cleaner.errors import CleanerError, RunError, WaitsForPeople
 from cleaner.plan.asking import ask_people
-from cleaner.plan.outline import Begins, Ends
+from cleaner.plan.clean import plan
+from cleaner.plan.items import Begins, Ends, Reached, Stands
 from cleaner.plan.pruning import prune, remember_needed
+from cleaner.plan.questions import done
 from cleaner.plan.results import conclude, concluded
-from cleaner.plan.rounds import Line, Stands, done, plan
 from cleaner.plan.runs import NO_REVIEWER, Run, open_run, remember, verified
+from cleaner.plan.so_far import SoFar
 from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal
@@ -92,42 +94,33 @@ def carry_out(
 
 
 def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
-    line, parts = Line(), _Parts()
-    so_far = _SoFar(run, parts)
-    try:
-        _walk(run, line, parts, so_far, perform_step, telling)
-    except WaitsForPeople:
-        telling.journal.has(line.names())
-        raise
-    telling.journal.has(line.names())
-    remember_version(run.store, line.manifest, line.parts, spoken=run.store.rows(line.said))
-    remember_needed(run.store, line.standing, parts.outputs())
-    if not concluded(line, run.store.folder):
+    parts = _Parts()
+    end = _walk(run, parts, perform_step, telling)
+    telling.journal.has(end.names())
+    remember_version(run.store, end.manifest, end.parts, spoken=run.store.rows(end.said))
+    remember_needed(run.store, end.standing, parts.outputs())
+    if not concluded(end, run.store.folder):
         with telling.step(0, 1):
-            conclude(run, line, parts.steps())
+            conclude(run, end, parts.steps())
     withdraw(run.store.folder / PROVISIONAL)
-    prune(run, dear=False, replaced=_replaced(run, line))
+    prune(run, dear=False, replaced=_replaced(run, end))
     telling.ends(Ends(""))
 
 
-def _walk(
-    run: Run,
-    line: Line,
-    parts: "_Parts",
-    so_far: "_SoFar",
-    perform_step: Callable[[Step, str], object],
-    telling: "_Telling",
-) -> None:
-    """Go through the plan and do what is missing. Until something is, whoever looks at the run sees what it had come to
-    before: a command that finds all done shows nothing half.
+def _walk(run: Run, parts: "_Parts", perform_step: Callable[[Step, str], object], telling: "_Telling") -> SoFar:
+    """Go through the plan, do what is missing, and give what it comes to. Until something is, whoever looks at the run
+    sees what it had come to before: a command that finds all done shows nothing half.
 
     Raises:
         WaitsForPeople: answers are missing.
     """
-    performed = False
-    for item in plan(run, line):
-        if performed:
-            telling.journal.has(line.names())
+    performed, provisional, walked = False, _Provisional(run, parts), plan(run)
+    while True:
+        try:
+            item = next(walked)
+        except StopIteration as end:
+            reached: SoFar = end.value
+            return reached
         if isinstance(item, Begins):
             telling.begins(item)
         elif isinstance(item, Ends):
@@ -137,30 +130,35 @@ def _walk(
             missing = [step for step in item if not done(run, step)]
             for step in missing:
                 _withdraw(run.store.folder, telling.display)
-                so_far.goes_on()
+                provisional.goes_on()
                 number, performed = item.index(step), True
                 with telling.step(number, len(item), _span(step, item)):
                     of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
                     perform_step(step, telling.part.words + of)
+        elif isinstance(item, Reached):
+            reached = item.so_far
+            if performed:
+                telling.journal.has(reached.names())
         elif isinstance(item, Stands):
-            so_far.stands(item)
+            provisional.stands(item)
         else:
             waits = not done(run, item)
-            if waits and not so_far.waits():
+            if waits and not provisional.waits():
                 # Answers that are missing are waited for when there are results of those that are there.
                 item = replace(item, waits=False)
             elif waits:
+                telling.journal.has(reached.names())
                 _withdraw(run.store.folder, telling.display)
             ask_people(run, item, telling.display.say)
 
 
-def _replaced(run: Run, line: Line) -> list[str]:
+def _replaced(run: Run, end: SoFar) -> list[str]:
     """The features of before that are among those of now: of a data set that grew, not of one that lacks images."""
-    if run.before is None or run.before.names.features_by != line.features_by:
+    if run.before is None or run.before.names.features_by != end.data.features_by:
         return []
     was, now = (
         table.filter(table.column("problem").is_null()).column("content_hash")
-        for table in (run.before.manifest, run.store.read(line.manifest))
+        for table in (run.before.manifest, run.store.read(end.manifest))
     )
     there = pc.is_in(was, value_set=now.combine_chunks())
     return run.before.names.features if pc.all(there).as_py() in (True, None) else []
@@ -190,7 +188,7 @@ class _Parts:
 
 
 @dataclass
-class _SoFar:
+class _Provisional:
     """Writes provisional results: the data after each round, before the run goes on; the page too before people are
     waited for, and every half minute, since it takes seconds however few the images."""
 
@@ -214,14 +212,15 @@ class _SoFar:
         """People are to be waited for: whether there are results of what stands until then."""
         self._write(with_page=True)
         if self._stands is not None:
-            line = self._stands.line
-            remember_version(self.run.store, line.manifest, line.parts, spoken=self.run.store.rows(line.said))
+            so_far = self._stands.so_far
+            spoken = self.run.store.rows(so_far.said)
+            remember_version(self.run.store, so_far.manifest, so_far.parts, spoken=spoken)
         return self._stands is not None or _are_of(self.run, self.run.store.folder / PROVISIONAL)
 
     def _write(self, *, with_page: bool) -> None:
         folder, stands = self.run.store.folder / PROVISIONAL, self._stands
-        if stands is not None and not concluded(stands.line, folder, with_report=with_page):
-            conclude(self.run, stands.line, self.parts.steps(), provisional=stands.words, with_report=with_page)
+        if stands is not None and not concluded(stands.so_far, folder, with_report=with_page):
+            conclude(self.run, stands.so_far, self.parts.steps(), provisional=stands.words, with_report=with_page)
 
 
 @dataclass

@@ -16,9 +16,10 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
 from cleaner import parts
-from cleaner.config import Config, Section, complaints
+from cleaner.config import Config
 from cleaner.errors import CleanerError, ConfigError
 from cleaner.plan.runs import NO_REVIEWER
+from cleaner.settings import Section, complaints
 from flows.limits import Limits
 from flows.runner import Order
 

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cleaner import parts
-from cleaner.config import assign
 from cleaner.data.exporters import export as write_export
 from cleaner.data.sources import source_at
 from cleaner.errors import InputError, RunError
@@ -38,10 +37,12 @@ from cleaner.run.ledger import fold
 from cleaner.run.origin import origin_of
 from cleaner.run.state import Doing, State, read_state
 from cleaner.run.store import Store
+from cleaner.settings import assign
 from cleaner.spreadsheets import as_csv
+from cleaner.stages import judging_labels, title
 from cleaner.tables import VERDICTS, Classes, text
 from cleaner.training.kept import Kept, outcome, trainings
-from cleaner.words import SCORE, STAGES, Issue, counted, models_worth, shown, span, wrong_labels
+from cleaner.words import SCORE, Issue, counted, models_worth, shown, span, wrong_labels
 from flows.console import console, plain, say, say_json
 
 _TOP = 10
@@ -96,7 +97,7 @@ def _rounds(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """The rounds in which anything was judged."""
     return [
         (
-            STAGES[entry["stage"]],
+            title(entry["stage"]),
             str(entry["round"]),
             *(f"{entry[count]:,}" for count in ("judged", *_COUNTS.values())),
         )
@@ -208,7 +209,7 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     if stands is None:
         say(out, f"the run is not finished; see: cleaner status {folder}")
         return
-    if any(verdict["stage"] in ("coarse", "fine") for verdict in told):
+    if any(verdict["stage"] in judging_labels() for verdict in told):
         say(out, SCORE)
     label = f" as {stands['new_label']}" if stands["new_label"] else ""
     when = "stands" if wanted is None else f"stood in {wanted.name}, {wanted.words}"
@@ -221,7 +222,7 @@ def _line(verdict: dict[str, Any]) -> str:
     label = f" as {verdict['new_label']}" if verdict["new_label"] else ""
     score = "" if verdict["score"] is None else f", score {_cell(verdict['score'])}"
     action = verdict["action"] or "nothing changed"
-    return f"  {STAGES[verdict['stage']]}{of}: {action}{label}{score}, by {verdict['by']}: {verdict['reason']}"
+    return f"  {title(verdict['stage'])}{of}: {action}{label}{score}, by {verdict['by']}: {verdict['reason']}"
 
 
 def _verdicts(folder: Path, sample_id: str, ledger: Sequence[str] | None) -> list[dict[str, Any]]:

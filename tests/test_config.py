@@ -71,6 +71,9 @@ def test_a_parts_wrong_settings_are_all_told():
 @pytest.mark.parametrize("kind", sorted(ROOMS))
 def test_every_setting_of_every_part_has_a_description(kind):
     for name in names(kind):
+        if kind == "stages":
+            assert all(field.description for field in find(kind, name).model_fields.values()), name
+            continue
         for setting, hint in get_type_hints(find(kind, name), include_extras=True).items():
             if kind != "sources" and get_origin(hint) is not ClassVar:
                 assert any(getattr(info, "description", "") for info in hint.__metadata__), f"{kind}.{name}.{setting}"

@@ -6,7 +6,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from cleaner.words import STAGES, TONES
+from cleaner.stages import title
+from cleaner.words import TONES
 
 _POINTS = 24
 _GAP = 0.06
@@ -26,12 +27,12 @@ def flow(total: int, branches: list[tuple[str, str, int]], *, ink: str) -> alt.L
         down = -sum(share + _GAP for _, _, share in leaving)
         for tone, count, share in leaving:
             text = f"{count:,} {tone}"
-            bands.append(_band(place, place + 0.5, (floor, down), share, tone, f"{STAGES[stage]}: {text}"))
+            bands.append(_band(place, place + 0.5, (floor, down), share, tone, f"{title(stage)}: {text}"))
             texts.append({"x": place + 0.52, "low": down + share / 2, "text": text})
             down += share + _GAP
             floor, left = floor + count / max(total, 1), left - count
         bands.append(_band(place, place + 1, (floor, floor), 1 - floor, "kept", f"{left:,} go on"))
-    heads = [{"x": place + 0.02, "low": 1.1, "text": STAGES[stage]} for place, stage in enumerate(stages)]
+    heads = [{"x": place + 0.02, "low": 1.1, "text": title(stage)} for place, stage in enumerate(stages)]
     heads += [{"x": -0.58, "low": 1.1, "text": f"{total:,} images"}]
     heads += [{"x": len(stages) + 0.03, "low": (1 + floor) / 2, "text": f"{left:,} kept"}]
     words = _words(texts, color=ink), _words(heads, color=ink, fontWeight="bold")

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from cleaner.config import Section, complaints
 from cleaner.errors import SourceError
+from cleaner.settings import Section, complaints
 
 PartName = Literal["train", "test", "unlabelled"]
 

@@ -13,7 +13,6 @@ class that plainly has an error of its own is let go.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 _SHARPEST = 3.0
 _NEAR = 0.03
@@ -145,6 +144,8 @@ def some_of(given: np.ndarray) -> np.ndarray:
 
 def fitted(guesses: Guesses) -> Fit:
     """The exponent from 1 up, and the strength, under which the given labels are likeliest."""
+    from scipy.optimize import minimize_scalar
+
     trial = guesses.drawn(some_of(guesses.given))
     channel = Channel.of(trial)
     sharpened = [trial.sharpened(exponent) for exponent in _TRIED_EXPONENTS]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -91,6 +90,8 @@ class Predictor(Protocol):
 def keys_of(manifest: pa.Table, seed: int) -> np.ndarray:
     """uint64[n]: by what samples are put in an order at random, for `assign_folds`: a hash of the seed and of what lies
     in the file, so that an image keeps its place whatever comes or goes beside it."""
+    import pandas as pd
+
     contents = pc.fill_null(manifest.column("content_hash"), "").to_numpy(zero_copy_only=False)
     return pd.util.hash_array(contents.astype(object), hash_key=f"{seed:016d}", categorize=False)
 

@@ -8,12 +8,12 @@ wait until the fine stage has judged both.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.config import Near
 from cleaner.data.images import resized
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
@@ -28,6 +28,7 @@ from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check, held_out
 BY = "rule:duplicates"
 EXACT = "exact"
 NEAR = "near"
+Near = Literal["keep", "one_a_group", "by_split"]
 
 
 @makes("duplicates", version=2)

@@ -105,6 +105,15 @@ def judged(
     return pa.table({**columns, "group": pa.array(group, pa.int32(), mask=group < 0)})
 
 
+@makes("no junk", version=1)
+def no_junk(manifest: pa.Table) -> pa.Table:
+    """As `judged`, of data in which nobody looks for junk."""
+    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy()).astype(np.int32)
+    none = np.zeros(len(rows), bool)
+    columns = {"row": rows, "prob": np.zeros(len(rows)), "far": np.zeros(len(rows)), "like_marked": none}
+    return pa.table({**columns, "placeholder": none, "marked": none, "group": pa.nulls(len(rows), pa.int32())})
+
+
 def _mixed(features: Features, rows: np.ndarray, far: np.ndarray, fold: np.ndarray, seen: Seen, seed: int) -> Found:
     if len(rows) == 0:
         return Found(np.zeros(0), np.zeros(0, bool))

@@ -15,13 +15,13 @@ from cleaner.evidence.channel import Confusion, Guesses, likelihood
 from cleaner.methods.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
+from cleaner.stages import judging_labels
 from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
 from cleaner.words import counted, percent
 
 COARSE = "coarse"
 LEAST_GAIN = 0.002
 """By how much a round must raise the mean log likelihood of a given label, so as not to be refused."""
-LABEL_STAGES = ("coarse", "fine")
 ACCV = "accv"
 _VOUCHED = 5
 RELIABILITY = pa.list_(
@@ -293,7 +293,7 @@ def weights(standing: pa.Table, policy: str) -> np.ndarray:
     kept, renamed = action == Action.KEEP, personal & (action == Action.RELABEL)
     if policy == ACCV:
         return (kept | renamed).astype(np.float32)
-    doubted = ~personal & np.isin(array(standing, "stage"), LABEL_STAGES)
+    doubted = ~personal & np.isin(array(standing, "stage"), judging_labels())
     believed = pc.fill_null(standing.column("score"), 1.0).to_numpy()
     return np.where(renamed, 1, np.where(kept | doubted, believed, 0)).astype(np.float32)
 
@@ -307,7 +307,7 @@ def changes(before: pa.Table, verdicts: pa.Table) -> tuple[int, int]:
 
 def _open(standing: pa.Table) -> np.ndarray:
     """bool: what no person has decided and no other stage has dropped."""
-    elsewhere = (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), LABEL_STAGES)
+    elsewhere = (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), judging_labels())
     return ~(_decided(standing) | elsewhere)
 
 

@@ -19,9 +19,10 @@ from cleaner.methods.image_noise import SEEDS
 from cleaner.methods.small_classes import class_counts
 from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
-from cleaner.run.ledger import PEOPLE, PERSON
+from cleaner.run.ledger import PERSON
+from cleaner.stages import gallery, in_order, title
 from cleaner.tables import Action, Classes, array
-from cleaner.words import ACTIONS, SCORE, STAGES, models_worth, span, wrong_labels
+from cleaner.words import ACTIONS, SCORE, models_worth, span, wrong_labels
 
 GALLERY = 48
 PAIRS = 15
@@ -61,7 +62,7 @@ def write_report(
     likely = _likely(standing, evidence, Classes(classes))
     view = {
         "totals": _totals(manifest, standing, summary),
-        "flow": drawing(flow(summary["samples"], _branches(standing), ink=INK), 900),
+        "flow": drawing(flow(summary["samples"], _branches(standing, summary), ink=INK), 900),
         "stages": _stages(summary),
         "histogram": _histogram(standing),
         "reliability": drawing(reliability(ranges)) if (ranges := summary["label_noise"].get("reliability")) else "",
@@ -72,12 +73,12 @@ def write_report(
         "small": [entry for entry in counts if entry["label"] in set(summary["small_classes"])],
         "problems": _problems(manifest),
         "duplicates": _duplicates(manifest, standing, duplicates),
-        "galleries": _galleries(manifest, standing),
+        "galleries": _galleries(manifest, standing, summary),
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
     noise, worth = (said(summary["label_noise"]).replace("`", "") for said in (wrong_labels, models_worth))
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
-    words: dict[str, Any] = {"words": STAGES, "actions": ACTIONS, "score": SCORE, "about": about}
+    words: dict[str, Any] = {"title": title, "actions": ACTIONS, "score": SCORE, "about": about}
     words |= {"noise": noise[:1].upper() + noise[1:], "worth": worth[:1].upper() + worth[1:]}
     words["seconds"] = span(summary["seconds"])
     words["backbone"] = "{name} at {image_size} pixels".format(**summary["versions"]["weights"])
@@ -102,11 +103,11 @@ def _totals(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any]) -> 
     }
 
 
-def _branches(standing: pa.Table) -> list[tuple[str, str, int]]:
+def _branches(standing: pa.Table, summary: dict[str, Any]) -> list[tuple[str, str, int]]:
     """What leaves the stream: by which stage, relabelled or dropped, and how many."""
     gone = standing.filter(pc.not_equal(standing.column("action"), Action.KEEP.value))
     counts = Counter(zip(gone.column("stage").to_pylist(), gone.column("action").to_pylist(), strict=True))
-    order = [*(stage for stage in STAGES if stage != PEOPLE), PEOPLE]
+    order = in_order(entry["stage"] for entry in summary["stages"] if entry["round"])
     return [
         (stage, ACTIONS[action], counts[stage, action])
         for stage in order
@@ -130,7 +131,7 @@ def _stages(summary: dict[str, Any]) -> list[dict[str, Any]]:
             }
             table = pd.DataFrame([{shown: entry[key] for shown, key in names.items()} for entry in rounds])
             charts = [drawing(kept(table), 180), drawing(moved(table, ink=INK), 180)]
-        found.append({"words": STAGES.get(name, name), "charts": charts, "end": end})
+        found.append({"words": title(name), "charts": charts, "end": end})
     return found
 
 
@@ -245,28 +246,28 @@ def _cards(standing: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
     return [{"row": int(row), **card} for row, card in zip(rows, standing.take(rows).to_pylist(), strict=True)]
 
 
-def _galleries(manifest: pa.Table, standing: pa.Table) -> list[dict[str, Any]]:
+def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any]) -> list[dict[str, Any]]:
     """What people want to see of a cleaning, the surest decisions first, and the least sure of what was kept."""
     usable = manifest.column("problem").is_null().to_numpy()
     action, stage = array(standing, "action"), array(standing, "stage")
     dropped = usable & (action == Action.DROP)
-    junk = dropped & (stage == "image_noise")
-    twins = dropped & (stage == "duplicates")
     scored = standing.column("score").is_valid().to_numpy()
-    of = {
-        "Dropped as junk": ("dropped", junk),
-        "Dropped for a wrong label": ("dropped", dropped & ~junk & ~twins),
+    by_title: dict[str, np.ndarray] = {}
+    for name in in_order(entry["stage"] for entry in summary["stages"]):
+        if heading := gallery(name):
+            by_title[heading] = by_title.get(heading, np.zeros(len(standing), bool)) | (dropped & (stage == name))
+    of = {heading: ("dropped", which) for heading, which in by_title.items()} | {
         "Relabelled": ("relabelled", usable & (action == Action.RELABEL)),
         "Kept, but doubtful": ("kept", usable & scored & (action == Action.KEEP) & (_score(standing) < DOUBTFUL)),
     }
     score = _score(standing)
     galleries = []
-    for title, (tone, which) in of.items():
+    for heading, (tone, which) in of.items():
         rows = np.flatnonzero(which)
         surest = rows[np.argsort(score[rows], kind="stable")][:GALLERY]
         cards = _cards(standing, surest)
         # What is said of all alike is said once.
         reasons = {card["reason"] for card in cards}
         alike = reasons.pop() if len(reasons) == 1 and len(cards) > 1 else ""
-        galleries.append({"title": title, "tone": tone, "count": len(rows), "samples": cards, "reason": alike})
+        galleries.append({"title": heading, "tone": tone, "count": len(rows), "samples": cards, "reason": alike})
     return galleries

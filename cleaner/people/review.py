@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.config import Near
+from cleaner.methods.duplicates import Near
 from cleaner.methods.references import fitness, fittest, pictures
 from cleaner.people.agreement import shown
 from cleaner.people.disagreement import DISPUTED, Disagreement, settled

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.methods import image_noise
-from cleaner.methods.label_noise import LABEL_STAGES, believed
+from cleaner.methods.label_noise import believed
 from cleaner.methods.prevalence import cut, draw, more_shares, shares
 from cleaner.people import review
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
+from cleaner.stages import judging_labels
 from cleaner.tables import GAINS, PROMISE, STRATA, Action, Why, array, check
 
 DRAWN = "drawn at random: tells how many labels are wrong"
@@ -72,7 +73,7 @@ def gains(
     seen, spoken = np.zeros(count, bool), decided.copy()
     seen[array(evidence, "row")], spoken[array(people, "row")] = True, True
     # What other stages have dropped is not brought back by an answer on its label.
-    elsewhere = dropped & ~np.isin(stage, (*LABEL_STAGES, image_noise.STAGE))
+    elsewhere = dropped & ~np.isin(stage, (*judging_labels(), image_noise.STAGE))
     rows = np.flatnonzero(review.one_a_file(manifest, review.usable(manifest) & (seen | as_junk) & ~elsewhere))
     doubt = np.where(judged, 1 - right, _EVEN)[rows]
     found = {

@@ -1,48 +1,27 @@
 """Putting a batch before people, and storing what they answer before anything is made of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.people.disagreement import majority
-from cleaner.plan.runs import Run
+from cleaner.plan.items import Ask
 from cleaner.run.answers import Spoken, Words, in_utc, of_each
-from cleaner.run.batches import stage_of
+from cleaner.run.batches import REVIEW, stage_of
+from cleaner.stages import title
 from cleaner.tables import SAID, Asked, Classes
-from cleaner.words import STAGES, counted, promised
+from cleaner.words import counted, promised
 
-REVIEW = "review"
-"""The batches about images: `review-1`."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A question to people: one batch, put before them unless it has been.
-
-    Attributes:
-        name: the batch's, `review-1`.
-        manifest: the name of the manifest.
-        output: the name of the BATCH or of the SMALL_CLASSES to ask about; None for a batch of before.
-        waits: whether nothing may be done while answers are missing.
-        strata, promise: the names of the STRATA that the batch is drawn from, and of the PROMISE of what its answers
-            change.
-    """
-
-    name: str
-    manifest: str
-    output: str | None = None
-    waits: bool = True
-    strata: str = ""
-    promise: str = ""
+if TYPE_CHECKING:
+    from cleaner.plan.runs import Run
 
 
-def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
+def ask_people(run: "Run", ask: Ask, say: Callable[[str], None]) -> None:
     """Put the batch before people unless it is there already, and store the answers so far.
 
     An answer holds until another one is given: who takes one back answers that nobody can tell.
@@ -60,20 +39,22 @@ def ask_people(run: Run, ask: Ask, say: Callable[[str], None]) -> None:
         batches.add(ask.name, run.store.read(ask.output), **facts)
     hear(run, ask, say, push=ask.waits)
     if (missing := unanswered(run, ask)) and ask.waits:
-        stage, todo = STAGES[stage_of(ask.name)], run.reviewer.todo(ask.name, batches.folder)
+        stage, todo = title(stage_of(ask.name)), run.reviewer.todo(ask.name, batches.folder)
         of, more = sum(wanted(run, ask.name).values()), _more(run)
         after = f"; at most {counted(more, 'batch', 'batches')} may come after it" if more else ""
         said = f"; {promised(promise)}" if (promise := promise_of(run, ask.name)) else ""
         raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}{said}")
 
 
-def promise_of(run: Run, name: str) -> dict[str, Any] | None:
+def promise_of(run: "Run", name: str) -> dict[str, Any] | None:
     """The row of PROMISE that a batch was put before people with; None where there is none."""
     promise = run.store.batches.promise(name)
     return run.store.read(promise).to_pylist()[0] if promise and run.store.has(promise) else None
 
 
-def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, since: datetime | None = None) -> None:
+def hear(
+    run: "Run", ask: Ask, say: Callable[[str], None], *, push: bool = False, since: datetime | None = None
+) -> None:
     """Store what people have answered so far, or since, to a batch that was put before them; `push` completes that
     before.
 
@@ -98,7 +79,7 @@ def hear(run: Run, ask: Ask, say: Callable[[str], None], *, push: bool = False, 
         say(f"{ask.name}: its answers can't be looked at again, those of before hold: {error}")
 
 
-def _push(run: Run, ask: Ask) -> None:
+def _push(run: "Run", ask: Ask) -> None:
     assert run.reviewer is not None, "who asks can push"
     asked, manifest = run.store.batches.read(ask.name), _manifest(run, ask)
     where, more = (ask.name, run.store.batches.folder), _more(run)
@@ -111,19 +92,19 @@ def _push(run: Run, ask: Ask) -> None:
         run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest, more=more)
 
 
-def _manifest(run: Run, ask: Ask) -> pa.Table:
+def _manifest(run: "Run", ask: Ask) -> pa.Table:
     """The manifest whose rows the batch has: the data set may have grown since it was asked."""
     name = run.store.batches.manifest(ask.name)
     found: pa.Table = run.store.read(name if run.store.has(name) else ask.manifest)
     return found
 
 
-def _more(run: Run) -> int:
+def _more(run: "Run") -> int:
     """How many batches of images may yet be asked, at most."""
     return max(0, run.config.review.batches - len(run.store.batches.names(REVIEW, run.origin.fingerprint)))
 
 
-def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> None:
+def take_answers(run: "Run", name: str, answers: pa.Table, manifest: pa.Table) -> None:
     """Store ANSWERS or CLASS_ANSWERS to the batch `name` that people have just given. What they say already is no news:
     it comes twice where nobody heard that it had arrived.
 
@@ -141,7 +122,7 @@ def take_answers(run: Run, name: str, answers: pa.Table, manifest: pa.Table) -> 
     run.store.answers.append_news(news)
 
 
-def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
+def _store(run: "Run", ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
     name, folder, manifest = ask.name, run.store.batches.folder, _manifest(run, ask)
     asked = run.store.batches.read(name)
@@ -168,7 +149,7 @@ def _store(run: Run, ask: Ask, say: Callable[[str], None], since: datetime | Non
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
 
 
-def unanswered(run: Run, ask: Ask, words: Words | None = None) -> int:
+def unanswered(run: "Run", ask: Ask, words: Words | None = None) -> int:
     """How many answers are missing, by what is stored; `words`: all of that, or of the batch, where it is at hand."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
@@ -177,7 +158,7 @@ def unanswered(run: Run, ask: Ask, words: Words | None = None) -> int:
     return sum(max(0, people - len(held.get(about, []))) for about, people in wanted(run, ask.name, stored).items())
 
 
-def wanted(run: Run, name: str, words: Words | None = None) -> dict[str, int]:
+def wanted(run: "Run", name: str, words: Words | None = None) -> dict[str, int]:
     """How many people each sample or class of a batch wants: one more where they disagree and a third is asked; nobody
     beside one who has answered for the other too. `words` as for `unanswered`."""
     asked = run.store.batches.read(name)
@@ -191,7 +172,7 @@ def wanted(run: Run, name: str, words: Words | None = None) -> dict[str, int]:
     return people | dict.fromkeys(_disputed(run, held), 3)
 
 
-def _disputed(run: Run, held: dict[str, Words]) -> list[str]:
+def _disputed(run: "Run", held: dict[str, Words]) -> list[str]:
     """The samples about which two people were asked, and disagree, where a third is asked then."""
     if run.config.review.disagreement != "third":
         return []

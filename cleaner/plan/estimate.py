@@ -17,7 +17,7 @@ from cleaner.errors import SourceError
 from cleaner.evidence.crossfit import Task, assign_folds
 from cleaner.evidence.features import PIXELS, choose, embed, engine, pace
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.plan.rounds import FINER
+from cleaner.plan.predicting import FINER
 from cleaner.plan.runs import Run, cores
 from cleaner.tables import Classes
 
@@ -30,7 +30,6 @@ _SETTLING = 0.8e-3
 """Seconds an image for duplicates, junk and results on two cores: benchmarks/large.md."""
 _BASE_GB = 0.75
 _FEWEST_ROUNDS = 3
-_STAGES = ("coarse", "fine")
 _GB = 2**30
 
 
@@ -111,10 +110,10 @@ def estimate(run: Run) -> Estimate:
     labels = listing.column("label")
     classes = len(pc.unique(labels))
     sample = _Sample(some, manifest, features, n, classes, config)
-    rounds = {_STAGES[0]: sample.round(_STAGES[0], run)}
-    same = run.predictors[_STAGES[0]] == run.predictors[_STAGES[1]]
-    rounds[_STAGES[1]] = rounds[_STAGES[0]] if same else sample.round(_STAGES[1], run)
-    most = {stage: getattr(config, stage).max_rounds for stage in _STAGES}
+    rounds: dict[str, float] = {}
+    for stage, predictor in run.predictors.items():
+        same = (rounds[each] for each in rounds if run.predictors[each] == predictor)
+        rounds[stage] = next(same, None) or sample.round(stage, run)
     width, seen = features.shape[1], min(features.shape[1], 384)
     return Estimate(
         images=n,
@@ -125,7 +124,7 @@ def estimate(run: Run) -> Estimate:
         features=new / paced.column("images_per_second")[0].as_py(),
         rounds=(
             _FEWEST_ROUNDS * min(rounds.values()),
-            sum(rounds[stage] * most[stage] for stage in _STAGES),
+            sum(seconds * getattr(config, stage).max_rounds for stage, seconds in rounds.items()),
         ),
         settling=n * _SETTLING * 2 / min(cores(), 8),
         memory_gb=_BASE_GB + (n * (2 * width + 8 * seen + 1000) + 100 * classes * seen) / _GB,

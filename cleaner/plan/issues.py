@@ -1,14 +1,14 @@
 """What is wrong with images, or may be, by kind: dropped or relabelled, or kept but worth a look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.methods import duplicates, image_noise, small_classes
-from cleaner.methods.label_noise import LABEL_STAGES
+from cleaner.methods import duplicates
 from cleaner.run.ledger import PEOPLE
+from cleaner.stages import issue, judging_labels
 from cleaner.tables import ISSUES, Action, array, check
 from cleaner.words import Issue
 
@@ -17,22 +17,14 @@ _MAY_BE_JUNK = 0.5
 _DIGITS = 3
 
 
-def issues_of(manifest: pa.Table, standing: pa.Table, twins: pa.Table, junk: pa.Table, small: pa.Table) -> pa.Table:
+def issues_of(manifest: pa.Table, standing: pa.Table, twins: pa.Table, others: Iterable[pa.Table]) -> pa.Table:
     """The ISSUES, kind by kind, the worst of each first; an image may have several.
 
     Args:
         twins: DUPLICATES.
-        junk: as `image_noise.judged` gives it.
-        small: SMALL_CLASSES.
+        others: the ISSUES of what stays, as stages find them.
     """
-    parts = [
-        _not_as_it_was(manifest, standing, twins),
-        _doubtful(standing),
-        _outliers(standing, junk),
-        _near(manifest, standing, twins),
-        _leaking(manifest, standing, twins),
-        _small(small),
-    ]
+    parts = [_not_as_it_was(manifest, standing, twins), _doubtful(standing), *others]
     found = pa.concat_tables(parts)
     order = {kind: place for place, kind in enumerate(Issue)}
     place = pa.array([order[Issue(kind)] for kind in found.column("kind").to_pylist()], pa.int32())
@@ -58,9 +50,9 @@ def _not_as_it_was(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> p
     problem = manifest.column("problem").is_valid().to_numpy()
     rows = np.flatnonzero((action != Action.KEEP) | problem)
     kind = np.full(len(standing), Issue.WRONG_LABEL, object)
-    kind[(action == Action.DROP) & np.isin(stage, (image_noise.STAGE, PEOPLE))] = Issue.JUNK
-    kind[stage == "duplicates"] = Issue.COPY
-    kind[stage == small_classes.STAGE] = Issue.SMALL_CLASS
+    for name in np.unique(stage[rows].astype(str)).tolist():
+        kind[stage == name] = issue(name) or Issue.WRONG_LABEL
+    kind[(action == Action.DROP) & (stage == PEOPLE)] = Issue.JUNK
     kind[problem] = Issue.UNREADABLE
     group = np.full(len(standing), -1, np.int32)
     group[array(twins, "row")] = array(twins, "group")
@@ -71,11 +63,11 @@ def _not_as_it_was(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> p
 
 def _doubtful(standing: pa.Table) -> pa.Table:
     score = pc.fill_null(standing.column("score"), 1.0).to_numpy()
-    kept = (array(standing, "action") == Action.KEEP) & np.isin(array(standing, "stage"), LABEL_STAGES)
+    kept = (array(standing, "action") == Action.KEEP) & np.isin(array(standing, "stage"), judging_labels())
     return _rows(standing, np.flatnonzero(kept & (score < DOUBTFUL)), Issue.DOUBTFUL)
 
 
-def _outliers(standing: pa.Table, junk: pa.Table) -> pa.Table:
+def outliers(standing: pa.Table, junk: pa.Table) -> pa.Table:
     likely = junk.filter(pc.and_(pc.greater(junk.column("prob"), _MAY_BE_JUNK), pc.invert(junk.column("marked"))))
     kept = array(standing, "action")[array(likely, "row")] == Action.KEEP
     likely = likely.filter(pa.array(kept))
@@ -87,7 +79,7 @@ def _outliers(standing: pa.Table, junk: pa.Table) -> pa.Table:
     return _rows(standing, array(likely, "row"), Issue.OUTLIER, **other)
 
 
-def _near(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
+def near(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
     other = twins.filter(pc.equal(twins.column("kind"), duplicates.NEAR))
     other = other.filter(pc.not_equal(other.column("row"), other.column("original")))
     other = other.filter(pa.array(array(standing, "action")[array(other, "row")] != Action.DROP))
@@ -100,7 +92,7 @@ def _near(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
     return _rows(standing, array(other, "row"), Issue.NEAR, **said)
 
 
-def _leaking(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
+def leaking(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
     leaking = duplicates.leakage(manifest, twins)
     groups = leaking.column("group").to_pylist()
     splits = manifest.column("split").take(leaking.column("row")).to_pylist() if groups else []
@@ -113,7 +105,7 @@ def _leaking(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Tabl
     return _rows(standing, array(leaking, "row"), Issue.LEAKAGE, **said)
 
 
-def _small(small: pa.Table) -> pa.Table:
+def small(small: pa.Table) -> pa.Table:
     """A row a class."""
     count = len(small)
     known = {field.name: pa.nulls(count, field.type) for field in ISSUES}

@@ -2,12 +2,16 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cleaner.config import Split
 from cleaner.methods.label_noise import ACCV, LEAST_GAIN
+from cleaner.plan.so_far import End
+
+if TYPE_CHECKING:
+    from cleaner.plan.wrong_labels import WrongLabels
 
 NO_BETTER = "one round more explained the labels no better"
+NOTHING_NEW = "judged once, by the predictions of the stage before, which no round more makes better"
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,8 @@ class Judge:
     evidence: Any
 
 
-@dataclass(frozen=True)
-class End:
-    """The rounds are over: whether nothing was left to do, after how many, and why. `refused`: the last evidence was
-    not judged."""
-
-    converged: bool
-    rounds: int
-    why: str
-    refused: bool = False
-
-
 def label_rounds(
-    split: Split, first: Any = None, settled: End | None = None
+    split: "WrongLabels", first: Any = None, settled: End | None = None
 ) -> Generator[Predict | Compare | Judge, Any, End]:
     """The rounds of a stage. By belief, until one explains the given labels no better than the one before it. By the
     recipe, until nothing is taken back any more.
@@ -65,7 +58,7 @@ def label_rounds(
                 return End(True, number - 1, NO_BETTER, refused=True)
         new = yield Judge(number, evidence)
         if settled is not None:
-            return End(True, 1, settled.why)
+            return End(True, 1, NOTHING_NEW)
         if number > 1 and new == 0 and split.policy == ACCV:
             return End(True, number, "nothing was taken back any more")
     still = f"; the last still took {new:,} back" * (last > 1)

@@ -13,10 +13,11 @@ import pyarrow.csv as pa_csv
 
 from cleaner import installed
 from cleaner.data.exporters import clean, from_folder
-from cleaner.methods import duplicates, small_classes
+from cleaner.parts import find
 from cleaner.plan.issues import duplicates_of, issues_of
-from cleaner.plan.rounds import Line
+from cleaner.plan.predicting import concatenate_by_row
 from cleaner.plan.runs import ROOTED, Run
+from cleaner.plan.so_far import SoFar
 from cleaner.run.files import write_atomically, write_bytes, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -38,23 +39,23 @@ from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
 from cleaner.spreadsheets import as_csv
-from cleaner.tables import EVIDENCE, Action, Classes, array, unusable_classes
+from cleaner.tables import DUPLICATES, Action, Classes, array, unusable_classes
 
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
-def concluded(line: Line, folder: Path, *, with_report: bool = True) -> bool:
-    """Whether the results of a plan that has come to `line` lie in `folder`, whole."""
+def concluded(so_far: SoFar, folder: Path, *, with_report: bool = True) -> bool:
+    """Whether the results of a plan that has come to `so_far` lie in `folder`, whole."""
     before = read_summary(folder)
-    same = before is not None and before["versions"].get("standing") == line.standing and not damage(folder)
+    same = before is not None and before["versions"].get("standing") == so_far.standing and not damage(folder)
     return same and ((folder / REPORT).exists() or not with_report)
 
 
 def conclude(
-    run: Run, line: Line, parts: Mapping[str, list[Step]], *, provisional: str = "", with_report: bool = True
+    run: Run, so_far: SoFar, parts: Mapping[str, list[Step]], *, provisional: str = "", with_report: bool = True
 ) -> None:
-    """Write the results of a plan that has come to `line` by the steps of each part, by its words; those of before are
-    withdrawn first.
+    """Write the results of a plan that has come to `so_far` by the steps of each part, by its words; those of before
+    are withdrawn first.
 
     Args:
         provisional: of a run that is not finished, what the results are of: they go to a folder of their own, and say
@@ -64,8 +65,8 @@ def conclude(
     Raises:
         StorageError: the disk refused a write.
     """
-    manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
-    summary = _summary(run, line, parts)
+    manifest, standing = run.store.read(so_far.manifest), run.store.read(so_far.standing)
+    summary = _summary(run, so_far, parts)
     summary["provisional"] = provisional
     folder = run.store.folder / PROVISIONAL if provisional else run.store.folder
     withdraw(folder)
@@ -77,26 +78,32 @@ def conclude(
     write_table(folder / VERDICTS_FILE, standing)
     write_table(folder / CLEAN_PARQUET, kept)
     write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
-    twins = run.store.read(line.twins)
-    issues = issues_of(manifest, standing, twins, run.store.read(line.junk), run.store.read(line.small))
+    twins = _twins(run, so_far)
+    others = [found for stage in run.config.order for found in stage.issues(run.store, so_far)]
+    issues = issues_of(manifest, standing, twins, others)
     write_table(folder / ISSUES_PARQUET, issues)
     write_bytes(folder / ISSUES, as_csv(issues.drop_columns(["group", "sample_id"])))
     write_bytes(folder / DUPLICATES_CSV, as_csv(duplicates_of(manifest, standing, twins)))
     if with_report:
-        _write_report(run, line, folder / REPORT, summary, manifest, standing)
+        _write_report(run, so_far, folder / REPORT, summary, manifest, standing)
     write_json(folder / SUMMARY, summary)
 
 
 def _write_report(
-    run: Run, line: Line, file: Path, summary: dict[str, Any], manifest: pa.Table, standing: pa.Table
+    run: Run, so_far: SoFar, file: Path, summary: dict[str, Any], manifest: pa.Table, standing: pa.Table
 ) -> None:
     # What draws is a large library, and many commands come to no end.
     from cleaner.pages.report import write_report
 
-    evidence = next((judged.evidence for judged in reversed(line.judged) if judged.evidence), None)
-    judged = run.store.read(evidence) if evidence else EVIDENCE.empty_table()
-    known = summary, manifest, standing, judged, run.store.read(line.twins), run.source
+    judged = run.store.read(so_far.labels.evidence)
+    known = summary, manifest, standing, judged, _twins(run, so_far), run.source
     write_report(file, *known, Classes.of(manifest).names, about=_about(run))
+
+
+def _twins(run: Run, so_far: SoFar) -> pa.Table:
+    """DUPLICATES; none where nobody looks for any."""
+    found = so_far.tables.get("duplicates")
+    return DUPLICATES.empty_table() if found is None else run.store.read(found)
 
 
 def _about(run: Run) -> dict[str, Any]:
@@ -106,25 +113,13 @@ def _about(run: Run) -> dict[str, Any]:
     return {"name": place.name, "place": str(place), "date": today, "settings": run.config.changed()}
 
 
-def _leakage(manifest: pa.Table, twins: pa.Table) -> dict[str, Any]:
-    """How many pictures are in more than one split, and the paths of three of them."""
-    leaking = duplicates.leakage(manifest, twins).sort_by([("group", "ascending"), ("row", "ascending")])
-    groups = list(dict.fromkeys(leaking.column("group").to_pylist()))
-    paths = manifest.column("path").take(leaking.column("row")).to_pylist()
-    shown = [
-        [path for path, group in zip(paths, leaking.column("group").to_pylist(), strict=True) if group == wanted]
-        for wanted in groups[:3]
-    ]
-    return {"pictures": len(groups), "examples": shown}
-
-
-def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str, Any]:
-    manifest, standing = run.store.read(line.manifest), run.store.read(line.standing)
+def _summary(run: Run, so_far: SoFar, parts: Mapping[str, list[Step]]) -> dict[str, Any]:
+    manifest, standing = run.store.read(so_far.manifest), run.store.read(so_far.standing)
     usable = manifest.column("problem").is_null().to_numpy()
     actions = Counter(array(standing, "action"))
     problems = Counter(problem for problem in array(manifest, "problem") if problem is not None)
     costs = {step.output: run.store.cost(step.output) for steps in parts.values() for step in steps}
-    seconds = {output: cost.seconds for output, cost in costs.items()}
+    made = {step.output: step for steps in parts.values() for step in steps}
     return {
         "cleaner": installed.version(),
         "order": run.origin.digest,
@@ -135,27 +130,26 @@ def _summary(run: Run, line: Line, parts: Mapping[str, list[Step]]) -> dict[str,
         "kept": actions[Action.KEEP],
         "relabelled": actions[Action.RELABEL],
         "dropped": actions[Action.DROP],
-        "stages": [_round(run, line, judged, seconds) for judged in line.judged],
+        "stages": [_round(run, so_far, judged, made) for judged in so_far.judged],
         "convergence": {
             stage: {"converged": end.converged, "rounds": end.rounds, "why": end.why}
-            for stage, end in line.ended.items()
+            for stage, end in so_far.ended.items()
         },
-        "label_noise": run.store.read(line.noise).to_pylist()[0],
-        "small_classes": run.store.read(line.small).column("label").to_pylist(),
-        "leakage": _leakage(manifest, run.store.read(line.twins)),
+        "label_noise": run.store.read(so_far.noise).to_pylist()[0],
+        **{name: value for stage in run.config.order for name, value in stage.summary(run.store, so_far).items()},
         "problems": dict(problems.most_common()),
         "unusable_classes": unusable_classes(manifest),
         "problem_paths": array(manifest.filter(pa.array(~usable)).slice(0, 3), "path").tolist(),
         "versions": {
             "data": run.origin.fingerprint,
-            "weights": line.backbone,
-            "manifest": line.manifest,
-            "ledger": line.parts,
-            "standing": line.standing,
-            "duplicates": line.twins,
+            "weights": dict(so_far.data.backbone),
+            "manifest": so_far.manifest,
+            "ledger": list(so_far.parts),
+            "standing": so_far.standing,
+            "duplicates": so_far.tables.get("duplicates", ""),
             "libraries": {name: version(name) for name in LIBRARIES},
         },
-        "seconds": round(sum(seconds.values()), 2),
+        "seconds": round(sum(cost.seconds for cost in costs.values()), 2),
         "parts": [
             _part(words, [costs[step.output] for step in steps], len(manifest)) for words, steps in parts.items()
         ],
@@ -173,17 +167,20 @@ def _part(words: str, costs: list[Cost], images: int) -> dict[str, Any]:
     }
 
 
-def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> dict[str, Any]:
+def _round(run: Run, so_far: SoFar, judged: Judged, made: Mapping[str, Step]) -> dict[str, Any]:
     """What one round of one stage did: how many it judged, kept, took back, gave up."""
     verdicts = run.store.read(judged.verdicts)
     actions = Counter(array(verdicts, "action"))
-    before = np.full(run.store.rows(line.manifest), Action.KEEP, object)
+    before = np.full(run.store.rows(so_far.manifest), Action.KEEP, object)
     if judged.before:
         before = array(run.store.read(judged.before), "action")
     was_kept = before[array(verdicts, "row")] == Action.KEEP
     is_kept = array(verdicts, "action") == Action.KEEP
     is_negative = verdicts.column("action").is_valid().to_numpy() & ~is_kept
-    mine = f"{judged.stage}-{judged.round}-"
+    took = {judged.verdicts, judged.before, judged.evidence} - {""}
+    predicted = made.get(judged.evidence)
+    if predicted is not None and predicted.function is concatenate_by_row:
+        took |= {*predicted.inputs}
     return {
         "stage": judged.stage,
         "round": judged.round,
@@ -193,6 +190,6 @@ def _round(run: Run, line: Line, judged: Judged, seconds: dict[str, float]) -> d
         "lost_positives": int((was_kept & is_negative).sum()),
         "dropped": actions[Action.DROP],
         "relabelled": actions[Action.RELABEL],
-        "by_people": judged.stage in (PEOPLE, small_classes.STAGE),
-        "seconds": round(sum(spent for name, spent in seconds.items() if name.startswith(mine)), 2),
+        "by_people": judged.stage == PEOPLE or find("stages", judged.stage).by_people,
+        "seconds": round(sum(run.store.cost(name).seconds for name in took), 2),
     }

@@ -1,16 +1,19 @@
 """How the batches stand that were put before people."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.people.worth import Worth, worth
-from cleaner.plan.asking import Ask, promise_of, unanswered, wanted
-from cleaner.plan.runs import Run
+from cleaner.plan.asking import promise_of, unanswered, wanted
+from cleaner.plan.items import Ask
 from cleaner.run.batches import stage_of
-from cleaner.words import STAGES
+from cleaner.stages import title
+
+if TYPE_CHECKING:
+    from cleaner.plan.runs import Run
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Asked:
         return 0 if self.closed else self.asked - self.answered
 
 
-def batches_of(run: Run) -> list[Asked]:
+def batches_of(run: "Run") -> list[Asked]:
     """All batches so far, in the order in which they are asked."""
     words: dict[str, list[dict[str, Any]]] = {}
     for word in run.store.answers.words():
@@ -40,14 +43,14 @@ def batches_of(run: Run) -> list[Asked]:
     return [_asked(run, name, words.get(name, [])) for name in run.store.batches.names()]
 
 
-def _asked(run: Run, name: str, words: list[dict[str, Any]]) -> Asked:
+def _asked(run: "Run", name: str, words: list[dict[str, Any]]) -> Asked:
     """How a batch stands, to which these words are all answers."""
     batches, asked = run.store.batches, sum(wanted(run, name, words).values())
     batch = batches.read(name)
     found = _worth(batch, words)
     return Asked(
         name=name,
-        asks=STAGES[stage_of(name)],
+        asks=title(stage_of(name)),
         asked=asked,
         answered=asked - unanswered(run, Ask(name, ""), words),
         closed=batches.is_closed(name),
@@ -56,7 +59,7 @@ def _asked(run: Run, name: str, words: list[dict[str, Any]]) -> Asked:
     )
 
 
-def _promised(run: Run, name: str, batch: pa.Table, found: Worth) -> float:
+def _promised(run: "Run", name: str, batch: pa.Table, found: Worth) -> float:
     """By how much was promised of all answers, and by how likely each was to overturn a verdict."""
     promise = promise_of(run, name)
     expected = pc.sum(batch.filter(batch.column("known").is_null()).column("gain")).as_py() or 0.0

@@ -19,6 +19,7 @@ from cleaner.errors import ConfigError, RunError, nearest
 from cleaner.evidence import features
 from cleaner.evidence.crossfit import Predictor
 from cleaner.people.reviewers import Reviewer
+from cleaner.plan.wrong_labels import WrongLabels
 from cleaner.progress import track
 from cleaner.run import answers
 from cleaner.run.before import Before
@@ -40,7 +41,7 @@ class Run:
     Attributes:
         origin: what this is a run of.
         reviewer: who is asked; None: nobody.
-        predictors: of the coarse and the fine stage.
+        predictors: of each stage that judges labels.
         seeds: the marked images of `image_noise.seeds`, path -> is junk.
         workers: threads that decode images; no result depends on it.
         notes: lines for whoever starts the run.
@@ -114,7 +115,8 @@ def open_run(
     _check_idle_settings(run)
     for predictor in run.predictors.values():
         predictor.files()
-    _check_seeds_are_samples(run)
+    for stage in config.order:
+        stage.check(run)
     said = run.reviewer.check(opened.listing()) if run.reviewer else ""
     return replace(run, notes=(*opened.notes(), *filter(None, [said])), before=_before(folder))
 
@@ -168,7 +170,9 @@ def _run(folder: Path, origin: Origin, workers: int | None) -> Run:
         store=Store(folder),
         origin=origin,
         reviewer=_reviewer(origin.reviewer, config, origin.truth),
-        predictors={stage: _predictor(stage, config) for stage in ("coarse", "fine")},
+        predictors={
+            stage.name: _predictor(stage.predictor, config) for stage in config.order if isinstance(stage, WrongLabels)
+        },
         seeds=_read_seeds(config.image_noise.seeds),
         workers=workers or cores(),
     )
@@ -243,8 +247,7 @@ def _reviewer(name: str, config: Config, truth: Path | None) -> Reviewer | None:
     return parts.make("reviewers", name, settings)
 
 
-def _predictor(stage: str, config: Config) -> Predictor:
-    name = getattr(config, stage).predictor
+def _predictor(name: str, config: Config) -> Predictor:
     return parts.make("predictors", name, config.predictors.get(name, {}))
 
 
@@ -261,10 +264,6 @@ def _check_idle_settings(run: Run) -> None:
     if review.grid and "blind_share" in run.config.reviewers.get(reviewer, {}):
         what = "does nothing with review.grid, whose pages show no guesses; leave one of them out"
         raise ConfigError(f"reviewers.{reviewer}.blind_share: {what}")
-    if run.config.duplicates.near == "by_split" and "split" not in run.source.listing().column_names:
-        raise ConfigError(
-            "duplicates.near = by_split: the data set has no splits; leave it out, or give a column split"
-        )
     is_set = review.overlap != type(review)().overlap
     if is_set and review.overlap and run.reviewer is not None and not run.reviewer.several:
         what = f"does nothing with --reviewer {reviewer}, which asks one person about each image; leave it out"
@@ -275,15 +274,6 @@ def _check_backbone(config: Config) -> None:
     name, weights = config.features.backbone, config.features.weights
     if name not in (features.AUTO, features.PIXELS) or weights is not None:
         features.check(name, weights=weights)
-
-
-def _check_seeds_are_samples(run: Run) -> None:
-    if not run.seeds:
-        return
-    unknown = sorted(run.seeds.keys() - set(run.source.listing().column("path").to_pylist()))
-    if unknown:
-        where = f"image_noise.seeds = {run.config.image_noise.seeds}"
-        raise ConfigError(f"{where}: {len(unknown)} paths are no samples of the data set, the first: {unknown[0]}")
 
 
 def _read_seeds(file: Path | None) -> dict[str, bool]:

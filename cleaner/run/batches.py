@@ -3,6 +3,7 @@
 A batch is named by the stage that asks and a number, `review-1`. What is in it stays, whatever settings change.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 
 from cleaner.errors import RunError
 from cleaner.run.files import read_table, write_table, write_text
-from cleaner.words import STAGES
 
+REVIEW = "review"
+"""What asks about images: `review-1`."""
+_FORM = re.compile(r"[a-z_]+-[0-9]+")
 _REVIEWER, _DATA, _MANIFEST, _STRATA, _PROMISE = "reviewer", "data", "manifest", "strata", "promise"
 
 
@@ -28,12 +31,17 @@ class Batches:
     folder: Path
 
     def names(self, stage: str = "", data: str = "") -> list[str]:
-        """Of all stages or of one, in the order in which they are asked; of all data, or of one fingerprint."""
-        found = [tuple(file.stem.rsplit("-", 1)) for file in self.folder.glob("*-*.parquet")]
-        order = {of: place for place, of in enumerate(STAGES)}
-        known = [(order[of], int(number), of) for of, number in found if of in order and number.isdecimal()]
-        names = [f"{of}-{number}" for _, number, of in sorted(known) if stage in ("", of)]
+        """Of all stages or of one, in the order in which they are asked, images before classes; of all data, or of one
+        fingerprint."""
+        found = [file.stem for file in self.folder.glob("*-*.parquet") if _FORM.fullmatch(file.stem)]
+        found.sort(key=lambda name: (stage_of(name) != REVIEW, stage_of(name), self.number(name)))
+        names = [name for name in found if stage in ("", stage_of(name))]
         return [name for name in names if not data or self.data(name) in ("", data)]
+
+    @staticmethod
+    def number(name: str) -> int:
+        """Which batch of its stage it is, from 1."""
+        return int(name.rpartition("-")[2])
 
     def has(self, name: str) -> bool:
         return self._file(name).exists()

@@ -19,8 +19,9 @@ from cleaner.run.finished import read_summary
 from cleaner.run.ledger import Fold, fold
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
+from cleaner.stages import title
 from cleaner.tables import Action
-from cleaner.words import ACTIONS, STAGES, counted
+from cleaner.words import ACTIONS, counted
 
 FILE = "versions.jsonl"
 RAW, CLEAN, JUDGED = "raw", "clean", "judged"
@@ -100,15 +101,16 @@ def versions_of(folder: Path) -> list[Version]:
     if state is None or not state.names.manifest or not store.has(state.names.manifest):
         raise RunError(f"{folder}: its images are not read yet; give the same `cleaner clean` command again to go on")
     manifest, ledger, found = state.names.manifest, tuple(state.names.ledger), _judged(folder)
+    stages_of = [judged.stage for judged in state.names.rounds]
     summary = read_summary(folder)
     if summary is not None and "manifest" in summary["versions"]:
         # What a command that finds all done is about to come to again says nothing of what stands.
         manifest, ledger = summary["versions"]["manifest"], tuple(summary["versions"]["ledger"])
+        stages_of = [judged["stage"] for judged in summary["stages"]]
     stages: dict[str, Version] = {}
-    for number, part in enumerate(ledger, 1):
-        stage = part.rpartition("-verdicts-")[0].rpartition("-")[0]
+    for number, stage in enumerate(stages_of, 1):
         stages.pop(stage, None)
-        stages[stage] = Version(stage, f"after {STAGES[stage]}", "", manifest, ledger[:number])
+        stages[stage] = Version(stage, f"after {title(stage)}", "", manifest, ledger[:number])
     raw = Version(RAW, "as it was read", "", manifest, ())
     at = found[-1].at if found else ""
     clean = [Version(CLEAN, "what stands", at, manifest, ledger)] if summary is not None else []

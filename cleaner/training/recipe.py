@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cleaner import parts
-from cleaner.config import Section, assign, complaints
 from cleaner.errors import ConfigError, nearest
+from cleaner.settings import Section, assign, complaints
 from cleaner.training import losses
 from cleaner.training.batch import Augmentation
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cleaner.config import Coarse
-from cleaner.plan.label_rounds import Compare, End, Judge, Predict, label_rounds
+from cleaner.plan.label_rounds import NOTHING_NEW, Compare, Judge, Predict, label_rounds
+from cleaner.plan.so_far import End
+from cleaner.plan.stages.coarse import Coarse
 
 
 def course(split, *, gains=(), new=(), first=None, settled=None):
@@ -54,4 +55,4 @@ def test_what_was_predicted_before_is_judged_first_and_alone_where_no_more_is_to
     assert found == [Judge(1, "before"), Predict(2), Compare("evidence 2")]
     found, end = course(BELIEF, new=[7], first="before", settled=End(True, 3, "round 4 refused"))
     assert found == [Judge(1, "before")]
-    assert (end.converged, end.why) == (True, "round 4 refused")
+    assert (end.converged, end.rounds, end.why) == (True, 1, NOTHING_NEW)

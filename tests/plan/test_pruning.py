@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from cleaner.config import Config
 from cleaner.errors import RunError, WaitsForPeople
+from cleaner.plan.clean import plan
 from cleaner.plan.pruning import prune
-from cleaner.plan.rounds import plan
 from cleaner.plan.runs import open_run, reopen
 from cleaner.run.state import Journal, read_state
 from cleaner.run.steps import perform
@@ -205,8 +205,8 @@ def test_what_stands_is_called_clean_also_while_the_same_command_finds_its_work_
     before = {each.name: standing(Store(folder), each) for each in versions_of(folder)}
     seen = []
 
-    def looking(run, line):
-        for item in plan(run, line):
+    def looking(run):
+        for item in plan(run):
             yield item
             seen.append({each.name: standing(Store(folder), each) for each in versions_of(folder)})
             if len(seen) == 12:

@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from cleaner.words import ACTIONS, STAGES
+from cleaner.stages import title
+from cleaner.words import ACTIONS
 from ui.queries.samples import ORDERS, Filter, Samples, known_values
 
 _YES_NO = {"yes": True, "no": False}
@@ -22,7 +23,7 @@ def choose(samples: Samples) -> Filter:
     guess = _one(bar, "Looks like, or became", samples.classes, "like")
     low, high = bar.slider("Probability that the label is right", 0.0, 1.0, (0.0, 1.0), 0.01, **_in("score"))
     stages = known_values(samples, "stage")
-    stage = bar.multiselect("Decided by", stages, format_func=lambda name: STAGES.get(name, name), **_in("stage"))
+    stage = bar.multiselect("Decided by", stages, format_func=title, **_in("stage"))
     said = _one(bar, "People have said something", list(_YES_NO), "said")
     copies = _one(bar, "Has duplicates", list(_YES_NO), "copies")
     splits = known_values(samples, "split")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cleaner.words import STAGES
+from cleaner.stages import title
 from ui.access import Look
 from ui.queries.samples import Samples
 
@@ -17,7 +17,7 @@ def versions(look: Look) -> dict[str, str]:
     found = {"the end": look.names.standing} if look.names.standing else {}
     for judged in look.names.rounds:
         if judged.before and judged.before not in found.values():
-            found[f"before {STAGES[judged.stage]}, round {judged.round}"] = judged.before
+            found[f"before {title(judged.stage)}, round {judged.round}"] = judged.before
     return {words: str(look.store.table(name)) for words, name in found.items()}
 
 

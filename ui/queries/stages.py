@@ -1,12 +1,15 @@
 """What became of the samples, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cleaner.charts.scores import BINS
+from cleaner.run.state import Judged
+from cleaner.stages import in_order
 from cleaner.tables import Action
-from cleaner.words import ACTIONS, STAGES
+from cleaner.words import ACTIONS
 from ui.queries.samples import Samples
 
 
@@ -24,11 +27,11 @@ def totals(samples: Samples) -> Totals:
     return Totals(sum(counts.values()), {words: counts.get(action, 0) for action, words in ACTIONS.items()})
 
 
-def branches(samples: Samples) -> list[tuple[str, str, int]]:
+def branches(samples: Samples, rounds: Sequence[Judged]) -> list[tuple[str, str, int]]:
     """What leaves the stream: by which stage, relabelled or dropped, and how many; in the order of the stages."""
     question = "SELECT stage, action, count(*) AS n FROM kept.samples WHERE action != ? GROUP BY ALL"
     found = samples.ask(question, [Action.KEEP.value]).to_pylist()
-    order = [*(stage for stage in STAGES if stage != "people"), "people"]
+    order = in_order(judged.stage for judged in rounds if judged.round)
     found.sort(key=lambda row: (order.index(row["stage"]), row["action"]))
     return [(row["stage"], ACTIONS[row["action"]], row["n"]) for row in found]
 

@@ -14,8 +14,9 @@ from cleaner.charts.scores import histogram, reliability
 from cleaner.plan.reviews import batches_of
 from cleaner.plan.runs import reopen
 from cleaner.run.state import Doing
+from cleaner.stages import judging_labels, title
 from cleaner.training.kept import trainings
-from cleaner.words import SCORE, STAGES, counted, models_worth, wrong_labels
+from cleaner.words import SCORE, counted, models_worth, wrong_labels
 from ui.access import Look, look_at
 from ui.elements.links import filtered, go
 from ui.elements.plain import plain
@@ -25,7 +26,6 @@ from ui.queries import opened
 from ui.queries.stages import Totals, branches, scores, totals
 
 _PLAIN: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "width": 148}
-_KINDS = {"coarse": "wrong labels", "fine": "wrong labels"}
 
 
 def show(look: Look) -> None:
@@ -45,7 +45,7 @@ def show(look: Look) -> None:
     noise = opened.noise(look)
     if noise is not None and (worth := models_worth(noise)):
         st.warning(f"{worth[:1].upper()}{worth[1:]}.")
-    gone = branches(samples)
+    gone = branches(samples, look.names.rounds)
     wrong, next_ = st.columns(2, gap="large")
     with wrong:
         st.subheader("What is wrong")
@@ -108,7 +108,7 @@ def _noise(gone: list[tuple[str, str, int]], noise: dict[str, float] | None, ima
         st.markdown(f"**{said[:1].upper()}{said[1:]}.**")
     found = Counter[str]()
     for stage, _, count in gone:
-        found[_KINDS.get(stage, STAGES[stage])] += count
+        found["wrong labels" if stage in judging_labels() else title(stage)] += count
     if found:
         rows = [
             {"kind": kind, "found": count, "of all images": count / max(images, 1)} for kind, count in found.items()

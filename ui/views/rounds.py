@@ -3,7 +3,7 @@
 import streamlit as st
 
 from cleaner.charts.rounds import kept, moved, shares
-from cleaner.words import STAGES
+from cleaner.stages import named, title
 from ui.access import Look
 from ui.elements.shares import in_hundredths
 from ui.elements.theme import ink
@@ -23,7 +23,7 @@ def show(look: Look) -> None:
         of_stage = table[table["stage"] == stage]
         if stage not in ends and of_stage["accuracy"].isna().all():
             continue
-        st.subheader(STAGES[stage][:1].upper() + STAGES[stage][1:])
+        st.subheader(named(stage))
         if stage in ends:
             st.markdown(_ended(ends[stage]))
         if of_stage["accuracy"].notna().any():
@@ -32,7 +32,7 @@ def show(look: Look) -> None:
             for place, chart, text in zip(st.columns(3), charts, texts, strict=True):
                 place.altair_chart(chart, alt=f"{text} by round")
     st.subheader("All rounds")
-    table["stage"] = table["stage"].map(STAGES)
+    table["stage"] = table["stage"].map(title)
     table, columns = in_hundredths(table, "accuracy", "agreement")
     st.dataframe(table, hide_index=True, column_config=columns, height="content")
     st.caption(

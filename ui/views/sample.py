@@ -9,7 +9,8 @@ import streamlit as st
 from cleaner.data.sources import source_at
 from cleaner.data.thumbnails import thumbnails
 from cleaner.pages import embedded, enlarged
-from cleaner.words import ACTIONS, SCORE, STAGES
+from cleaner.stages import title
+from cleaner.words import ACTIONS, SCORE
 from ui.access import Look
 from ui.elements.decide import decide
 from ui.elements.grid import grid
@@ -105,7 +106,7 @@ def _word(word: dict[str, Any]) -> dict[str, Any]:
 def _verdict(verdict: dict[str, Any]) -> dict[str, Any]:
     action = ACTIONS.get(verdict["action"] or "", "can't tell")
     return {
-        "looked for": STAGES.get(verdict["stage"], verdict["stage"]),
+        "looked for": title(verdict["stage"]),
         "round": verdict["round"],
         "verdict": " ".join(filter(None, [action, verdict["new_label"]])),
         "score": verdict["score"],
@@ -115,15 +116,15 @@ def _verdict(verdict: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alike(look: Look, samples: Samples, row: int, found: Sample) -> None:
-    for title, rows in (
+    for heading, rows in (
         ("The same picture", copies(samples, row, found.stands["group"])),
         ("What looks most like it", neighbours(look, samples, found, _NEIGHBOURS)),
     ):
         if rows:
-            st.subheader(title)
+            st.subheader(heading)
             shown = samples.page(Filter(rows=rows), DOUBTFUL_FIRST, start=0, count=len(rows))
             order = pd.Index(shown["row"].to_pylist()).get_indexer(pd.Index(rows))
-            clicked = grid(look, shown.take(order), key=title)
+            clicked = grid(look, shown.take(order), key=heading)
             if clicked is not None:
                 st.query_params["image"] = str(clicked)
                 st.rerun()
