@@ -151,7 +151,7 @@ class _Config(Section):
         description="parts the samples are split into: of each part models judge that learnt the others",
     )
     stages: tuple[str, ...] = Field(
-        default=("duplicates", "image_noise", "coarse", "fine", "small_classes"),
+        default=("quality", "duplicates", "image_noise", "coarse", "fine", "small_classes"),
         description="what is looked for, in this order; `coarse` or `fine` must be among them",
     )
     folder: Folder = Folder()

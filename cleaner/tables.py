@@ -81,6 +81,20 @@ MANIFEST = _schema(
 )
 """One row a sample as it was read; a source's other columns follow. `problem` is null where the image is usable."""
 
+LOOKS = _schema(dark=pa.float32(), light=pa.float32(), blurry=pa.float32(), low_information=pa.float32())
+"""How good the pixels of each image of the manifest are (`cleaner.data.look`), null where it can't be used."""
+
+QUALITY = _schema(
+    sample_id=pa.string(),
+    path=pa.string(),
+    label=pa.string(),
+    **{field.name: field.type for field in LOOKS},
+    odd_aspect_ratio=pa.float32(),
+    odd_size=pa.float32(),
+)
+"""One row a sample: how good an image it is, each score in [0, 1] and the lower the worse, null where it can't be
+used."""
+
 STAMPS = _schema(path=pa.string(), size=pa.int64(), changed=pa.int64(), touched=pa.int64(), inode=pa.int64())
 """A row a file: its length in bytes, when its content and when anything of it was changed, in nanoseconds, and which
 file it is. One of which all are what they were is taken for the same; a file put in its place by an archive has another

@@ -28,6 +28,7 @@ class Issue(StrEnum):
     UNREADABLE = "unreadable"
     COPY = "copy"
     NEAR = "near-duplicate"
+    POOR_QUALITY = "poor quality"
     LEAKAGE = "leakage"
     SMALL_CLASS = "small class"
 

@@ -23,6 +23,7 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from cleaner.data.look import SIDE, Look, look
 from cleaner.errors import ImageProblem
 
 try:
@@ -87,6 +88,7 @@ class Facts:
         bytes: size of the file.
         content_hash: as the function of this name gives it.
         problem: a short reason why the image can't be used, None if it can.
+        look: how good its pixels are; None where it can't be used.
     """
 
     width: int | None
@@ -95,6 +97,7 @@ class Facts:
     bytes: int
     content_hash: str
     problem: str | None
+    look: Look | None = None
 
 
 def read(file: Path) -> bytes | OSError:
@@ -120,17 +123,18 @@ def unchanged(images: Iterable[bytes | OSError], hashes: Iterable[str | None]) -
 
 
 def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> Facts:
-    """The facts of an encoded image. Raises on no bytes whatever; decodes, so that a truncated image is found."""
-    width = height = mode = problem = None
+    """The facts of an encoded image. Raises on no bytes whatever; decodes, at a small scale where it can, so that a
+    truncated image is found."""
+    width = height = mode = problem = seen = None
     try:
         with _opened(data, max_pixels, formats) as image:
             (width, height), mode = image.size, image.mode
-            _pixels(image, data, max_pixels=max_pixels, min_side=1)
+            seen = look(_pixels(image, data, max_pixels=max_pixels, min_side=SIDE))
             if _orientation(image) in _SIDEWAYS:
                 width, height = height, width
     except ImageProblem as found:
         problem = str(found)
-    return Facts(width, height, mode, len(data), content_hash(data), problem)
+    return Facts(width, height, mode, len(data), content_hash(data), problem, None if problem else seen)
 
 
 def decode(data: bytes, *, max_pixels: int, min_side: int | None = None) -> np.ndarray:

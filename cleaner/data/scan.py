@@ -5,28 +5,30 @@ A source gives encoded images one after the other; threads decode them (the deco
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from cleaner.data.images import FORMATS, Facts, facts, unchanged
+from cleaner.data.images import FORMATS, facts, unchanged
 from cleaner.data.sources import Source
 from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
 from cleaner.run.before import Before
 from cleaner.run.steps import makes
-from cleaner.tables import CLEAN, MANIFEST, check
+from cleaner.tables import CLEAN, LOOKS, MANIFEST, check
 from cleaner.threads import threaded
 
-_FACTS = pa.schema([MANIFEST.field(field.name) for field in fields(Facts)])
+_FACTS = pa.schema([field for field in MANIFEST if field.name not in ("sample_id", "path", "label")])
+LOOK = "quality of its pixels"
+"""The column of a manifest part that has a row of LOOKS; no manifest has it."""
 
 _UNLABELLED = OSError("it lies above the class folders, so it has no label")
 
 
-@makes("manifest part", version=2)
+@makes("manifest part", version=3)
 def scan(
     listing: pa.Table,
     *,
@@ -38,8 +40,8 @@ def scan(
     formats: Sequence[str] = FORMATS,
     before: Before | None = None,
 ) -> pa.Table:
-    """The manifest's rows [start, stop): MANIFEST and the listing's other columns; `formats` are those to decode. What
-    could be used `before`, and has not changed, is not read again.
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns, and LOOK, a struct; `formats` are
+    those to decode. What could be used `before`, and has not changed, is not read again.
 
     A column of the listing that has the name of one of the manifest's or of the clean set's gets `source_` before it.
     """
@@ -53,11 +55,12 @@ def scan(
     described = threaded(partial(_described, max_pixels=max_pixels, formats=formats), images, workers=workers)
     for row, found_now in zip(fresh, track(described, len(fresh), "images scanned"), strict=True):
         facts[row] = found_now
-    found = pa.Table.from_pylist(facts, _FACTS)
+    found = pa.Table.from_pylist(facts, _FACTS.append(pa.field(LOOK, pa.struct(list(LOOKS)))))
     table = pa.table(
         {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
-        | {name: found.column(name) for name in found.column_names}
+        | {name: found.column(name) for name in _FACTS.names}
         | _other_columns(part)
+        | {LOOK: found.column(LOOK)}
     )
     return check(table, MANIFEST, "manifest")
 
@@ -68,8 +71,10 @@ def _known(source: Source, before: Before | None, start: int, count: int) -> lis
     if before is None or stamps is None:
         return [None] * count
     rows = before.unchanged(stamps.slice(start, count))
-    facts = iter(before.manifest.select(_FACTS.names).take(pa.array(rows[rows >= 0])).to_pylist())
-    found = [next(facts) if row >= 0 else None for row in rows]
+    there = pa.array(rows[rows >= 0])
+    facts, looks = before.manifest.select(_FACTS.names).take(there), before.looks.take(there).to_pylist()
+    both = iter([known | {LOOK: look} for known, look in zip(facts.to_pylist(), looks, strict=True)])
+    found = [next(both) if row >= 0 else None for row in rows]
     return [None if known is None or known["problem"] else known for known in found]
 
 
@@ -101,11 +106,12 @@ def load(
 def _described(data: bytes | OSError, *, max_pixels: int, formats: Sequence[str]) -> dict[str, Any]:
     if isinstance(data, OSError):
         return {"problem": f"can't be read: {data.strerror or data}"}
-    return vars(facts(data, max_pixels=max_pixels, formats=formats))
+    found = asdict(facts(data, max_pixels=max_pixels, formats=formats))
+    return found | {LOOK: found.pop("look")}
 
 
 def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
-    reserved = {*MANIFEST.names, *CLEAN.names}
+    reserved = {*MANIFEST.names, *CLEAN.names, LOOK}
     taken = {*reserved, *listing.column_names}
     columns = {}
     for name in listing.column_names:

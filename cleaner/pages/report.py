@@ -1,6 +1,7 @@
 """The report: one page that shows what a run did to a data set."""
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
 from cleaner.run.ledger import PERSON
 from cleaner.stages import gallery, in_order, title
-from cleaner.tables import Action, Classes, array
+from cleaner.tables import VERDICTS, Action, Classes, array
 from cleaner.words import ACTIONS, SCORE, models_worth, span, wrong_labels
 
 GALLERY = 48
@@ -45,6 +46,7 @@ def write_report(
     classes: tuple[str, ...],
     *,
     about: dict[str, Any],
+    poor: pa.Table | None = None,
 ) -> None:
     """Write the page to `path`: a few megabytes at most, whatever the data set's size.
 
@@ -53,6 +55,7 @@ def write_report(
         evidence: EVIDENCE of the last round, or an empty table.
         duplicates: DUPLICATES, or an empty table.
         classes: the names behind the evidence's class numbers.
+        poor: VERDICTS on the quality of images.
         about: `name` and `place` of the data set, `date`, and the `settings` that are not the recipe's.
 
     Raises:
@@ -73,7 +76,7 @@ def write_report(
         "small": [entry for entry in counts if entry["label"] in set(summary["small_classes"])],
         "problems": _problems(manifest),
         "duplicates": _duplicates(manifest, standing, duplicates),
-        "galleries": _galleries(manifest, standing, summary),
+        "galleries": _galleries(manifest, standing, summary, VERDICTS.empty_table() if poor is None else poor),
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
     noise, worth = (said(summary["label_noise"]).replace("`", "") for said in (wrong_labels, models_worth))
@@ -246,7 +249,7 @@ def _cards(standing: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
     return [{"row": int(row), **card} for row, card in zip(rows, standing.take(rows).to_pylist(), strict=True)]
 
 
-def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any]) -> list[dict[str, Any]]:
+def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any], poor: pa.Table) -> list[dict[str, Any]]:
     """What people want to see of a cleaning, the surest decisions first, and the least sure of what was kept."""
     usable = manifest.column("problem").is_null().to_numpy()
     action, stage = array(standing, "action"), array(standing, "stage")
@@ -269,5 +272,18 @@ def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any]) 
         # What is said of all alike is said once.
         reasons = {card["reason"] for card in cards}
         alike = reasons.pop() if len(reasons) == 1 and len(cards) > 1 else ""
-        galleries.append({"title": heading, "tone": tone, "count": len(rows), "samples": cards, "reason": alike})
-    return galleries
+        shown = {"count": len(rows), "samples": cards, "reason": alike, "which": "with the lowest score"}
+        galleries.append({"title": heading, "tone": tone, **shown})
+    listed = poor.filter(pc.is_null(poor.column("action")))
+    reasons_of = zip(listed.column("row").to_pylist(), listed.column("reason").to_pylist(), strict=True)
+    why = dict(islice(reasons_of, GALLERY))
+    cards = [card | {"reason": why[card["row"]]} for card in _cards(standing, np.array([*why], np.int64))]
+    of_poor = {
+        "title": "Of poor quality",
+        "tone": "kept",
+        "count": len(listed),
+        "samples": cards,
+        "reason": "",
+        "which": "first",
+    }
+    return [*galleries, of_poor]

@@ -69,5 +69,17 @@ def _with_settled(run: "Run", judging: Plan[SoFar]) -> Plan[SoFar]:
             so_far: SoFar = end.value
             return so_far
         if isinstance(item, Stands):
-            item = replace(item, so_far=(yield from settle(run, item.so_far)))
+            item = replace(item, so_far=(yield from _not_reached(settle(run, item.so_far))))
         yield item
+
+
+def _not_reached(settling: Plan[SoFar]) -> Plan[SoFar]:
+    """The items by which something is settled for provisional results: the run itself has not come so far."""
+    while True:
+        try:
+            item = next(settling)
+        except StopIteration as end:
+            so_far: SoFar = end.value
+            return so_far
+        if not isinstance(item, Reached):
+            yield item

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from cleaner.methods import duplicates
 from cleaner.run.ledger import PEOPLE
 from cleaner.stages import issue, judging_labels
-from cleaner.tables import ISSUES, Action, array, check
+from cleaner.tables import ISSUES, QUALITY, Action, array, check
 from cleaner.words import Issue
 
 DOUBTFUL = 0.8
@@ -77,6 +77,16 @@ def outliers(standing: pa.Table, junk: pa.Table) -> pa.Table:
         "reason": pa.array([f"may be junk, with probability {each:.2f}" for each in prob], pa.string()),
     }
     return _rows(standing, array(likely, "row"), Issue.OUTLIER, **other)
+
+
+def poor(standing: pa.Table, verdicts: pa.Table, found: pa.Table) -> pa.Table:
+    """The rows of `verdicts` on quality that were not dropped for it; the score is the lowest of QUALITY."""
+    verdicts = verdicts.filter(pc.is_null(verdicts.column("action")))
+    rows = array(verdicts, "row")
+    scores = np.stack([array(found, field.name)[rows] for field in QUALITY if pa.types.is_floating(field.type)])
+    lowest = np.nanmin(scores, axis=0).astype(np.float64) if len(rows) else np.zeros(0)
+    score = pa.array(np.round(lowest, _DIGITS), pa.float64())
+    return _rows(standing, rows, Issue.POOR_QUALITY, score=score, reason=verdicts.column("reason"))
 
 
 def near(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:

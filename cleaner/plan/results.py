@@ -27,6 +27,7 @@ from cleaner.run.finished import (
     ISSUES_PARQUET,
     MANIFEST_FILE,
     PROVISIONAL,
+    QUALITY_PARQUET,
     REPORT,
     SUMMARY,
     VERDICTS_FILE,
@@ -39,7 +40,7 @@ from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
 from cleaner.spreadsheets import as_csv
-from cleaner.tables import DUPLICATES, Action, Classes, array, unusable_classes
+from cleaner.tables import DUPLICATES, QUALITY, Action, Classes, array, unusable_classes
 
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
@@ -78,11 +79,12 @@ def conclude(
     write_table(folder / VERDICTS_FILE, standing)
     write_table(folder / CLEAN_PARQUET, kept)
     write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
-    twins = _twins(run, so_far)
+    twins = _table(run, so_far, "duplicates", DUPLICATES)
     others = [found for stage in run.config.order for found in stage.issues(run.store, so_far)]
     issues = issues_of(manifest, standing, twins, others)
     write_table(folder / ISSUES_PARQUET, issues)
     write_bytes(folder / ISSUES, as_csv(issues.drop_columns(["group", "sample_id"])))
+    write_table(folder / QUALITY_PARQUET, _table(run, so_far, "quality", QUALITY))
     write_bytes(folder / DUPLICATES_CSV, as_csv(duplicates_of(manifest, standing, twins)))
     if with_report:
         _write_report(run, so_far, folder / REPORT, summary, manifest, standing)
@@ -96,14 +98,15 @@ def _write_report(
     from cleaner.pages.report import write_report
 
     judged = run.store.read(so_far.labels.evidence)
-    known = summary, manifest, standing, judged, _twins(run, so_far), run.source
-    write_report(file, *known, Classes.of(manifest).names, about=_about(run))
+    known = summary, manifest, standing, judged, _table(run, so_far, "duplicates", DUPLICATES), run.source
+    poor = next((run.store.read(judged.verdicts) for judged in so_far.judged if judged.stage == "quality"), None)
+    write_report(file, *known, Classes.of(manifest).names, about=_about(run), poor=poor)
 
 
-def _twins(run: Run, so_far: SoFar) -> pa.Table:
-    """DUPLICATES; none where nobody looks for any."""
-    found = so_far.tables.get("duplicates")
-    return DUPLICATES.empty_table() if found is None else run.store.read(found)
+def _table(run: Run, so_far: SoFar, stage: str, schema: pa.Schema) -> pa.Table:
+    """What a stage leaves beside its verdicts; no rows of one that is none of the run's."""
+    found = so_far.tables.get(stage)
+    return schema.empty_table() if found is None else run.store.read(found)
 
 
 def _about(run: Run) -> dict[str, Any]:

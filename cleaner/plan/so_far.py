@@ -26,14 +26,15 @@ class End:
 
 @dataclass(frozen=True)
 class Data:
-    """The names of what was read of a data set: its listing and its stamps, the manifest, features in shards; what
-    tells how images were read and embedded, and what by."""
+    """The names of what was read of a data set: its listing and its stamps, the manifest, how good the pixels are,
+    features in shards; what tells how images were read and embedded, and what by."""
 
     outline: Outline
     listing: str
     stamps: str
     read_by: str
     manifest: str
+    looks: str
     shards: tuple[str, ...] = ()
     features_by: str = ""
     backbone: Mapping[str, Any] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class SoFar:
         return Names(
             manifest=self.manifest,
             stamps=self.data.stamps,
+            looks=self.data.looks,
             read_by=self.data.read_by,
             features_by=self.data.features_by,
             features=list(self.shards),

@@ -19,11 +19,12 @@ CLEAN_CSV = "clean.csv"
 ISSUES = "issues.csv"
 ISSUES_PARQUET = "issues.parquet"
 DUPLICATES_CSV = "duplicates.csv"
+QUALITY_PARQUET = "quality.parquet"
 REPORT = "report.html"
 PROVISIONAL = "provisional"
 """The folder in a run's directory that has the same files, of what stands so far, until the run is finished."""
 RESULTS = (
-    *(SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, ISSUES_PARQUET, DUPLICATES_CSV),
+    *(SUMMARY, CLEAN_PARQUET, CLEAN_CSV, ISSUES, ISSUES_PARQUET, DUPLICATES_CSV, QUALITY_PARQUET),
     *(VERDICTS_FILE, REPORT, MANIFEST_FILE),
 )
 """What a run leaves: `summary.json` is written last and withdrawn first, so where it is, the others follow from it."""

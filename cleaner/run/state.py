@@ -46,6 +46,7 @@ class Names(BaseModel):
 
     Attributes:
         stamps: of the manifest's files, empty for a source that has none.
+        looks: of how good each image's pixels are.
         features: their shards, in order.
         read_by, features_by: what tells whether a file would be described, and an image embedded, in the same way.
         standing: what stands.
@@ -56,6 +57,7 @@ class Names(BaseModel):
 
     manifest: str = ""
     stamps: str = ""
+    looks: str = ""
     features: list[str] = []
     read_by: str = ""
     features_by: str = ""

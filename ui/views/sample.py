@@ -9,6 +9,7 @@ import streamlit as st
 from cleaner.data.sources import source_at
 from cleaner.data.thumbnails import thumbnails
 from cleaner.pages import embedded, enlarged
+from cleaner.run.ledger import PERSON
 from cleaner.stages import title
 from cleaner.words import ACTIONS, SCORE
 from ui.access import Look
@@ -104,7 +105,8 @@ def _word(word: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdict(verdict: dict[str, Any]) -> dict[str, Any]:
-    action = ACTIONS.get(verdict["action"] or "", "can't tell")
+    undecided = "can't tell" if verdict["by"].startswith(PERSON) else "nothing changed"
+    action = ACTIONS.get(verdict["action"] or "", undecided)
     return {
         "looked for": title(verdict["stage"]),
         "round": verdict["round"],
