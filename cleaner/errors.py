@@ -65,6 +65,10 @@ class ServerError(CleanerError):
     pass
 
 
+class NothingLeft(CleanerError):
+    """A cleaning was carried out, and has dropped every image."""
+
+
 class ImageProblem(CleanerError):
     pass
 

@@ -17,7 +17,7 @@ from cleaner.plan.pruning import prune, remember_needed
 from cleaner.plan.questions import done
 from cleaner.plan.results import conclude, concluded
 from cleaner.plan.runs import NO_REVIEWER, Run, open_run, remember, verified
-from cleaner.plan.so_far import SoFar
+from cleaner.plan.so_far import SoFar, require_some_left
 from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
 from cleaner.run.state import Doing, Journal
@@ -105,6 +105,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
     withdraw(run.store.folder / PROVISIONAL)
     prune(run, dear=False, replaced=_replaced(run, end))
     telling.ends(Ends(""))
+    require_some_left(run.store.read(end.standing))
 
 
 def _walk(run: Run, parts: "_Parts", perform_step: Callable[[Step, str], object], telling: "_Telling") -> SoFar:

@@ -70,7 +70,8 @@ def show_summary(folder: Path, seconds: float | None = None) -> None:
         say(out, f"leakage: {counted(leakage['pictures'], 'picture')} in more than one split, for example {some}")
     out.print(table(("found by", "round", "judged", *_COUNTS), _rounds(summary)))
     say(out, wrong_labels(summary["label_noise"]))
-    say(out, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)")
+    some_left = summary["kept"] + summary["relabelled"]
+    say(out, f"to train on: {folder / CLEAN_CSV} (and clean.parquet)" if some_left else "nothing is left to train on")
     say(out, f"every sample: {folder / VERDICTS_FILE}")
     say(out, f"next: look at the report, {folder / REPORT}, or around: cleaner ui {folder}")
 

@@ -12,7 +12,7 @@ from cleaner.evidence.features import ShardedFeatures
 from cleaner.methods import label_noise
 from cleaner.methods.references import pictures
 from cleaner.plan.items import Plan, one
-from cleaner.plan.so_far import SoFar
+from cleaner.plan.so_far import SoFar, require_some_left
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import Step, makes
 from cleaner.stages import judging_labels
@@ -25,7 +25,12 @@ FINER = 4
 
 
 def predicted(run: "Run", so_far: SoFar, stage: str, number: int, *, policy: str) -> Plan[str]:
-    """The evidence for round `number` of a stage, by models of what stands."""
+    """The evidence for round `number` of a stage, by models of what stands.
+
+    Raises:
+        NothingLeft: no image is left from which they could learn.
+    """
+    require_some_left(run.store.read(so_far.standing))
     predictor = run.predictors[stage]
     together = tuple(range(run.config.folds))
     fold_sets = [together] if predictor.folds_together else [(fold,) for fold in together]

@@ -42,6 +42,12 @@ from cleaner.run.store import Cost
 from cleaner.spreadsheets import as_csv
 from cleaner.tables import DUPLICATES, QUALITY, Action, Classes, array, unusable_classes
 
+_NOTHING_LOOKED_FOR: dict[str, Any] = {
+    "small_classes": [],
+    "leakage": {"pictures": 0, "examples": []},
+    "poor_quality": 0,
+}
+"""What the summary says of stages that are none of the run's."""
 LIBRARIES = ("torch", "timm", "scikit-learn", "numpy", "pyarrow")
 
 
@@ -139,6 +145,7 @@ def _summary(run: Run, so_far: SoFar, parts: Mapping[str, list[Step]]) -> dict[s
             for stage, end in so_far.ended.items()
         },
         "label_noise": run.store.read(so_far.noise).to_pylist()[0],
+        **_NOTHING_LOOKED_FOR,
         **{name: value for stage in run.config.order for name, value in stage.summary(run.store, so_far).items()},
         "problems": dict(problems.most_common()),
         "unusable_classes": unusable_classes(manifest),

@@ -1,16 +1,21 @@
 """What a plan has come to, passed on from each of its pieces to the next."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from cleaner.errors import NothingLeft
 from cleaner.plan.items import Plan, Reached, one
 from cleaner.plan.outline import Outline
 from cleaner.run.ledger import fold
 from cleaner.run.state import Judged, Names
 from cleaner.run.steps import Step, makes
+from cleaner.stages import title
+from cleaner.tables import Action
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,19 @@ def stand(so_far: SoFar, before: str) -> Plan[SoFar]:
     """What stands after all that was judged so far, `before` something."""
     standing = yield from one(Step(f"{before}-standing", folded, (so_far.manifest, *so_far.parts)))
     return replace(so_far, standing=standing)
+
+
+def require_some_left(standing: pa.Table) -> None:
+    """See whether any image is left to learn from.
+
+    Raises:
+        NothingLeft: all are dropped.
+    """
+    if not pc.all(pc.equal(standing.column("action"), Action.DROP.value)).as_py():
+        return
+    (most, count), *_ = Counter(standing.column("stage").to_pylist()).most_common(1)
+    why = f"{count:,} of {len(standing):,} images were dropped as {title(most)}"
+    raise NothingLeft(f"nothing is left to train on: {why}")
 
 
 @makes("standing", version=1)
