@@ -28,9 +28,9 @@ SCORES = ("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "odd
 EVERY = 5
 HEAD = """# Images of poor quality, beside cleanvision 0.3.7
 
-`python -m benchmarks.quality`, 2 cores. The {images:,} photos of Grocery Store, of which every fifth is spoilt: blurred by 12
-pixels, a tenth as bright, washed out, one colour, an eighth as wide, or a twelfth as large. How many images each finds
-with the thresholds that both have.
+`python -m benchmarks.quality`, 2 cores. The {images:,} photos of Grocery Store, of which every fifth is spoilt: blurred
+by 12 pixels, a tenth as bright, washed out, one colour, an eighth as wide, or a twelfth as large. How many images each
+finds with the thresholds that both have.
 
 | score | both | ours alone | cleanvision alone | spoilt so | of these both | ours | cleanvision |
 |---|---|---|---|---|---|---|---|"""
