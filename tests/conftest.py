@@ -22,7 +22,7 @@ from command import clean_locally
 from PIL import Image
 
 from cleaner import threads
-from cleaner.data.scan import scan
+from cleaner.data.scan import LOOK, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
 from cleaner.people.grid import pages
@@ -88,7 +88,9 @@ def judged(tmp_path_factory) -> Judged:
     (root / CLASSES[2] / "broken.png").write_bytes(b"no image")
     source = open_source(root)
     listing = source.listing()
-    manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1)
+    manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1).drop_columns(
+        [LOOK]
+    )
     classes = Classes.of(manifest).names
     evidence = _evidence(manifest, classes)
     return Judged(

@@ -1,11 +1,10 @@
 from pathlib import Path
-from typing import ClassVar, get_origin, get_type_hints
 
 import pytest
 
 from cleaner.config import Config, read_config
 from cleaner.errors import ConfigError
-from cleaner.parts import ROOMS, find, make, names
+from cleaner.parts import make
 
 
 def test_the_defaults_are_the_recipes_values():
@@ -66,17 +65,6 @@ def test_a_parts_wrong_settings_are_all_told():
         "predictors.probe.dimensions = 0: should be greater",
     ):
         assert said in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", sorted(ROOMS))
-def test_every_setting_of_every_part_has_a_description(kind):
-    for name in names(kind):
-        if kind == "stages":
-            assert all(field.description for field in find(kind, name).model_fields.values()), name
-            continue
-        for setting, hint in get_type_hints(find(kind, name), include_extras=True).items():
-            if kind != "sources" and get_origin(hint) is not ClassVar:
-                assert any(getattr(info, "description", "") for info in hint.__metadata__), f"{kind}.{name}.{setting}"
 
 
 def test_a_setting_that_must_be_there_is_named():

@@ -21,9 +21,10 @@ from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import cosines, mean_of, near_pairs
 from cleaner.evidence.pictures import SIDE, same_picture, small_greys
 from cleaner.progress import track
+from cleaner.run import ledger
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import DUPLICATES, VERDICTS, Action, array, check, held_out
+from cleaner.tables import DUPLICATES, Action, array, check, held_out
 
 BY = "rule:duplicates"
 EXACT = "exact"
@@ -222,18 +223,7 @@ def _files(manifest: pa.Table, duplicates: pa.Table) -> Iterator[tuple[int, str,
 def _drops(
     manifest: pa.Table, rows: list[int], reasons: list[str], scores: np.ndarray | None, *, round: int
 ) -> pa.Table:
-    n = len(rows)
-    table = pa.table(
-        {
-            "row": pa.array(rows, pa.int32()),
-            "sample_id": manifest.column("sample_id").take(pa.array(rows, pa.int32())),
-            "stage": pa.repeat("duplicates", n),
-            "round": pa.repeat(round, n),
-            "action": pa.repeat(Action.DROP.value, n),
-            "new_label": pa.nulls(n, pa.string()),
-            "score": pa.nulls(n, pa.float32()) if scores is None else pa.array(scores, mask=scores < 0),
-            "by": pa.repeat(BY, n),
-            "reason": pa.array(reasons, pa.string()),
-        }
+    score = None if scores is None else pa.array(scores, mask=scores < 0)
+    return ledger.verdicts(
+        manifest, np.array(rows, np.int32), reasons, stage="duplicates", by=BY, round=round, score=score
     )
-    return check(table, VERDICTS, "verdicts on duplicates")

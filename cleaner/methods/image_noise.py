@@ -5,7 +5,7 @@ classifier learns them, whatever it is surer of than a threshold joins them, unt
 found is not learnt from again: two hats marked as junk by mistake became 557 images so.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,10 @@ from cleaner.evidence.crossfit import Features
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, groups, mean_of
 from cleaner.methods.junk import Found, Seen, groups_of_junk, probabilities
+from cleaner.run import ledger
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import VERDICTS, Action, Classes, array, check, matrix
+from cleaner.tables import Action, Classes, array, matrix
 from cleaner.threads import one_thread_each
 
 STAGE = "image_noise"
@@ -59,7 +60,8 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     junk = np.array(list(said.values()), bool)[found.drop_null().to_numpy()]
     reasons = np.where(junk, "marked as junk", "marked as no junk")
     actions = pa.array(np.full(len(rows), Action.DROP.value), pa.string(), mask=~junk)
-    return _verdicts(manifest, rows, 0, actions, pa.array(np.zeros(len(rows)), mask=~junk), SEEDS, reasons)
+    score = pa.array(np.zeros(len(rows), np.float32), mask=~junk)
+    return ledger.verdicts(manifest, rows, reasons, stage=STAGE, by=SEEDS, round=0, action=actions, score=score)
 
 
 @makes("how likely images are junk", version=1)
@@ -207,9 +209,8 @@ def verdicts(
             reason += "unlike all others, and no class claims it"
             reason += f" (most of all {names[top[place, 0]]}, p {probs[place, 0]:.2f})"
         reasons.append(reason)
-    actions = pa.array([Action.DROP.value] * len(reasons), pa.string())
     belief = pa.array((1 - prob[found]).astype(np.float32))
-    return _verdicts(manifest, rows[found], 1, actions, belief, "rule:image_noise", reasons)
+    return ledger.verdicts(manifest, rows[found], reasons, stage=STAGE, by="rule:image_noise", score=belief)
 
 
 def _decided(standing: pa.Table) -> np.ndarray:
@@ -233,27 +234,3 @@ def _distances(features: Features, rows: np.ndarray, seed: int) -> np.ndarray:
             points = features[rows[start : start + _BLOCK]].astype(np.float32) - middle
             far[start : start + len(points)] = (points**2).sum(1) - ((points @ main) ** 2).sum(1)
     return far
-
-
-def _verdicts(
-    manifest: pa.Table,
-    rows: np.ndarray,
-    round: int,
-    actions: pa.Array,
-    scores: pa.Array,
-    by: str,
-    reasons: Iterable[str],
-) -> pa.Table:
-    count = len(rows)
-    columns = {
-        "row": pa.array(rows, pa.int32()),
-        "sample_id": manifest.column("sample_id").take(pa.array(rows)),
-        "stage": pa.repeat(STAGE, count),
-        "round": pa.repeat(round, count),
-        "action": actions,
-        "new_label": pa.nulls(count, pa.string()),
-        "score": scores,
-        "by": pa.repeat(by, count),
-        "reason": pa.array(reasons, pa.string()),
-    }
-    return check(pa.table(columns), VERDICTS, STAGE)

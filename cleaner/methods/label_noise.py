@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from cleaner.evidence.channel import Confusion, Guesses, likelihood
 from cleaner.methods.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
+from cleaner.run import ledger
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
 from cleaner.stages import judging_labels
-from cleaner.tables import VERDICTS, Action, Answer, Classes, array, check, matrix
+from cleaner.tables import Action, Answer, Classes, array, matrix
 from cleaner.words import counted, percent
 
 COARSE = "coarse"
@@ -239,20 +240,9 @@ def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes:
 
 def _unscored(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str], why: str) -> pa.Table:
     """VERDICTS that keep samples of whose labels nothing can be known."""
-    rows, count = evidence.column("row"), len(evidence)
     stage, round, by = said
-    columns = {
-        "row": rows,
-        "sample_id": manifest.column("sample_id").take(rows),
-        "stage": pa.repeat(stage, count),
-        "round": pa.repeat(round, count),
-        "action": pa.repeat(Action.KEEP.value, count),
-        "new_label": pa.nulls(count, pa.string()),
-        "score": pa.nulls(count, pa.float32()),
-        "by": pa.repeat(by, count),
-        "reason": pa.repeat(why, count),
-    }
-    return check(pa.table(columns), VERDICTS, "verdicts on what is not known")
+    rows, reasons = array(evidence, "row"), pa.repeat(why, len(evidence))
+    return ledger.verdicts(manifest, rows, reasons, stage=stage, by=by, round=round, action=Action.KEEP)
 
 
 def _raw(evidence: pa.Table, classes: np.ndarray) -> np.ndarray:
@@ -341,20 +331,18 @@ def _table(
     rows, names = array(evidence, "row"), np.array(classes.names, object)
     action = np.where(becomes, Action.RELABEL.value, np.where(negative, Action.DROP.value, Action.KEEP.value))
     stage, round, by = said
-    columns = {
-        "row": rows,
-        "sample_id": manifest.column("sample_id").take(pa.array(rows)),
-        "stage": [stage] * len(rows),
-        "round": [round] * len(rows),
-        "action": action.tolist(),
-        "new_label": pa.array(names[beliefs.other], pa.string(), mask=~becomes),
-        "score": pa.array(beliefs.right, pa.float32(), mask=np.full(len(rows), beliefs.gate.knowledge == 0)),
-        "by": [by] * len(rows),
-        "reason": _reasons(
-            evidence, manifest.column("label").take(pa.array(rows)), classes, beliefs.confusion, answers
-        ),
-    }
-    return pa.table(columns, VERDICTS)
+    labels = manifest.column("label").take(pa.array(rows))
+    return ledger.verdicts(
+        manifest,
+        rows,
+        _reasons(evidence, labels, classes, beliefs.confusion, answers),
+        stage=stage,
+        by=by,
+        round=round,
+        action=pa.array(action, pa.string()),
+        new_label=pa.array(names[beliefs.other], pa.string(), mask=~becomes),
+        score=pa.array(beliefs.right, pa.float32(), mask=np.full(len(rows), beliefs.gate.knowledge == 0)),
+    )
 
 
 def _reasons(

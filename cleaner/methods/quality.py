@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleaner.run import ledger
 from cleaner.run.steps import makes
-from cleaner.tables import LOOKS, QUALITY, VERDICTS, Action, array, check
+from cleaner.tables import LOOKS, QUALITY, Action, array, check
 
 STAGE = "quality"
 BY = "rule:quality"
@@ -69,19 +70,8 @@ def verdicts(manifest: pa.Table, found: pa.Table, *, thresholds: Mapping[str, fl
     reasons = [
         ", ".join(f"{words(name)} ({scores[name][row]:.2f})" for name in thresholds if poor[name][row]) for row in rows
     ]
-    gone, count = dropped[rows], len(rows)
-    columns = {
-        "row": pa.array(rows, pa.int32()),
-        "sample_id": manifest.column("sample_id").take(pa.array(rows)),
-        "stage": pa.repeat(STAGE, count),
-        "round": pa.repeat(1, count),
-        "action": pa.array(np.full(count, Action.DROP.value), pa.string(), mask=~gone),
-        "new_label": pa.nulls(count, pa.string()),
-        "score": pa.nulls(count, pa.float32()),
-        "by": pa.repeat(BY, count),
-        "reason": pa.array(reasons, pa.string()),
-    }
-    return check(pa.table(columns), VERDICTS, STAGE)
+    action = pa.array(np.full(len(rows), Action.DROP.value), pa.string(), mask=~dropped[rows])
+    return ledger.verdicts(manifest, rows, reasons, stage=STAGE, by=BY, action=action)
 
 
 def words(score: str) -> str:

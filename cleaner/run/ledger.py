@@ -5,7 +5,7 @@ says in which order parts came. A part is never changed, and removed only if no 
 every one of them can be folded again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,34 @@ def _read(part: Path, read: Callable[[Path], pa.Table] = read_table) -> pa.Table
     except (OSError, pa.ArrowException) as error:
         remedy = "delete it and give the same `cleaner clean` command again"
         raise RunError(f"{part}: is damaged ({' '.join(str(error).split())[:120]}); {remedy}") from error
+
+
+def verdicts(
+    manifest: pa.Table,
+    rows: np.ndarray,
+    reasons: Iterable[str] | pa.Array,
+    *,
+    stage: str,
+    by: str,
+    round: int = 1,
+    action: Action | pa.Array = Action.DROP,
+    new_label: pa.Array | None = None,
+    score: pa.Array | None = None,
+) -> pa.Table:
+    """VERDICTS on some rows of the manifest: a reason for each, and one `action` for all or one for each."""
+    count = len(rows)
+    columns = {
+        "row": pa.array(rows, pa.int32()),
+        "sample_id": manifest.column("sample_id").take(pa.array(rows, pa.int32())),
+        "stage": pa.repeat(stage, count),
+        "round": pa.repeat(pa.scalar(round, pa.int32()), count),
+        "action": pa.repeat(action.value, count) if isinstance(action, Action) else action,
+        "new_label": pa.nulls(count, pa.string()) if new_label is None else new_label,
+        "score": pa.nulls(count, pa.float32()) if score is None else score,
+        "by": pa.repeat(by, count),
+        "reason": reasons if isinstance(reasons, pa.Array) else pa.array(reasons, pa.string()),
+    }
+    return check(pa.table(columns), VERDICTS, f"verdicts of {stage}")
 
 
 def fold(manifest: pa.Table, parts: list[pa.Table]) -> pa.Table:

@@ -1,7 +1,7 @@
 """Augmentations, on images of which the answer is known."""
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -41,22 +41,17 @@ def made(name, **settings):
     return parts.make("augmentations", name, settings)
 
 
-NAMES = [
-    *("augmix", "crop", "erasing", "flip", "grid_shuffle", "jitter", "jpeg", "low_resolution", "mixcut", "rotate"),
-    "scale_paste",
-]
-
-
-def test_these_are_there():
-    assert parts.names("augmentations") == NAMES
+NAMES = parts.names("augmentations")
+SHARED = [name for name in NAMES if "share" in {field.name for field in fields(parts.find("augmentations", name))}]
+"""Those that change a share of the images."""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alone(name):
-    everything = {} if name in ("crop", "jitter", "flip", "mixcut") else {"share": 1.0}
+    some = {"share": 0.5} if name in SHARED else {}
     before = batch(photos())
     kept = before.images.clone()
-    after, again, other = (made(name, **everything)(before, draws(seed)) for seed in (1, 1, 2))
+    after, again, other = (made(name, **some)(before, draws(seed)) for seed in (1, 1, 2))
     assert torch.equal(before.images, kept)
     assert after.images.shape == before.images.shape
     assert torch.equal(after.images, again.images) and torch.equal(after.targets, again.targets)
@@ -69,7 +64,7 @@ def test_each_alone(name):
         assert torch.equal(after.targets, before.targets)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("crop", "jitter", "flip", "mixcut")])
+@pytest.mark.parametrize("name", SHARED)
 def test_a_share_of_images_is_changed_and_nothing_is_computed_of_the_others(name, monkeypatch):
     before, computed = batch(photos(64)), []
     augmentation = made(name, share=0.25)
@@ -84,7 +79,7 @@ def test_a_share_of_images_is_changed_and_nothing_is_computed_of_the_others(name
     assert 8 <= changed <= sum(computed) <= 24
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("crop", "jitter", "flip", "mixcut")])
+@pytest.mark.parametrize("name", SHARED)
 def test_a_share_of_nothing_changes_nothing(name):
     before = batch(photos())
     assert torch.equal(made(name, share=0.0)(before, draws()).images, before.images)
