@@ -26,8 +26,9 @@ from cleaner.evidence.crossfit import Task, evidence_table
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.plan.runs import open_run
 from cleaner.run.steps import Step, perform
+from cleaner.runners.execute import execute
+from cleaner.runners.local import one_by_one
 from flows.progress_bar import Lines
-from flows.runner import carry_out
 
 SEED = 0
 SIDE = 12
@@ -130,7 +131,7 @@ def measure(folder: Path, samples: int, classes: int) -> None:
     begun = started = time.monotonic()
     run = open_run(file, Path(tempfile.mkdtemp(dir=folder)) / "run", Config())
     timed("opening", started)
-    carry_out(run, perform_step, Lines(lambda line: print(line, flush=True)))
+    execute(run, one_by_one(perform_step), Lines(lambda line: print(line, flush=True)))
     whole = time.monotonic() - begun
     print("\n| part | seconds | peak GB |\n|---|---|---|")
     for name, spent in seconds.items():

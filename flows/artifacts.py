@@ -23,10 +23,10 @@ from prefect.artifacts import (
 
 from cleaner.run.files import digest
 from cleaner.run.finished import CLEAN_CSV, ISSUES, REPORT
+from cleaner.runners.telling import Display
 from cleaner.stages import title
 from cleaner.tables import array
 from cleaner.words import ACTIONS, models_worth, wrong_labels
-from flows.progress_bar import Display
 
 _LONG = 5.0
 """Seconds after which a part is long enough for a bar of its own."""

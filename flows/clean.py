@@ -26,13 +26,14 @@ from cleaner.run.files import write_text
 from cleaner.run.finished import read_summary
 from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
+from cleaner.runners.execute import Batch, CleanRequest, execute
+from cleaner.runners.telling import Display
 from flows.artifacts import Shown, key_of, show_summary, show_waiting
 from flows.attempts import AT_WORK, LEFT, WAITS, attempt, is_passing
 from flows.console import console, say
 from flows.devices import a_device
 from flows.limits import Limits, hold_to, said
-from flows.progress_bar import Display, Lines
-from flows.runner import Order, carry_out
+from flows.progress_bar import Lines
 
 FLOW_RUN = "flow_run"
 """The file in a run's directory that says which flow run worked on it last."""
@@ -57,8 +58,8 @@ class _AtHand:
 _at_hand: ContextVar[_AtHand | None] = ContextVar("at_hand", default=None)
 
 
-def run_on_prefect(order: Order, run: Run, display: Display) -> None:
-    """Carry out the opened `order` as a flow run, in this process.
+def run_on_prefect(request: CleanRequest, run: Run, display: Display) -> None:
+    """Carry out the opened `request` as a flow run, in this process.
 
     Raises:
         WaitsForPeople: answers are missing.
@@ -67,12 +68,12 @@ def run_on_prefect(order: Order, run: Run, display: Display) -> None:
     token = _at_hand.set(_AtHand(run, display))
     try:
         state = clean(
-            source=str(order.source.absolute()),
-            run_dir=str(order.folder.absolute()),
-            config=order.config,
-            reviewer=order.reviewer,
-            truth=str(order.truth.absolute()) if order.truth else None,
-            workers=order.workers,
+            source=str(request.source.absolute()),
+            run_dir=str(request.folder.absolute()),
+            config=request.config,
+            reviewer=request.reviewer,
+            truth=str(request.truth.absolute()) if request.truth else None,
+            workers=request.workers,
             return_state=True,
         )
     except TerminationSignal:
@@ -117,11 +118,11 @@ def clean(
         dashboard: the address of the dashboard, for a link to it.
         limits: what it may take; where any is set, it is estimated first.
     """
-    order = Order(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
+    request = CleanRequest(Path(source), Path(run_dir), config, reviewer, Path(truth) if truth else None, workers)
     name = runtime.deployment.name
     if name is not None:
         _say_where_it_is_served(f"{name}: a cleaning begins")
-    state = attempt(lambda: _carry_out_by_itself(order, dashboard, limits), _AGAIN_AFTER)
+    state = attempt(lambda: _carry_out_by_itself(request, dashboard, limits), _AGAIN_AFTER)
     if name is not None:
         _say_where_it_is_served(f"{name}: {_ENDS.get(str(state.name), 'the cleaning failed')}: {state.message}")
     return state
@@ -132,16 +133,16 @@ def _say_where_it_is_served(line: str) -> None:
     say(console(stderr=True), line)
 
 
-def _carry_out_by_itself(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:
+def _carry_out_by_itself(request: CleanRequest, dashboard: str | None, limits: Limits) -> State[Any]:
     """A person who gives a command knows what else the machine does; nobody knows what comes by itself."""
     if runtime.deployment.id is None:
-        return _carry_out(order, dashboard, limits)
-    with a_device(order.folder, get_run_logger().info):
-        return _carry_out(order, dashboard, limits)
+        return _carry_out(request, dashboard, limits)
+    with a_device(request.folder, get_run_logger().info):
+        return _carry_out(request, dashboard, limits)
 
 
-def _carry_out(order: Order, dashboard: str | None, limits: Limits) -> State[Any]:
-    at_hand = _at_hand.get() or _AtHand(order.open(), Lines(get_run_logger().info))
+def _carry_out(request: CleanRequest, dashboard: str | None, limits: Limits) -> State[Any]:
+    at_hand = _at_hand.get() or _AtHand(request.open(), Lines(get_run_logger().info))
     folder = at_hand.run.store.folder
     # That each step is completed is seen at the task runs.
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
@@ -151,13 +152,15 @@ def _carry_out(order: Order, dashboard: str | None, limits: Limits) -> State[Any
         hold_to(limits, cost)
     shown = Shown(at_hand.display, key_of(folder))
 
-    def as_task(step: Step, words: str) -> None:
-        made = perform_step.with_options(task_run_name=words)(folder, step)
-        if step.judges:
-            shown.judged(at_hand.run.store.read(made))
+    def as_tasks(batch: Batch) -> None:
+        for step in batch.steps:
+            with batch.performing(step):
+                made = perform_step.with_options(task_run_name=batch.words(step))(folder, step)
+            if step.judges:
+                shown.judged(at_hand.run.store.read(made))
 
     try:
-        carry_out(at_hand.run, as_task, shown, begin=partial(_close_killed, folder))
+        execute(at_hand.run, as_tasks, shown, begin=partial(_close_killed, folder))
     except WaitsForPeople as wait:
         show_waiting(shown.key, str(wait))
         raise

@@ -20,7 +20,7 @@ from cleaner.errors import CleanerError, InputError
 from cleaner.words import Issue
 
 if TYPE_CHECKING:
-    from flows.runner import Order
+    from cleaner.runners.execute import CleanRequest
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -93,9 +93,9 @@ def demo(
     runner: RunnerOption = Runner.LOCAL,
 ) -> None:
     """Run the main job on handwritten digits with planted noise, and say how much of it was found."""
-    from flows.demo import demo_order, show_findings
+    from flows.demo import demo_request, show_findings
 
-    _carry_out(demo_order(folder), runner)
+    _clean(demo_request(folder), runner)
     show_findings(folder)
 
 
@@ -182,7 +182,7 @@ def clean(
     Exit status: 0 done, 1 failed, 2 bad input or usage, 3 waits for people.
     """
     from cleaner.config import read_config
-    from flows.runner import Order
+    from cleaner.runners.execute import CleanRequest
     from flows.shown import show_summary
 
     started = time.monotonic()
@@ -192,13 +192,13 @@ def clean(
         from flows.limits import said
 
         nowhere = source.absolute().parent / f".{source.name}-{os.getpid()}-of-no-run"
-        order = Order(source, run or nowhere, settings, reviewer, truth, workers)
-        typer.echo("\n".join(said(estimate(order.open()))))
+        request = CleanRequest(source, run or nowhere, settings, reviewer, truth, workers)
+        typer.echo("\n".join(said(estimate(request.open()))))
         return
     if run is None:
         raise typer.BadParameter("say where the run is to lie: --run DIR")
-    order = Order(source, run, settings, reviewer, truth, workers)
-    _carry_out(order, runner, verify=verify)
+    request = CleanRequest(source, run, settings, reviewer, truth, workers)
+    _clean(request, runner, verify=verify)
     show_summary(run, time.monotonic() - started)
 
 
@@ -270,7 +270,7 @@ def review(
         if watch:
             reviewed.wait_until_answered(folder, heard, every=every)
         try:
-            _carry_out(reviewed.order_of(run), runner)
+            _clean(reviewed.request_of(run), runner)
         except WaitsForPeople as wait:
             if close:
                 raise
@@ -629,20 +629,20 @@ def doctor() -> None:
     raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
 
 
-def _carry_out(order: "Order", runner: Runner, *, verify: bool = False) -> None:
+def _clean(request: "CleanRequest", runner: Runner, *, verify: bool = False) -> None:
     from flows.console import console, say
     from flows.progress_bar import display_on
 
     terminal = console(stderr=True)
-    run = order.open()
+    run = request.open()
     if verify:
-        from flows.runner import verify_here
+        from cleaner.runners.execute import read_again
 
-        run = verify_here(run, display_on(terminal))
+        run = read_again(run, display_on(terminal))
     if runner is Runner.LOCAL:
-        from flows.runner import run_here
+        from cleaner.runners.local import execute_here
 
-        run_here(run, display_on(terminal))
+        execute_here(run, display_on(terminal))
         return
     from flows.embedded import connect
 
@@ -651,7 +651,7 @@ def _carry_out(order: "Order", runner: Runner, *, verify: bool = False) -> None:
     connect(partial(say, terminal))
     from flows.clean import run_on_prefect
 
-    run_on_prefect(order, run, display_on(terminal))
+    run_on_prefect(request, run, display_on(terminal))
 
 
 def main() -> None:

@@ -6,18 +6,18 @@ from rich.table import Table
 
 from cleaner.config import Config
 from cleaner.demo import SEEDS, measure, write_demo
+from cleaner.runners.execute import CleanRequest
 from flows.console import console, say
-from flows.runner import Order
 
 SEED = 0
 
 
-def demo_order(folder: Path) -> Order:
+def demo_request(folder: Path) -> CleanRequest:
     """Write the demo's images into `folder` unless they are there, and say how they are cleaned."""
     images = folder / "images"
     if not (folder / "seeds.csv").exists():
         images = write_demo(folder, seed=SEED)
-    return Order(images, folder / "run", Config.model_validate({"image_noise": {"seeds": folder / "seeds.csv"}}))
+    return CleanRequest(images, folder / "run", Config.model_validate({"image_noise": {"seeds": folder / "seeds.csv"}}))
 
 
 def show_findings(folder: Path) -> None:

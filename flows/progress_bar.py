@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -11,30 +10,6 @@ from rich.text import Text
 
 from cleaner.words import span
 from flows.console import say
-
-
-class Display(Protocol):
-    """Shows one part of a run after the other. Shares are of the whole run, in [0, 1]."""
-
-    def say(self, line: str) -> None:
-        """Show a line."""
-        ...
-
-    def begins(self, words: str, done: float) -> None:
-        """A part begins, up to which the share `done` is done."""
-        ...
-
-    def progressed(self, what: str, count: int, total: int, done: float) -> None:
-        """Within the part `count` of `total` `what` are done, and of the whole run the share `done`."""
-        ...
-
-    def ends(self, told: str) -> None:
-        """The part ends; `told` is its line."""
-        ...
-
-    def close(self) -> None:
-        """The command ends, perhaps within a part."""
-        ...
 
 
 @dataclass

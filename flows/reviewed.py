@@ -14,9 +14,9 @@ from cleaner.plan.reviews import Asked, batches_of
 from cleaner.plan.runs import Run, reopen
 from cleaner.run.answers import Withdrawal
 from cleaner.run.state import read_state
+from cleaner.runners.execute import CleanRequest
 from cleaner.words import counted, span
 from flows.console import console, say, say_json
-from flows.runner import Order
 from flows.shown import row_of, table
 
 _SHOWN, _DIGITS = 10, 10
@@ -103,10 +103,10 @@ def withdraw(folder: Path, which: dict[str, Any]) -> str:
     )
 
 
-def order_of(run: Run) -> Order:
+def request_of(run: Run) -> CleanRequest:
     """What was asked for last, to be asked for again."""
     origin = run.origin
-    return Order(origin.source, run.store.folder, origin.config, origin.reviewer, origin.truth)
+    return CleanRequest(origin.source, run.store.folder, origin.config, origin.reviewer, origin.truth)
 
 
 def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: float) -> None:

@@ -19,9 +19,9 @@ from cleaner import parts
 from cleaner.config import Config
 from cleaner.errors import CleanerError, ConfigError
 from cleaner.plan.runs import NO_REVIEWER
+from cleaner.runners.execute import CleanRequest
 from cleaner.settings import Section, complaints
 from flows.limits import Limits
-from flows.runner import Order
 
 NEVER = "never"
 _EVERY = re.compile(r"every ([1-9]\d{0,5}) (second|minute|hour|day)s?")
@@ -227,7 +227,7 @@ def _wrong_names(
         elif elsewhere and not of.source.exists():
             elsewhere(f"{name}: {of.source} does not lie on this machine; it is not looked at")
         else:
-            order = order_of(of)
+            order = request_of(of)
             if elsewhere and of.reviewer in parts.names("reviewers"):
                 # Where the server is that asks people is known to the machines that do the work.
                 order = replace(order, reviewer=NO_REVIEWER)
@@ -250,5 +250,5 @@ def notices_of(name: str, schedule: Schedule) -> list[Notice]:
     return [notice for notice in schedule.notify if not notice.data or name in notice.data]
 
 
-def order_of(data: DataSet) -> Order:
-    return Order(data.source, data.run, data.config, data.reviewer, None, data.workers)
+def request_of(data: DataSet) -> CleanRequest:
+    return CleanRequest(data.source, data.run, data.config, data.reviewer, None, data.workers)

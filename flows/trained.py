@@ -17,8 +17,9 @@ from cleaner.config import Scan
 from cleaner.plan.runs import cores
 from cleaner.progress import listening
 from cleaner.run.files import write_atomically, write_bytes
-from cleaner.run.state import Journal
+from cleaner.run.state import Journal, leaving
 from cleaner.run.store import Store
+from cleaner.runners.telling import Display
 from cleaner.training.comparison import write_comparison
 from cleaner.training.engine import World
 from cleaner.training.jobs import CLASSES, Asked, Job, Training, said
@@ -29,8 +30,7 @@ from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
 from cleaner.words import counted
 from flows.console import console
-from flows.progress_bar import Display, display_on
-from flows.runner import leaving
+from flows.progress_bar import display_on
 
 
 def asked_for(

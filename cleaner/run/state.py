@@ -4,7 +4,8 @@ import json
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cleaner.errors import RunError, StorageError
+from cleaner.errors import CleanerError, RunError, StorageError, WaitsForPeople
 from cleaner.run.files import write_json
 from cleaner.words import span
 
@@ -166,6 +167,26 @@ class Journal:
     def _write(self) -> None:
         self._state.updated, self._written = datetime.now(UTC), time.monotonic()
         write_json(self.folder / FILE, self._state.model_dump(mode="json"))
+
+
+@contextmanager
+def leaving(journal: Journal) -> Iterator[None]:
+    """Write down how the command ends that works within the block."""
+    try:
+        yield
+    except WaitsForPeople as wait:
+        journal.leaves(Doing.WAITING, str(wait))
+        raise
+    except CleanerError as error:
+        journal.leaves(Doing.STOPPED, str(error))
+        raise
+    except Exception as error:
+        journal.leaves(Doing.STOPPED, f"a bug in cleaner ({type(error).__name__})")
+        raise
+    except BaseException:
+        journal.leaves(Doing.STOPPED, "it was interrupted")
+        raise
+    journal.leaves(Doing.FINISHED, "finished")
 
 
 def _lives(pid: int) -> bool:

@@ -21,8 +21,8 @@ from cleaner.errors import InputError, WaitsForPeople
 from cleaner.plan.reviews import batches_of
 from cleaner.plan.runs import open_run
 from cleaner.run.answers import Answers, newest
+from cleaner.runners.local import execute_here
 from flows.progress_bar import Lines
-from flows.runner import run_here
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ class Case:
         """Give the command; whether it came to its end."""
         run = open_run(self.images, self.folder, self.config(), reviewer=self.reviewer, workers=self.threads)
         try:
-            run_here(run, Lines(self.said.append))
+            execute_here(run, Lines(self.said.append))
         except WaitsForPeople:
             return False
         return True

@@ -17,8 +17,9 @@ from cleaner.plan.results import conclude
 from cleaner.plan.runs import open_run
 from cleaner.run.finished import PROVISIONAL, RESULTS
 from cleaner.run.steps import perform
+from cleaner.runners.execute import execute
+from cleaner.runners.local import execute_here, one_by_one
 from flows.progress_bar import Lines
-from flows.runner import carry_out, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +53,13 @@ def clean(images, folder, most=None, reviewer="none", **settings):
     run = open_run(images, folder, Config.model_validate(SETTINGS | settings), reviewer=reviewer, workers=1)
     performed = []
 
-    def step_by_step(step, words):
+    def step_by_step(step):
         if len(performed) == most:
             raise StoppedError
         performed.append(step.name)
         perform(run.store, step)
 
-    carry_out(run, step_by_step, Lines([].append))
+    execute(run, one_by_one(step_by_step), Lines([].append))
 
 
 def left_by(folder):
@@ -178,9 +179,9 @@ def test_what_is_written_provisionally_is_what_stood_then_though_answers_come_at
         written.append((how.get("provisional", ""), standing.column("score").null_count, what))
         conclude(run, line, parts, **how)
 
-    monkeypatch.setattr("flows.runner.conclude", noted)
+    monkeypatch.setattr("cleaner.runners.execute.conclude", noted)
     run = open_run(images, tmp_path / "run", Config.model_validate(SETTINGS), reviewer="oracle", truth=truth, workers=1)
-    carry_out(run, lambda step, words: perform(run.store, step), Lines([].append))
+    execute_here(run, Lines([].append))
     assert len(written) > 2 and written[-1][0] == ""
     assert all(unscored == written[-1][1] for _, unscored, _ in written), "models had judged all of them"
     assert len({what for *_, what in written}) == len(written), "nothing is written twice, but for its page"
@@ -189,7 +190,7 @@ def test_what_is_written_provisionally_is_what_stood_then_though_answers_come_at
 def test_how_far_reading_is_counts_all_of_the_images_and_not_one_shard(images, tmp_path):
     told = []
     settings = Config.model_validate(SETTINGS | {"scan": {"shard": 40}})
-    run_here(open_run(images, tmp_path / "run", settings, workers=1), Lines(told.append, every=0))
+    execute_here(open_run(images, tmp_path / "run", settings, workers=1), Lines(told.append, every=0))
     read = [line for line in told if line.endswith(" images scanned")]
     assert list(dict.fromkeys(int(line.split()[3]) for line in read)) == [*range(1, 91)]
     assert all(" of 90 " in line for line in read)

@@ -19,9 +19,9 @@ from cleaner.run.state import Journal, read_state
 from cleaner.run.steps import perform
 from cleaner.run.store import Store
 from cleaner.run.versions import standing, versions_of
-from flows import runner
+from cleaner.runners import execute
+from cleaner.runners.local import one_by_one
 from flows.progress_bar import Lines
-from flows.runner import carry_out
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +51,11 @@ def clean(images, folder, reviewer="none", **settings):
     run = open_run(images, folder, Config.model_validate(SETTINGS | settings), reviewer=reviewer, workers=1)
     performed = []
 
-    def noting(step, words):
+    def noting(step):
         performed.append(step.name)
         perform(run.store, step)
 
-    carry_out(run, noting, Lines([].append))
+    execute.execute(run, one_by_one(noting), Lines([].append))
     return performed
 
 
@@ -182,12 +182,12 @@ def test_killed_before_results_are_written_nothing_is_removed_till_the_run_is_fi
     Image.effect_noise((8, 8), 60).save(images / "0" / "new.png")
     for moment in ("remember_needed", "conclude", "prune"):
         with monkeypatch.context() as patched:
-            function = getattr(runner, moment)
+            function = getattr(execute, moment)
 
             def killed(*given, function=function, **how):
                 return function(*given, **how) if how.get("provisional") else _killed()
 
-            patched.setattr(runner, moment, killed)
+            patched.setattr(execute, moment, killed)
             with pytest.raises(KeyboardInterrupt):
                 clean(images, folder, seed=len(moment))
         with contextlib.suppress(RunError):
@@ -212,7 +212,7 @@ def test_what_stands_is_called_clean_also_while_the_same_command_finds_its_work_
             if len(seen) == 12:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.runner.plan", looking)
+    monkeypatch.setattr("cleaner.runners.execute.plan", looking)
     with pytest.raises(KeyboardInterrupt):
         clean(images, folder)
     for now in [*seen, {each.name: standing(Store(folder), each) for each in versions_of(folder)}]:

@@ -14,8 +14,9 @@ from cleaner.run.before import Before
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
+from cleaner.runners.execute import CleanRequest, read_again
+from cleaner.runners.local import execute_here
 from flows.progress_bar import Lines
-from flows.runner import Order, run_here, verify_here
 
 FAST = {"features": {"backbone": "pixels"}, "coarse": {"max_rounds": 1}, "fine": {"max_rounds": 1}}
 OLD = (10**9, 1_700_000_000 * 10**9)
@@ -51,13 +52,13 @@ def swap(photos, one="red/1.bmp", other="green/2.bmp"):
 
 def carry_out(photos, source, *, verify=False, folder="run", only_begun=False):
     told = []
-    run = Order(photos / source, photos / folder, Config.model_validate(FAST)).open()
+    run = CleanRequest(photos / source, photos / folder, Config.model_validate(FAST)).open()
     if verify:
-        run = verify_here(run, Lines(told.append))
+        run = read_again(run, Lines(told.append))
     if only_begun:
         remember(run)
     else:
-        run_here(run, Lines(told.append))
+        execute_here(run, Lines(told.append))
     return "\n".join([*told, *run.notes])
 
 

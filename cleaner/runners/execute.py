@@ -1,15 +1,17 @@
-"""Carrying out an order: what every runner does, whoever performs the steps."""
+"""Carries out a cleaning: holds the run's lock, walks the plan, hands a runner the steps that are missing, writes what
+comes of them. Every runner and every face stands on this."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow.compute as pc
 
 from cleaner.config import Config
-from cleaner.errors import CleanerError, RunError, WaitsForPeople
+from cleaner.errors import RunError
 from cleaner.plan.asking import ask_people
 from cleaner.plan.clean import plan
 from cleaner.plan.items import Begins, Ends, Reached, Stands
@@ -20,17 +22,16 @@ from cleaner.plan.runs import NO_REVIEWER, Run, open_run, remember, verified
 from cleaner.plan.so_far import SoFar, require_some_left
 from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw
-from cleaner.run.state import Doing, Journal
-from cleaner.run.steps import Step, perform
+from cleaner.run.state import Journal, leaving
+from cleaner.run.steps import Step
 from cleaner.run.versions import remember as remember_version
-from cleaner.words import span
-from flows.progress_bar import Display
+from cleaner.runners.telling import Display, Telling
 
 _PAGE_EVERY = 30.0
 
 
 @dataclass(frozen=True)
-class Order:
+class CleanRequest:
     """What `cleaner clean` is asked for, as names."""
 
     source: Path
@@ -41,7 +42,7 @@ class Order:
     workers: int | None = None
 
     def open(self) -> Run:
-        """Check the whole order; nothing is written.
+        """Check the whole request; nothing is written.
 
         Raises:
             InputError: it can't be done as it is.
@@ -51,7 +52,25 @@ class Order:
         )
 
 
-def verify_here(run: Run, display: Display) -> Run:
+@dataclass(frozen=True)
+class Batch:
+    """Steps that do not depend on each other, and that are all missing.
+
+    Attributes:
+        words: what a step does, in a person's words.
+        performing: within its block a step is performed, whose progress is shown.
+    """
+
+    steps: Sequence[Step]
+    words: Callable[[Step], str]
+    performing: Callable[[Step], AbstractContextManager[None]]
+
+
+Runner = Callable[[Batch], None]
+"""Performs all steps of a batch, wherever and in whatever order; afterwards each has its output in the run's store."""
+
+
+def read_again(run: Run, display: Display) -> Run:
     """`verified`, as people see it."""
     display.begins("reading all images again", 0.0)
     try:
@@ -61,16 +80,8 @@ def verify_here(run: Run, display: Display) -> Run:
         display.close()
 
 
-def carry_out(
-    run: Run,
-    perform_step: Callable[[Step, str], object],
-    display: Display,
-    *,
-    begin: Callable[[], None] = lambda: None,
-) -> None:
+def execute(run: Run, runner: Runner, display: Display, *, begin: Callable[[], None] = lambda: None) -> None:
     """Hold the run against other commands, `begin`, do what the plan says is missing, and write the results.
-
-    `perform_step` is given each step and what it does in a person's words.
 
     Results of before that other settings or answers led to are withdrawn first. What the run has come to is shown on
     `display` and written down as it goes; what stands after a round is written as provisional results.
@@ -78,6 +89,7 @@ def carry_out(
     Raises:
         RunLocked: another command works on the run.
         WaitsForPeople: answers are missing.
+        NothingLeft: every image was dropped.
     """
     folder = run.store.folder
     with run.store.locked():
@@ -90,12 +102,12 @@ def carry_out(
                 if not _are_of(run, results):
                     _withdraw(results, display)
             remember(run)
-            _carry_out(run, perform_step, _Telling(display, journal))
+            _execute(run, runner, Telling(display, journal))
 
 
-def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "_Telling") -> None:
+def _execute(run: Run, runner: Runner, telling: Telling) -> None:
     parts = _Parts()
-    end = _walk(run, parts, perform_step, telling)
+    end = _walk(run, parts, runner, telling)
     telling.journal.has(end.names())
     remember_version(run.store, end.manifest, end.parts, spoken=run.store.rows(end.said))
     remember_needed(run.store, end.standing, parts.outputs())
@@ -108,7 +120,7 @@ def _carry_out(run: Run, perform_step: Callable[[Step, str], object], telling: "
     require_some_left(run.store.read(end.standing))
 
 
-def _walk(run: Run, parts: "_Parts", perform_step: Callable[[Step, str], object], telling: "_Telling") -> SoFar:
+def _walk(run: Run, parts: "_Parts", runner: Runner, telling: Telling) -> SoFar:
     """Go through the plan, do what is missing, and give what it comes to. Until something is, whoever looks at the run
     sees what it had come to before: a command that finds all done shows nothing half.
 
@@ -129,13 +141,12 @@ def _walk(run: Run, parts: "_Parts", perform_step: Callable[[Step, str], object]
         elif isinstance(item, list):
             parts.take(telling.part.words, item)
             missing = [step for step in item if not done(run, step)]
-            for step in missing:
+            if missing:
+                performed = True
                 _withdraw(run.store.folder, telling.display)
                 provisional.goes_on()
-                number, performed = item.index(step), True
-                with telling.step(number, len(item), _span(step, item)):
-                    of = f", {number + 1:,} of {len(item):,}" if len(item) > 1 else ""
-                    perform_step(step, telling.part.words + of)
+                words = partial(_words, telling.part.words, item)
+                runner(Batch(missing, words, partial(_performing, telling, item)))
         elif isinstance(item, Reached):
             reached = item.so_far
             if performed:
@@ -224,45 +235,12 @@ class _Provisional:
             conclude(self.run, stands.so_far, self.parts.steps(), provisional=stands.words, with_report=with_page)
 
 
-@dataclass
-class _Telling:
-    """Tells the display and the journal of each part, in which something is left to do, how far it is."""
+def _words(part: str, steps: list[Step], step: Step) -> str:
+    return part + (f", {steps.index(step) + 1:,} of {len(steps):,}" if len(steps) > 1 else "")
 
-    display: Display
-    journal: Journal
-    part: Begins = field(default_factory=lambda: Begins("", 0.0, 0.0))
-    shown: bool = False
-    _started: float = field(default_factory=time.monotonic)
 
-    def begins(self, part: Begins) -> None:
-        self.part, self.shown, self._started = part, False, time.monotonic()
-        self.journal.begins(part.words, part.before)
-
-    def ends(self, end: Ends) -> None:
-        told = f"{self.part.words}: {end.words}" if end.words else self.part.words
-        self.journal.ends(told)
-        if self.shown:
-            self.display.ends(f"{told} ({span(time.monotonic() - self._started)})")
-
-    @contextmanager
-    def step(self, number: int, of: int, span: tuple[int, int, int] | None = None) -> Iterator[None]:
-        """Within the block the `number`th of the `of` steps that come next is performed; with a `span` it is about the
-        samples from the first number on, up to the second, of so many as the third."""
-        if not self.shown:
-            self.shown = True
-            self.display.begins(self.part.words, self.part.before)
-
-        def hear(what: str, count: int, total: int) -> None:
-            share = (number + count / max(total, 1)) / of
-            done = self.part.before + (self.part.after - self.part.before) * share
-            self.journal.progressed(done)
-            if span is not None:
-                start, stop, all_ = span
-                count, total = start + round((stop - start) * count / max(total, 1)), all_
-            self.display.progressed(what, count, total, done)
-
-        with listening(hear, self.display.say):
-            yield
+def _performing(telling: Telling, steps: list[Step], step: Step) -> AbstractContextManager[None]:
+    return telling.step(steps.index(step), len(steps), _span(step, steps))
 
 
 def _span(step: Step, steps: list[Step]) -> tuple[int, int, int] | None:
@@ -271,26 +249,6 @@ def _span(step: Step, steps: list[Step]) -> tuple[int, int, int] | None:
     if "stop" not in step.settings:
         return None
     return step.settings["start"], step.settings["stop"], steps[-1].settings["stop"]
-
-
-@contextmanager
-def leaving(journal: Journal) -> Iterator[None]:
-    """Write down how the command ends."""
-    try:
-        yield
-    except WaitsForPeople as wait:
-        journal.leaves(Doing.WAITING, str(wait))
-        raise
-    except CleanerError as error:
-        journal.leaves(Doing.STOPPED, str(error))
-        raise
-    except Exception as error:
-        journal.leaves(Doing.STOPPED, f"a bug in cleaner ({type(error).__name__})")
-        raise
-    except BaseException:
-        journal.leaves(Doing.STOPPED, "it was interrupted")
-        raise
-    journal.leaves(Doing.FINISHED, "finished")
 
 
 def _are_of(run: Run, results: Path) -> bool:
@@ -305,12 +263,3 @@ def _are_of(run: Run, results: Path) -> bool:
 def _withdraw(folder: Path, display: Display) -> None:
     if gone := withdraw(folder):
         display.say(f"removing outdated results: {', '.join(gone)}")
-
-
-def run_here(run: Run, display: Display) -> None:
-    """Carry out `run`, performing the steps in this process.
-
-    Raises:
-        WaitsForPeople: answers are missing.
-    """
-    carry_out(run, lambda step, _words: perform(run.store, step), display)

@@ -1,0 +1,1 @@
+"""Who carries out a cleaning: one executor, and runners that perform its steps."""
