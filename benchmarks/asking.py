@@ -18,7 +18,7 @@ from cleaner.people import review, selection
 from cleaner.people.survey import survey
 from cleaner.people.worth import Worth, worth
 from cleaner.run.ledger import fold
-from cleaner.tables import SAID, Action, Answer, Asked, array
+from cleaner.tables import SAID, Action, Answer, HowAsked, array
 
 BATCHES = 3
 MOST = 300
@@ -41,7 +41,7 @@ def said_of(data: Noisy, rows: np.ndarray) -> pa.Table:
     known = {"sample_id": names, "content_hash": names, "label": given, "by": ["truth"] * len(rows)}
     known["answer"] = [Answer.RIGHT.value if yes else Answer.ANOTHER.value for yes in right]
     known["new_label"] = [None if yes else label for yes, label in zip(right, true, strict=True)]
-    known |= {"asked": [Asked.ONCE.value] * len(rows), "at": ["2026"] * len(rows)}
+    known |= {"asked": [HowAsked.ONCE.value] * len(rows), "at": ["2026"] * len(rows)}
     return pa.table([known.get(part.name, pa.nulls(len(rows), part.type)) for part in SAID], SAID)
 
 

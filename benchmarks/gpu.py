@@ -319,7 +319,7 @@ def same_bytes(size: Size) -> Iterator[Figure]:
 
 def train_once(folder: Path, size: Size, epochs: int) -> Path:
     """A training of so many epochs in `folder`, from where it was; the file of its weights."""
-    from cleaner.training.engine import WEIGHTS, Engine, Images, World
+    from cleaner.training.engine import WEIGHTS, Images, Trainer, World
     from cleaner.training.recipe import Network, Optimisation, Phase, Recipe
     from cleaner.training.recipe import Samples as Shown
 
@@ -334,7 +334,7 @@ def train_once(folder: Path, size: Size, epochs: int) -> Path:
     optimisation = Optimisation(phases=phases, batch=16, effective_batch=16, warmup=0, lr=0.001)
     recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Shown(margin=1.0))
     classes = tuple(map(str, range(10)))
-    Engine(
+    Trainer(
         folder,
         recipe,
         network,

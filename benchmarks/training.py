@@ -33,7 +33,7 @@ from cleaner.data.images import resized
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.networks import timm
-from cleaner.training.engine import METRICS, Engine, Images, World
+from cleaner.training.engine import METRICS, Images, Trainer, World
 from cleaner.training.inference import predicted
 from cleaner.training.models import Normalised, made, shown_to
 from cleaner.training.optimisation import optimiser_of
@@ -59,7 +59,7 @@ def engine_rate(folder: Path, images: Images, network: Network, *, batch: int = 
     optimisation = Optimisation(phases=phases, batch=batch, effective_batch=batch, warmup=0, lr=0.001)
     recipe = Recipe(networks=(network,), optimisation=optimisation, samples=Samples(margin=1.0))
     none = Images(images.pixels, images.rows[:0], images.labels[:0], images.weights[:0])
-    engine = Engine(
+    engine = Trainer(
         folder,
         recipe,
         network,

@@ -43,7 +43,7 @@ class Why(StrEnum):
     KEPT = "kept"
 
 
-class Asked(StrEnum):
+class HowAsked(StrEnum):
     """How a person came to be asked about an image."""
 
     ONCE = "once"

@@ -512,7 +512,7 @@ def train(
         versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])
         compare_here(asked, list(dict.fromkeys(versions)), range(seed, seed + seeds))
         return
-    show_trained(train_here(asked.jobs(version, seed)))
+    show_trained(train_here(asked.specs(version, seed)))
 
 
 @app.command()

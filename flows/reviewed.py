@@ -10,7 +10,7 @@ from typing import Any
 from cleaner.errors import InputError, RunError
 from cleaner.people.agreement import Person, agreement_of_all, agreements, disputed, people
 from cleaner.plan.asking import Ask, hear
-from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.reviews import BatchStatus, batches_of
 from cleaner.plan.runs import Run, reopen
 from cleaner.run.answers import Withdrawal
 from cleaner.run.state import read_state
@@ -24,7 +24,9 @@ _WITHDRAWN = {"by": "NAME", "batch": "NAME", "image": "SAMPLE", "class": "NAME",
 _LATE = timedelta(minutes=10)
 
 
-def fetch(folder: Path, heard: Callable[[str], None], *, since: datetime | None = None) -> tuple[Run, list[Asked]]:
+def fetch(
+    folder: Path, heard: Callable[[str], None], *, since: datetime | None = None
+) -> tuple[Run, list[BatchStatus]]:
     """Store what people have answered, all of it or what is newer than `since`; how the batches stand now.
 
     Raises:
@@ -47,7 +49,7 @@ def _manifest(folder: Path) -> str:
     return state.names.manifest
 
 
-def close(run: Run, standing: list[Asked]) -> list[str]:
+def close(run: Run, standing: list[BatchStatus]) -> list[str]:
     """Wait for no more answers; the names of the batches that lacked some."""
     names = [batch.name for batch in standing if batch.missing]
     for name in names:
@@ -131,7 +133,7 @@ def _shortly_before_the_newest(run: Run) -> datetime | None:
     return max(moments) - _LATE if moments else None
 
 
-def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
+def show(run: Run, standing: list[BatchStatus], *, as_json: bool) -> None:
     """Batches, people, and where they disagree."""
     out, words = console(), run.store.answers.words()
     busy, agreed, pairs, fleiss = people(words), agreements(words), disputed(words), agreement_of_all(words)
@@ -171,7 +173,7 @@ def show(run: Run, standing: list[Asked], *, as_json: bool) -> None:
             say(out, f"{batch.name}: {run.reviewer.todo(batch.name, run.store.batches.folder)}")
 
 
-def _waits(batch: Asked) -> str:
+def _waits(batch: BatchStatus) -> str:
     return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
 
 
@@ -184,7 +186,7 @@ def _withdrawn(each: Withdrawal) -> str:
     return f"withdrawal {each.number} ({each.at[:16]}): {what}" + ("" if each.holds else "; taken back")
 
 
-def _told(batch: Asked) -> Iterator[str]:
+def _told(batch: BatchStatus) -> Iterator[str]:
     """What the answers to a batch were worth."""
     found = batch.worth
     if found is None or found.answers == 0:

@@ -22,7 +22,7 @@ from cleaner.run.store import Store
 from cleaner.runners.telling import Display
 from cleaner.training.comparison import write_comparison
 from cleaner.training.engine import World
-from cleaner.training.jobs import CLASSES, Asked, Job, Training, said
+from cleaner.training.jobs import CLASSES, Training, TrainingSpec, TrainRequest, said
 from cleaner.training.kept import FOLDER, outcome
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
@@ -35,23 +35,23 @@ from flows.progress_bar import display_on
 
 def asked_for(
     run: Path, recipe: str, read: Recipe, *, test: Path | None, root: Path | None, truth: Path | None
-) -> Asked:
+) -> TrainRequest:
     """What a person asks for in one place, so that other processes may work on it from another: `recipe` is a name, or
     a file, and `read` what it says."""
     paths = {"run": run, "test": test, "root": root, "truth": truth}
     absolute: dict[str, Any] = {name: path.resolve() if path else None for name, path in paths.items()}
-    return Asked(name=Path(recipe).stem, recipe=read, workers=cores(), **absolute)
+    return TrainRequest(name=Path(recipe).stem, recipe=read, workers=cores(), **absolute)
 
 
-def train_here(jobs: list[Job], *, go_on: bool = True) -> list[tuple[Training, dict[str, Any]]]:
-    """Carry out the jobs one after the other, those that are done already left as they are; each training, and what it
+def train_here(specs: list[TrainingSpec], *, go_on: bool = True) -> list[tuple[Training, dict[str, Any]]]:
+    """Carry out the specs one after the other, those that are done already left as they are; each training, and what it
     came to. Those that began before the run was cleaned `go_on` with what they began with, or begin anew.
 
     Raises:
         CleanerError: one can't be.
     """
     # Everything that a person can get wrong is found before anything is trained.
-    trainings = [Training(job, go_on=go_on) for job in jobs]
+    trainings = [Training(spec, go_on=go_on) for spec in specs]
     for training in trainings:
         training.check()
     display = display_on(console(stderr=True))
@@ -100,48 +100,48 @@ def show_trained(trained: Sequence[tuple[Training, dict[str, Any]]]) -> None:
         typer.echo(f"class by class   {os.path.relpath(training.folder / CLASSES)}")
 
 
-def compare_here(asked: Asked, versions: Sequence[str], seeds: Sequence[int]) -> None:
+def compare_here(asked: TrainRequest, versions: Sequence[str], seeds: Sequence[int]) -> None:
     """Train on each version with each seed, and say what cleaning was worth.
 
     Raises:
         CleanerError: a training can't be.
     """
-    jobs = [job for version in versions for seed in seeds for job in asked.jobs(version, seed)]
-    trained = [(training.folder, summary) for training, summary in train_here(jobs, go_on=False)]
+    specs = [spec for version in versions for seed in seeds for spec in asked.specs(version, seed)]
+    trained = [(training.folder, summary) for training, summary in train_here(specs, go_on=False)]
     file, said = write_comparison(asked.run / FOLDER, asked.name, trained)
     typer.echo(f"{said}\ntable and picture  {os.path.relpath(file)}")
 
 
-def show_augmented(asked: Asked, version: str, seed: int) -> None:
+def show_augmented(asked: TrainRequest, version: str, seed: int) -> None:
     """Write a picture of what the recipe's augmentations do.
 
     Raises:
         CleanerError: the run, the recipe or an image can't be read.
     """
-    for job in asked.jobs(version, seed):
-        sheet = Training(job).sheet()
-        size = job.recipe.networks[job.network].image_size
-        file = asked.run / FOLDER / f"augment-{job.name}-{size}.png"
+    for spec in asked.specs(version, seed):
+        sheet = Training(spec).sheet()
+        size = spec.recipe.networks[spec.network].image_size
+        file = asked.run / FOLDER / f"augment-{spec.name}-{size}.png"
         write_atomically(file, partial(sheet.save, format="PNG"))
         typer.echo(os.path.relpath(file))
 
 
-def find_rates(asked: Asked, version: str, seed: int) -> None:
+def find_rates(asked: TrainRequest, version: str, seed: int) -> None:
     """Try learning rates that grow, and write a picture of the losses.
 
     Raises:
         CleanerError: the run or the recipe can't be read.
     """
     display = display_on(console(stderr=True))
-    for job in asked.jobs(version, seed):
-        training = Training(job)
+    for spec in asked.specs(version, seed):
+        training = Training(spec)
         training.check()
         with _shown(display, f"{training.words}: trying learning rates"):
             engine = training.engine(World(0, 1))
             rates, losses = engine.tried_rates()
         best = suggested(rates, losses)
         chart = drawn(pd.DataFrame({"rate": rates, "loss": losses}), best)
-        file = asked.run / FOLDER / f"learning-rates-{job.name}-{engine.network.backbone}.png"
+        file = asked.run / FOLDER / f"learning-rates-{spec.name}-{engine.network.backbone}.png"
         write_bytes(file, vl_convert.vegalite_to_png(chart.to_json(), scale=2))
         setting = best * engine.settings.lr / engine.lr
         typer.echo(f"{engine.network.backbone}: --set optimisation.lr={setting:.2g}  ({os.path.relpath(file)})")

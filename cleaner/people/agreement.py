@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from cleaner.run.answers import Words, newest, of_each, on_images
-from cleaner.tables import SAID, Answer, Asked
+from cleaner.tables import SAID, Answer, HowAsked
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def on_known(said: pa.Table) -> dict[str, tuple[int, int]]:
     they can't tell."""
     holds = {word["content_hash"]: word for word in newest(on_images(said)).to_pylist()}
     found: dict[str, tuple[int, int]] = {}
-    for by, words in _newest([word for word in said.to_pylist() if word["asked"] == Asked.KNOWN]).items():
+    for by, words in _newest([word for word in said.to_pylist() if word["asked"] == HowAsked.KNOWN]).items():
         told = [(word, holds[content]) for content, word in words.items() if content in holds]
         told = [(word, known) for word, known in told if word["answer"] != Answer.UNSURE]
         found[by] = sum(_agree(word, known) for word, known in told), len(told)

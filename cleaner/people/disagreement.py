@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cleaner.people.agreement import on_known, shown
 from cleaner.run.answers import Words, newest, of_each, on_images
-from cleaner.tables import SAID, Asked
+from cleaner.tables import SAID, HowAsked
 
 DISPUTED = "disputed"
 """The answer that stands where people disagree and nothing settles it."""
@@ -27,12 +27,12 @@ def settled(said: pa.Table, how: Disagreement) -> pa.Table:
         how: `third`: the word of the majority; `accurate`: of whoever is right most often on the images that were known
             (by the rule of succession; of equals the newest); `open`: none. Without either it is disputed.
     """
-    several = [word for word in said.to_pylist() if word["asked"] == Asked.SEVERAL]
+    several = [word for word in said.to_pylist() if word["asked"] == HowAsked.SEVERAL]
     together = of_each(several, _question)
     accuracy = {by: (right + 1) / (of + 2) for by, (right, of) in on_known(said).items()} if how == "accurate" else {}
     held = []
     for word in newest(on_images(said)).to_pylist():
-        words = together[_question(word)] if word["asked"] == Asked.SEVERAL else [word]
+        words = together[_question(word)] if word["asked"] == HowAsked.SEVERAL else [word]
         held.append(_settled(words, how, accuracy))
     return pa.Table.from_pylist(held, SAID)
 

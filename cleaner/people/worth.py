@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cleaner.tables import Answer, Asked, Why
+from cleaner.tables import Answer, HowAsked, Why
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def worth(batch: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
         return None
     columns = (batch.column(name).to_pylist() for name in ("sample_id", "why", "gain", "drawn"))
     asked = {sample: facts for sample, *facts in zip(*columns, strict=True)}
-    told_last = sorted((word for word in words if word["asked"] != Asked.KNOWN), key=lambda word: word["at"])
+    told_last = sorted((word for word in words if word["asked"] != HowAsked.KNOWN), key=lambda word: word["at"])
     newest = {word["sample_id"]: word["answer"] for word in told_last}
     told = [
         (*asked[sample], answer) for sample, answer in newest.items() if sample in asked and answer != Answer.UNSURE

@@ -14,7 +14,7 @@ from cleaner.plan.items import Ask
 from cleaner.run.answers import Spoken, Words, in_utc, of_each
 from cleaner.run.batches import REVIEW, stage_of
 from cleaner.stages import title
-from cleaner.tables import SAID, Asked, Classes
+from cleaner.tables import SAID, Classes, HowAsked
 from cleaner.words import counted, promised
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def wanted(run: "Run", name: str, words: Words | None = None) -> dict[str, int]:
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
     held, people = _held(run.store.answers.words() if words is None else words, name), dict(zip(*columns, strict=True))
     for about, said in held.items():
-        if people.get(about, 1) > 1 and any(word["asked"] == Asked.ONCE for word in said):
+        if people.get(about, 1) > 1 and any(word["asked"] == HowAsked.ONCE for word in said):
             people[about] = len(said)
     return people | dict.fromkeys(_disputed(run, held), 3)
 
@@ -179,7 +179,7 @@ def _disputed(run: "Run", held: dict[str, Words]) -> list[str]:
     return [
         about
         for about, words in held.items()
-        if all(word["asked"] == Asked.SEVERAL for word in words) and (len(words) > 2 or majority(words) is None)
+        if all(word["asked"] == HowAsked.SEVERAL for word in words) and (len(words) > 2 or majority(words) is None)
     ]
 
 
@@ -193,7 +193,7 @@ def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -
     wanted = manifest.filter(pc.is_in(manifest.column("sample_id"), value_set=answers.column("sample_id")))
     of = {sample["sample_id"]: sample for sample in wanted.select(["sample_id", "content_hash", "label"]).to_pylist()}
     how = {
-        sample: (Asked.KNOWN if known is not None else Asked.SEVERAL if people > 1 else Asked.ONCE).value
+        sample: (HowAsked.KNOWN if known is not None else HowAsked.SEVERAL if people > 1 else HowAsked.ONCE).value
         for sample, known, people in zip(
             *(asked.column(column).to_pylist() for column in ("sample_id", "known", "people")), strict=True
         )
@@ -234,4 +234,4 @@ def _is_new(known: Words, word: dict[str, Any]) -> bool:
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     alike = all(one.get(name) == other.get(name) for name in ("answer", "new_label", "by"))
-    return alike and (one.get("asked") or Asked.ONCE) == (other.get("asked") or Asked.ONCE)
+    return alike and (one.get("asked") or HowAsked.ONCE) == (other.get("asked") or HowAsked.ONCE)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.data.sources import Source, open_source
-from cleaner.plan.reviews import Asked
+from cleaner.plan.reviews import BatchStatus
 from cleaner.run.origin import Origin
 from cleaner.run.state import FILE as STATE
 from cleaner.run.state import Doing, State
@@ -76,7 +76,7 @@ def _compared(was: pa.Table, now: pa.Table) -> Images:
     return Images(words or "labels or columns are others", arriving=time.time() - newest / 10**9 < _ARRIVING)
 
 
-def new_answers(store: Store, state: State | None, standing: list[Asked]) -> str:
+def new_answers(store: Store, state: State | None, standing: list[BatchStatus]) -> str:
     """Why the run is to go on by what people have said, in words; empty where it is not.
 
     A run that waits goes on when no answer is missing. One that is finished goes on by what was said since, when nobody

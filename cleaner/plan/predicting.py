@@ -36,7 +36,7 @@ def predicted(run: "Run", so_far: SoFar, stage: str, number: int, *, policy: str
     fold_sets = [together] if predictor.folds_together else [(fold,) for fold in together]
     settings = {"predictor": predictor, "round": number, "seed": run.config.seed, "folds": run.config.folds}
     settings["policy"] = policy
-    surroundings = {"source": run.source, "workers": run.workers}
+    resources = {"source": run.source, "workers": run.workers}
     twins = so_far.tables.get("duplicates") or (yield from one(Step("no-duplicates", no_duplicates)))
     inputs = (so_far.manifest, so_far.standing, twins, *so_far.shards)
     name = f"{stage}-{number}-evidence"
@@ -46,7 +46,7 @@ def predicted(run: "Run", so_far: SoFar, stage: str, number: int, *, policy: str
             out_of_sample,
             inputs,
             {**settings, "asked": asked},
-            surroundings,
+            resources,
             {"files": predictor.files()},
         )
         for asked in fold_sets

@@ -48,8 +48,8 @@ def words_that_hold(
     """The words that hold so far, by a step that is named by what they say, not by when."""
     first = run.store.answers.lines()
     content = holding(run.store.answers.read(first)).drop_columns(["batch", "sample_id", "at", "asked"]).to_pylist()
-    surroundings = {"answers": run.store.answers, "first": first}
-    return (yield from one(Step(name, function, (), settings, surroundings, {"said": content})))
+    resources = {"answers": run.store.answers, "first": first}
+    return (yield from one(Step(name, function, (), settings, resources, {"said": content})))
 
 
 def asked_before(run: "Run", manifest: str) -> Iterator[Ask]:

@@ -27,17 +27,17 @@ def read(run: "Run") -> Plan[Data]:
     """The listing and the manifest; images that were read before and have not changed are not read again."""
     outline = outline_of(run, by_network=run.config.features.backbone != PIXELS)
     yield outline.begins("reading", "reading the images")
-    identity = {"fingerprint": run.origin.fingerprint, "verified": run.origin.verified}
-    listing = yield from one(Step("listing", list_source, (), {}, {"source": run.source}, identity))
-    stamps = yield from one(Step("stamps", stamp, (), {}, {"source": run.source}, identity))
+    cache_key = {"fingerprint": run.origin.fingerprint, "verified": run.origin.verified}
+    listing = yield from one(Step("listing", list_source, (), {}, {"source": run.source}, cache_key))
+    stamps = yield from one(Step("stamps", stamp, (), {}, {"source": run.source}, cache_key))
     settings = {"max_pixels": run.config.scan.max_pixels, "formats": FORMATS}
     read_by = digest(vars(scan)["version"], settings, run.origin.verified)
     before = run.before if run.before is not None and run.before.names.read_by == read_by else None
-    surroundings = {"source": run.source, "workers": run.workers, "before": before}
+    resources = {"source": run.source, "workers": run.workers, "before": before}
     count, shards = run.store.rows(listing), []
     for start in range(0, count, run.config.scan.shard):
         span = {"start": start, "stop": min(start + run.config.scan.shard, count)}
-        shards.append(Step(f"scan-{start}", scan, (listing,), {**span, **settings}, surroundings))
+        shards.append(Step(f"scan-{start}", scan, (listing,), {**span, **settings}, resources))
     yield list(shards)
     parts = tuple(shard.output for shard in shards)
     manifest = yield from one(Step("manifest", gather, parts))
@@ -57,19 +57,19 @@ def see(run: "Run", data: Data) -> Plan[Data]:
     what = "their pixels" if backbone.name == PIXELS else f"{backbone.name} at {backbone.image_size} pixels"
     yield outline.begins("features", f"computing what the images look like, by {what}")
     settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
-    surroundings: dict[str, Any] = {"source": run.source, "workers": run.workers}
-    identity = {"engine": engine() if backbone.name != PIXELS else ""}
+    resources: dict[str, Any] = {"source": run.source, "workers": run.workers}
+    cache_key = {"engine": engine() if backbone.name != PIXELS else ""}
     said = {name: sayable(value) for name, value in settings.items()}
-    features_by = digest(vars(embed)["version"], said, identity)
+    features_by = digest(vars(embed)["version"], said, cache_key)
     before = run.before if run.before is not None and run.before.names.features_by == features_by else None
     shard = wanted.shard
     if len(manifest) > UNPACED:
-        paced = yield from one(Step("features-pace", pace, (data.manifest,), settings, surroundings, identity))
+        paced = yield from one(Step("features-pace", pace, (data.manifest,), settings, resources, cache_key))
         shard = shard_size(run.store.read(paced).column("images_per_second")[0].as_py(), wanted.shard)
-    steps, surroundings = [], surroundings | {"before": before}
+    steps, resources = [], resources | {"before": before}
     for start in range(0, len(manifest), shard):
         span = {"start": start, "stop": min(start + shard, len(manifest))}
-        steps.append(Step(f"features-{start}", embed, (data.manifest,), {**settings, **span}, surroundings, identity))
+        steps.append(Step(f"features-{start}", embed, (data.manifest,), {**settings, **span}, resources, cache_key))
     yield list(steps)
     shards = tuple(step.output for step in steps)
     whole = yield from one(Step("manifest-sound", sound, (data.manifest, *shards)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class BatchStatus:
     """One batch: how many answers it asks for, and how many of them are there."""
 
     name: str
@@ -35,7 +35,7 @@ class Asked:
         return 0 if self.closed else self.asked - self.answered
 
 
-def batches_of(run: "Run") -> list[Asked]:
+def batches_of(run: "Run") -> list[BatchStatus]:
     """All batches so far, in the order in which they are asked."""
     words: dict[str, list[dict[str, Any]]] = {}
     for word in run.store.answers.words():
@@ -43,12 +43,12 @@ def batches_of(run: "Run") -> list[Asked]:
     return [_asked(run, name, words.get(name, [])) for name in run.store.batches.names()]
 
 
-def _asked(run: "Run", name: str, words: list[dict[str, Any]]) -> Asked:
+def _asked(run: "Run", name: str, words: list[dict[str, Any]]) -> BatchStatus:
     """How a batch stands, to which these words are all answers."""
     batches, asked = run.store.batches, sum(wanted(run, name, words).values())
     batch = batches.read(name)
     found = _worth(batch, words)
-    return Asked(
+    return BatchStatus(
         name=name,
         asks=title(stage_of(name)),
         asked=asked,

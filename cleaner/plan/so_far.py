@@ -146,11 +146,11 @@ def judge(
     inputs: tuple[str, ...],
     settings: Mapping[str, Any],
     *,
-    surroundings: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
 ) -> Plan[SoFar]:
     """One round of a stage: `function` gives its VERDICTS, a part of the ledger."""
     name = f"{judged.stage}-{judged.round}-verdicts"
-    part = yield from one(Step(name, function, inputs, settings, surroundings or {}, judges=True))
+    part = yield from one(Step(name, function, inputs, settings, resources or {}, judges=True))
     so_far = replace(so_far, judged=(*so_far.judged, replace(judged, verdicts=part)))
     yield Reached(so_far)
     return so_far

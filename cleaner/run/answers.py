@@ -21,12 +21,12 @@ from filelock import FileLock
 
 from cleaner.errors import InputError, RunError
 from cleaner.run.files import storage_error
-from cleaner.tables import SAID, Answer, Asked, ClassAnswer
+from cleaner.tables import SAID, Answer, ClassAnswer, HowAsked
 
 FILE = "answers.jsonl"
-_ONCE = Asked.ONCE.value
+_ONCE = HowAsked.ONCE.value
 _WITHDRAWS = {"content_hash", "label", "by", "batch"}
-_OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {*map(str, Asked)}
+_OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {*map(str, HowAsked)}
 
 Words = list[dict[str, Any]]
 """Rows of SAID."""
@@ -279,7 +279,7 @@ def newest(said: pa.Table) -> pa.Table:
     two words of one moment the one that was stored last."""
     last: dict[tuple[str, str], dict[str, Any]] = {}
     for word in said.to_pylist():
-        if word["asked"] == Asked.KNOWN:
+        if word["asked"] == HowAsked.KNOWN:
             continue
         about = (word["content_hash"] or "", "" if word["content_hash"] else word["label"])
         if about not in last or word["at"] >= last[about]["at"]:

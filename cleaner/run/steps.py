@@ -29,15 +29,15 @@ def makes(kind: str, *, version: int) -> Callable[[F], F]:
 
 @dataclass(frozen=True)
 class Step:
-    """`function(*inputs, **settings, **surroundings)`, and the name of what it gives.
+    """`function(*inputs, **settings, **resources)`, and the name of what it gives.
 
     Attributes:
         name: what the step is, `fine-2-evidence`.
         function: a function of a module, so that the step can travel to another process; marked by `makes`.
         inputs: the names of the outputs it reads.
         settings: what its output depends on besides its inputs: values that JSON can say, and frozen dataclasses.
-        surroundings: what it needs but its output does not depend on: the source (its listing is an input), workers.
-        identity: what its output depends on and the function finds out by itself: what lies in a file, which engine
+        resources: what it needs but its output does not depend on: the source (its listing is an input), workers.
+        cache_key: what its output depends on and the function finds out by itself: what lies in a file, which engine
             computes; values that JSON can say.
         judges: its output is VERDICTS, a part of the ledger.
     """
@@ -46,8 +46,8 @@ class Step:
     function: Callable[..., pa.Table | np.ndarray]
     inputs: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    surroundings: Mapping[str, Any] = field(default_factory=dict)
-    identity: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    cache_key: Mapping[str, Any] = field(default_factory=dict)
     judges: bool = False
 
     @property
@@ -55,7 +55,7 @@ class Step:
         """The step's name and a hash of all that its output depends on."""
         made = vars(self.function)
         said = {key: sayable(value) for key, value in self.settings.items()}
-        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said, dict(self.identity))}"
+        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said, dict(self.cache_key))}"
 
 
 def sayable(value: Any) -> Any:
@@ -75,7 +75,7 @@ def perform(store: Store, step: Step) -> str:
     forget_peak()
     started = time.monotonic()
     inputs = [store.read(name) for name in step.inputs]
-    value = step.function(*inputs, **step.settings, **step.surroundings)
+    value = step.function(*inputs, **step.settings, **step.resources)
     store.write_cost(step.output, Cost(time.monotonic() - started, peak_gigabytes()))
     if step.judges:
         store.ledger.append(step.output, value)

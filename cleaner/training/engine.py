@@ -116,17 +116,17 @@ class _Step:
     Attributes:
         number: of all, from 0.
         images: how many it learns from, in all processes.
-        batches: this process's part, augmented, on the device, in `parcels` parcels; to be taken before the next
-            step's.
+        batches: this process's part, augmented, on the device, in `accumulation_steps` micro-batches; to be taken
+            before the next step's.
     """
 
     number: int
     images: int
     batches: Iterable[Batch]
-    parcels: int
+    accumulation_steps: int
 
 
-class Engine:
+class Trainer:
     """Trains one network.
 
     Args:
@@ -161,10 +161,12 @@ class Engine:
         self.augmentations = recipe.augmentations()
         self.loss = recipe.loss.made()
         self.length = int(wanted(np.bincount(images.labels), recipe.samples.balance).sum())
-        # The recipe's, whatever the number of processes: they take equal parcels of it.
+        # The recipe's, whatever the number of processes: they take equal micro-batches of it.
         self.effective = min(self.settings.effective_batch, self.length)
-        parcels = -(-self.effective // (max(1, min(self.settings.batch, self.effective // world.size)) * world.size))
-        self.batch = -(-self.effective // (parcels * world.size))
+        micro_batches = -(
+            -self.effective // (max(1, min(self.settings.batch, self.effective // world.size)) * world.size)
+        )
+        self.batch = -(-self.effective // (micro_batches * world.size))
         self.steps = -(-self.length // self.effective)
         self.lr = self.settings.lr * self.effective / self.settings.lr_batch
 
@@ -224,7 +226,7 @@ class Engine:
         torch.manual_seed(Stream.WEIGHTS.seed(self.seed))
         model = Normalised(made(self.network, len(self.classes), self._shares), self.shown.mean, self.shown.std)
         for norm in _batch_norms(model):
-            # Of so many parcels at once, in place of one after the other, the old statistics keep as little.
+            # Of so many micro-batches at once, in place of one after the other, the old statistics keep as little.
             norm.momentum = 1 - (1 - norm.momentum) ** self.world.size
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -320,12 +322,12 @@ class Engine:
                 self._keep(progress)
                 kept = time.monotonic()
         self._alarm(progress)
-        missed = torch.stack(progress.losses[-self.steps :]).cpu()
+        losses = torch.stack(progress.losses[-self.steps :]).cpu()
         seconds = time.monotonic() - started
         missing, accuracy = self._measured() if self.world.rank == 0 else (float("nan"), float("nan"))
         row = {
             "epoch": epoch + 1,
-            "loss": float(missed @ self._sizes) / self.length,
+            "loss": float(losses @ self._sizes) / self.length,
             "validation_loss": missing,
             "validation_accuracy": accuracy,
             "lr": progress.rates[-1],
@@ -377,20 +379,20 @@ class Engine:
     def _batches(self, epoch: int, first: int = 0) -> Iterator[_Step]:
         """The steps of an epoch, from `first` on.
 
-        A step's images are cut into parcels of one size, which the processes take in turns: whoever takes one, its
-        draws are the same. What a step lacks, the last one most, is filled with images that do not count: statistics
-        over a batch are those of a whole one.
+        A step's images are cut into micro-batches of one size, which the processes take in turns: whoever takes one,
+        its draws are the same. What a step lacks, the last one most, is filled with images that do not count:
+        statistics over a batch are those of a whole one.
         """
         order = epoch_order(self.images.labels, self.recipe.samples.balance, Stream.ORDER.rng(self.seed, epoch))
         world, parts = self.world, []
         counts: list[tuple[int, int]] = []
         for start in range(first * self.effective, self.length, self.effective):
             chosen = order[start : start + self.effective]
-            parcels = -(-len(chosen) // (self.batch * world.size)) * world.size
-            filled = np.concatenate([chosen, np.resize(order, parcels * self.batch - len(chosen))])
+            micro_batches = -(-len(chosen) // (self.batch * world.size)) * world.size
+            filled = np.concatenate([chosen, np.resize(order, micro_batches * self.batch - len(chosen))])
             there = np.arange(len(filled)) < len(chosen)
-            cut = np.split(np.arange(len(filled)), parcels)
-            mine = range(world.rank, parcels, world.size)
+            cut = np.split(np.arange(len(filled)), micro_batches)
+            mine = range(world.rank, micro_batches, world.size)
             parts += [(len(counts), number, filled[cut[number]], there[cut[number]]) for number in mine]
             counts.append((len(chosen), len(mine)))
         loaded = self._loaded([(places, there) for _, _, places, there in parts])
@@ -398,42 +400,42 @@ class Engine:
             augmented(raw, self.augmentations, self._draws(epoch, first + step, number))
             for (step, number, *_), raw in zip(parts, loaded, strict=True)
         )
-        for step, (images, parcels) in enumerate(counts, epoch * self.steps + first):
-            yield _Step(step, images, islice(batches, parcels), parcels)
+        for step, (images, micro_batches) in enumerate(counts, epoch * self.steps + first):
+            yield _Step(step, images, islice(batches, micro_batches), micro_batches)
 
     def _draws(self, *key: int) -> Draws:
         return Draws(Stream.AUGMENTATIONS.rng(self.seed, *key), self.device)
 
-    def _loaded(self, parcels: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+    def _loaded(self, micro_batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         """The images at the places, of which those that are not there do not count, on the device; the next ones are on
         their way meanwhile."""
         way = Way(self.device)
 
-        def read(parcel: tuple[np.ndarray, np.ndarray]) -> list[torch.Tensor]:
-            places, there = parcel
+        def read(micro_batch: tuple[np.ndarray, np.ndarray]) -> list[torch.Tensor]:
+            places, there = micro_batch
             weights = (self.images.weights[places] * there).astype(np.float32)
             labels = self.images.labels[places].astype(np.int64)
             return way.packed(self.images.pixels(self.images.rows[places]), labels, weights)
 
-        for packed in threaded(read, parcels, workers=READERS):
+        for packed in threaded(read, micro_batches, workers=READERS):
             images, labels, weights = way.sent(packed)
             targets = nn.functional.one_hot(labels, len(self.classes)).float()
             yield Batch(images.permute(0, 3, 1, 2).float() / 255, targets, weights, self.network.image_size)
 
-    def _step(self, step: _Step, radius: float) -> torch.Tensor:
+    def _step(self, step: _Step, sam_rho: float) -> torch.Tensor:
         """The mean loss before a step, which is gone then; still on the device."""
         self.optimiser.zero_grad()
-        if radius:
+        if sam_rho:
             step = replace(step, batches=list(step.batches))
-        missed = self._backward(step)
-        if radius:
+        loss = self._backward(step)
+        if sam_rho:
             self._scaler.unscale_(self.optimiser)
-            before = climb(self.model.parameters(), radius)
+            before = climb(self.model.parameters(), sam_rho)
             with _statistics_kept(self.model):
                 self._backward(step)
             descend(before)
         if self.settings.clip:
-            if not radius:
+            if not sam_rho:
                 self._scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self._scaler.step(self.optimiser)
@@ -442,7 +444,7 @@ class Engine:
             self._share_statistics()
         if self.average is not None:
             self.average.update(self.model, step=step.number)
-        return missed
+        return loss
 
     def _backward(self, step: _Step) -> torch.Tensor:
         """Add up the gradients of the images' losses over the effective batch: an image counts the same in a step that
@@ -451,13 +453,13 @@ class Engine:
         for number, batch in enumerate(step.batches):
             # Dropout draws from torch's generator: what it gives depends on the images alone.
             torch.manual_seed(Stream.DROPOUT.seed(self.seed, step.number, number * self.world.size + self.world.rank))
-            with self._without_exchange(number + 1 < step.parcels):
+            with self._without_exchange(number + 1 < step.accumulation_steps):
                 with self._autocast():
                     logits = self._forward(batch.images).float()
-                missed = (self.loss(logits, batch.targets) * batch.weights).sum() / self.effective
+                loss = (self.loss(logits, batch.targets) * batch.weights).sum() / self.effective
                 # Gradients are averaged over processes.
-                self._scaler.scale(missed * self.world.size).backward()
-            total += missed.detach()
+                self._scaler.scale(loss * self.world.size).backward()
+            total += loss.detach()
             apart = torch.maximum(apart, (logits.amax(1) - logits.amin(1)).amax().detach())
         if self.world.size > 1:
             distributed.all_reduce(total)
@@ -477,10 +479,10 @@ class Engine:
         """What the network keeps of the images that it has seen, as a mean over processes."""
         kept = [buffer for buffer in self.model.inner.buffers() if buffer.is_floating_point()]
         if kept:
-            together = torch.cat([buffer.flatten() for buffer in kept])
-            distributed.all_reduce(together)
-            together /= self.world.size
-            for buffer, mean in zip(kept, together.split([buffer.numel() for buffer in kept]), strict=True):
+            flat = torch.cat([buffer.flatten() for buffer in kept])
+            distributed.all_reduce(flat)
+            flat /= self.world.size
+            for buffer, mean in zip(kept, flat.split([buffer.numel() for buffer in kept]), strict=True):
                 buffer.copy_(mean.view_as(buffer))
 
     def _measured(self) -> tuple[float, float]:
@@ -488,12 +490,12 @@ class Engine:
         shown = self.validation
         if not len(shown):
             return float("nan"), float("nan")
-        truth, right, missed = torch.from_numpy(shown.labels.astype(np.int64)), 0, 0.0
+        truth, right, total = torch.from_numpy(shown.labels.astype(np.int64)), 0, 0.0
         for start, some in predicted(self.kept, shown.pixels, shown.rows, self.device):
             labels = truth[start : start + len(some)]
             right += int((some.argmax(1) == labels).sum())
-            missed -= float(some[torch.arange(len(some)), labels].clamp(min=1e-12).log().sum())
-        return missed / len(shown), right / len(shown)
+            total -= float(some[torch.arange(len(some)), labels].clamp(min=1e-12).log().sum())
+        return total / len(shown), right / len(shown)
 
     @cached_property
     def _board(self) -> Any:

@@ -29,7 +29,7 @@ from cleaner.spreadsheets import as_csv
 from cleaner.tables import Classes, array
 from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
-from cleaner.training.engine import CHECKPOINT, METHOD, Engine, Images, World, evenly_weighted
+from cleaner.training.engine import CHECKPOINT, METHOD, Images, Trainer, World, evenly_weighted
 from cleaner.training.inference import predicted
 from cleaner.training.kept import FOLDER, PREDICTIONS, SUMMARY, read_summary
 from cleaner.training.models import check, shown_to
@@ -40,7 +40,7 @@ from cleaner.training.split import NOTHING, Split, held_out, near_copies, split_
 from cleaner.training.versions import TRUE, Cleaned, Version
 from cleaner.words import counted
 
-JOB = "training.json"
+SPEC = "training.json"
 CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 DATA = "data.parquet"
 """What a training learns from and is measured on: `role` (learnt, validation, test), `content_hash`, `path`, `label`,
@@ -51,7 +51,7 @@ _TEST_SPLIT, _VALIDATION_SPLIT = 2, 1
 _ON_A_SHEET = 8
 
 
-class Asked(BaseModel):
+class TrainRequest(BaseModel):
     """What `cleaner train` was asked for, whatever the version and the seed.
 
     Attributes:
@@ -74,13 +74,13 @@ class Asked(BaseModel):
     truth: Path | None = None
     workers: int
 
-    def jobs(self, version: str, seed: int) -> "list[Job]":
-        """A job for each network of the recipe."""
+    def specs(self, version: str, seed: int) -> "list[TrainingSpec]":
+        """A spec for each network of the recipe."""
         networks = range(len(self.recipe.networks))
-        return [Job(**dict(self), network=number, version=version, seed=seed) for number in networks]
+        return [TrainingSpec(**dict(self), network=number, version=version, seed=seed) for number in networks]
 
 
-class Job(Asked):
+class TrainingSpec(TrainRequest):
     """It, for one network.
 
     Attributes:
@@ -155,10 +155,10 @@ class _Data:
 
 @dataclass(frozen=True)
 class Training:
-    """A job whose data is opened.
+    """A training whose data is opened.
 
     Attributes:
-        job: what it is.
+        spec: what it is.
         at: the folder of one that has begun; None: found by what it is of.
         go_on: whether one that began before the run was cleaned goes on with what it began with; trainings that are
             compared have to be of the same data.
@@ -168,17 +168,17 @@ class Training:
         RunError: images that it began with are gone.
     """
 
-    job: Job
+    spec: TrainingSpec
     at: Path | None = None
     go_on: bool = True
 
     @cached_property
     def cleaned(self) -> Cleaned:
-        return Cleaned.of(self.job.run)
+        return Cleaned.of(self.spec.run)
 
     @cached_property
     def origin(self) -> Origin:
-        return origin_of(self.job.run)
+        return origin_of(self.spec.run)
 
     @cached_property
     def source(self) -> Source:
@@ -192,10 +192,10 @@ class Training:
         contents = near = NOTHING
         if other is not None:
             contents = other.manifest.column("content_hash").combine_chunks()
-            near = near_copies(self.job.run, self.source, other.manifest, other.source, workers=self.job.workers)
+            near = near_copies(self.spec.run, self.source, other.manifest, other.source, workers=self.spec.workers)
         elif not test.any():
             test = held_out(manifest, duplicates)
-        share = self.job.recipe.samples.validation
+        share = self.spec.recipe.samples.validation
         return split_of(manifest, duplicates, test, validation, contents, near, share=share)
 
     @cached_property
@@ -254,39 +254,39 @@ class Training:
     def _fresh(self) -> Path:
         """Where it is kept if it learns from what there is now."""
         return (
-            self._parent / f"{self._stem}-{digest(METHOD, self._settings(self.job), self._weights, self._now.digest)}"
+            self._parent / f"{self._stem}-{digest(METHOD, self._settings(self.spec), self._weights, self._now.digest)}"
         )
 
     @property
     def _parent(self) -> Path:
-        return self.job.run / FOLDER
+        return self.spec.run / FOLDER
 
     @property
     def _stem(self) -> str:
-        job = self.job
-        backbone = job.recipe.networks[job.network].backbone.partition(".")[0]
-        return f"{job.name}-{backbone}-{job.version}-{job.seed}"
+        spec = self.spec
+        backbone = spec.recipe.networks[spec.network].backbone.partition(".")[0]
+        return f"{spec.name}-{backbone}-{spec.version}-{spec.seed}"
 
     def _goes_on(self, folder: Path) -> bool:
         """Whether a training like this one began there, and is not at its end."""
         if not self.go_on or not self._unfinished(folder) or _about(folder).get("method") != METHOD:
             return False
-        other = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
+        other = TrainingSpec.model_validate_json((folder / SPEC).read_text(encoding="utf-8"))
         same = ("run", "test", "root", "truth")
-        return self._settings(other) == self._settings(self.job) and all(
-            getattr(other, name) == getattr(self.job, name) for name in same
+        return self._settings(other) == self._settings(self.spec) and all(
+            getattr(other, name) == getattr(self.spec, name) for name in same
         )
 
     @staticmethod
     def _unfinished(folder: Path) -> bool:
-        there = all((folder / name).exists() for name in (JOB, DATA, CHECKPOINT))
+        there = all((folder / name).exists() for name in (SPEC, DATA, CHECKPOINT))
         return there and read_summary(folder) is None
 
     @staticmethod
-    def _settings(job: Job) -> dict[str, Any]:
-        """What of a job makes another model."""
+    def _settings(spec: TrainingSpec) -> dict[str, Any]:
+        """What of a spec makes another model."""
         where = {"run", "workers", "test", "root", "truth"}
-        return job.model_dump(mode="json", exclude={**dict.fromkeys(where, True), "recipe": {"description"}})
+        return spec.model_dump(mode="json", exclude={**dict.fromkeys(where, True), "recipe": {"description"}})
 
     @cached_property
     def _data(self) -> _Data:
@@ -295,15 +295,15 @@ class Training:
     @cached_property
     def _now(self) -> _Data:
         """As the run and the test set are now."""
-        samples, other = self.job.recipe.samples, self._other
+        samples, other = self.spec.recipe.samples, self._other
         # What can be wrong with it is found before near-copies are looked for.
         test = self._own_test if other is None else self._named_test(other)
         version = self.cleaned.version(
-            self.job.version,
+            self.spec.version,
             relabelled=samples.relabelled,
             weigh=samples.weigh,
             without=self.split.left_out,
-            truth=self.job.truth,
+            truth=self.spec.truth,
         )
         version = version.thinned(samples.most) if samples.most else version
         if len(np.unique(version.labels)) < 2:
@@ -349,7 +349,7 @@ class Training:
 
         learnt = parts[_LEARNT]
         rows, contents = self._rows(own[1], learnt), np.array(learnt.column("content_hash").to_pylist(), "S")
-        version = Version(self.job.version, rows, labels[_LEARNT], array(learnt, "weight"), contents, classes)
+        version = Version(self.spec.version, rows, labels[_LEARNT], array(learnt, "weight"), contents, classes)
         test = measured(_TEST, *(own if other is None else (other.source, other.manifest)))
         return _Data(version, measured(_VALIDATION, *own), test)
 
@@ -375,27 +375,27 @@ class Training:
     @property
     def words(self) -> str:
         """What it is, for people."""
-        network = self.job.recipe.networks[self.job.network].backbone
-        return f"{network} by {self.job.name} on {self.job.version}, seed {self.job.seed}"
+        network = self.spec.recipe.networks[self.spec.network].backbone
+        return f"{network} by {self.spec.name} on {self.spec.version}, seed {self.spec.seed}"
 
     @cached_property
     def _weights(self) -> str:
         """What lies in the file of weights with which the network begins, if there is one."""
-        weights = self.job.recipe.networks[self.job.network].weights
+        weights = self.spec.recipe.networks[self.spec.network].weights
         return file_hash(weights, "networks.weights") if weights else ""
 
     @cached_property
     def _other(self) -> _Other | None:
         """The data set to measure on, where it is not the run's own."""
-        settings = {"root": self.job.root}
-        if self.job.test is not None:
-            source: Any = open_source(self.job.test, {"table": settings, "data_manifest": settings})
-            source, words = _test_of(source) or source, f"{self.job.test}"
+        settings = {"root": self.spec.root}
+        if self.spec.test is not None:
+            source: Any = open_source(self.spec.test, {"table": settings, "data_manifest": settings})
+            source, words = _test_of(source) or source, f"{self.spec.test}"
         else:
             source, words = _test_of(self.source), "the data set's own test set"
         if source is None:
             return None
-        return _Other(source, _scanned(source, self.origin.config.scan.max_pixels, self.job.workers), words)
+        return _Other(source, _scanned(source, self.origin.config.scan.max_pixels, self.spec.workers), words)
 
     @property
     def _own_test(self) -> Measured:
@@ -409,14 +409,14 @@ class Training:
             else []
         )
         which = f"the images of its {' and '.join(splits)} split{'s' * (len(splits) > 1)}" if splits else otherwise
-        if self.job.truth is not None:
+        if self.spec.truth is not None:
             name, words = TRUE, f"{which}, by their true labels"
         elif splits:
             name, words = RAW, f"{which}, labels as given"
         else:
             name, words = CLEAN, f"{which}, labels as they stand after cleaning"
         none = np.zeros(len(chosen), bool)
-        found = self.cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.job.truth)
+        found = self.cleaned.version(name, relabelled="use", weigh=False, without=none, truth=self.spec.truth)
         held = chosen[found.rows]
         rows, labels = found.rows[held], found.labels[held]
         return Measured(self.source, self.cleaned.manifest, rows, labels, words, name == TRUE)
@@ -436,7 +436,7 @@ class Training:
         if (numbers < 0).any():
             unknown = sorted(set(np.asarray(labels)[numbers < 0].tolist()))
             shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
-            raise InputError(f"the test set has classes that {self.job.run} has not: {shown}; give --test another")
+            raise InputError(f"the test set has classes that {self.spec.run} has not: {shown}; give --test another")
         return numbers
 
     def check(self) -> None:
@@ -448,38 +448,38 @@ class Training:
             ConfigError: an optimiser or the network can't.
             WeightsError: the network's weights can't be had.
         """
-        for phase in self.job.recipe.optimisation.phases:
+        for phase in self.spec.recipe.optimisation.phases:
             optimiser_of(phase, nn.Linear(1, 1))
-        if self.job.recipe.optimisation.select == "best" and not len(self.validation.rows):
+        if self.spec.recipe.optimisation.select == "best" and not len(self.validation.rows):
             remedy = "" if self._splits[1].any() else "; raise samples.validation"
             raise InputError(f"there are no validation images to tell the best epoch by{remedy}")
         if self.done() is None:
-            check(self.job.recipe.networks[self.job.network])
+            check(self.spec.recipe.networks[self.spec.network])
 
     def sheet(self) -> Image.Image:
         """A picture of what the recipe's augmentations do to a few images."""
-        job, version = self.job, self.version.thinned(_ON_A_SHEET)
-        size = job.recipe.networks[job.network].image_size
-        manifest, side = self.cleaned.manifest, _side(size, job.recipe.samples.margin)
+        spec, version = self.spec, self.version.thinned(_ON_A_SHEET)
+        size = spec.recipe.networks[spec.network].image_size
+        manifest, side = self.cleaned.manifest, _side(size, spec.recipe.samples.margin)
         rows = np.unique(version.rows)
-        pixels = learnt_from(self.source, manifest, rows, side=side, workers=job.workers, keep=False)
+        pixels = learnt_from(self.source, manifest, rows, side=side, workers=spec.workers, keep=False)
         chosen = [
             (settings["name"], made)
-            for settings, made in zip(job.recipe.augment, job.recipe.augmentations(), strict=True)
+            for settings, made in zip(spec.recipe.augment, spec.recipe.augmentations(), strict=True)
         ]
-        return contact_sheet(pixels(version.rows), version.labels, version.classes, chosen, size=size, seed=job.seed)
+        return contact_sheet(pixels(version.rows), version.labels, version.classes, chosen, size=size, seed=spec.seed)
 
     def done(self) -> dict[str, Any] | None:
         """What it came to; None where it is not at its end."""
         return read_summary(self.folder)
 
-    def engine(self, world: World) -> Engine:
+    def engine(self, world: World) -> Trainer:
         """The engine that trains it, with all images decoded."""
-        job, version = self.job, self.version
-        network = job.recipe.networks[job.network]
-        samples = job.recipe.samples
+        spec, version = self.spec, self.version
+        network = spec.recipe.networks[spec.network]
+        samples = spec.recipe.samples
         side = _side(network.image_size, samples.margin)
-        keep, workers = samples.keep_decoded, job.workers
+        keep, workers = samples.keep_decoded, spec.workers
         rows = np.unique(version.rows)
         learnt = learnt_from(self.source, self.cleaned.manifest, rows, side=side, workers=workers, keep=keep)
         shown = shown_to(network)
@@ -489,28 +489,28 @@ class Training:
             pixels = measured_on(some.source, some.manifest, there, shown, workers=workers, keep=keep)
             return Images(pixels, some.rows, some.labels, np.ones(len(some.rows), np.float32))
 
-        return Engine(
+        return Trainer(
             self.folder,
-            job.recipe,
+            spec.recipe,
             network,
             classes=version.classes,
             images=evenly_weighted(Images(learnt, version.rows, version.labels, version.weights)),
             validation=measured(self.validation),
             test=measured(self.test),
-            seed=job.seed,
+            seed=spec.seed,
             world=world,
         )
 
 
-def begin(training: Training) -> Engine:
-    """Write down what the job is, and decode its images; the engine, at the epoch where it was."""
+def begin(training: Training) -> Trainer:
+    """Write down what the spec is, and decode its images; the engine, at the epoch where it was."""
     training.keep_data()
-    write_json(training.folder / JOB, training.job.model_dump(mode="json"))
+    write_json(training.folder / SPEC, training.spec.model_dump(mode="json"))
     return training.engine(World.around())
 
 
 @network_threads()
-def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, Any]:
+def conclude(training: Training, engine: Trainer, model: nn.Module) -> dict[str, Any]:
     """Write what is measured on the test set, and the summary last."""
     folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
     found = predicted(model, engine.test.pixels, test.rows, engine.device)
@@ -529,17 +529,17 @@ def conclude(training: Training, engine: Engine, model: nn.Module) -> dict[str, 
     _write_classes(folder, classes, learnt, images, right)
     there, seen = images > 0, engine.chosen["validation_accuracy"]
     summary = {
-        "recipe": training.job.name,
+        "recipe": training.spec.name,
         "network": engine.network.backbone,
         "image_size": engine.network.image_size,
-        "version": training.job.version,
-        "seed": training.job.seed,
+        "version": training.spec.version,
+        "seed": training.spec.seed,
         "learnt_from": len(training.version.rows),
         "test": _told(test),
         "validation": {**_told(training.validation), "accuracy": seen if np.isfinite(seen) else None},
         "accuracy": float(right.sum() / max(1, images.sum())),
         "mean_class_accuracy": float((right[there] / images[there]).mean()) if there.any() else float("nan"),
-        "epochs": training.job.recipe.optimisation.epochs,
+        "epochs": training.spec.recipe.optimisation.epochs,
         "epoch": engine.chosen["epoch"],
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
     }
@@ -590,11 +590,11 @@ def _side(size: int, margin: float) -> int:
 
 
 def said(training: Training) -> list[str]:
-    """What a job learns from and is measured on, for people."""
+    """What a spec learns from and is measured on, for people."""
     version, validation, test = training.version, training.validation, training.test
     classes = counted(len(np.unique(version.labels)), "class", "classes")
     lines = [
-        f"{training.job.version}: {counted(len(version), 'image')} of {classes}",
+        f"{training.spec.version}: {counted(len(version), 'image')} of {classes}",
         f"measured on {counted(len(test.rows), 'image')}: {test.words}",
     ]
     if len(validation.rows):

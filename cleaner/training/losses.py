@@ -35,8 +35,8 @@ def focal(gamma: float) -> Loss:
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         log_probs = log_softmax(logits, 1)
         # Of what is certain to the last digit the power has no slope that is a number.
-        missed = (-torch.expm1(log_probs)).clamp(min=_LEAST)
-        return -(targets * missed**gamma * log_probs).sum(1)
+        wrongness = (-torch.expm1(log_probs)).clamp(min=_LEAST)
+        return -(targets * wrongness**gamma * log_probs).sum(1)
 
     return loss
 

@@ -62,13 +62,13 @@ def suggested(rates: np.ndarray, losses: np.ndarray) -> float:
     return float(rates[min(steepest + width // 2, len(rates) - 1)])
 
 
-def climb(parameters: Iterable[nn.Parameter], radius: float) -> list[tuple[nn.Parameter, torch.Tensor]]:
+def climb(parameters: Iterable[nn.Parameter], rho: float) -> list[tuple[nn.Parameter, torch.Tensor]]:
     """Move the parameters along their gradients to where the loss is worst nearby (SAM: Foret et al. 2021, equation 2);
     each parameter that was moved, and where it was. No gradient is left."""
     with torch.no_grad():
         moved = [parameter for parameter in parameters if parameter.grad is not None]
         gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
-        scale = radius / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
+        scale = rho / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
         before = [(parameter, parameter.detach().clone()) for parameter in moved]
         for parameter, gradient in zip(moved, gradients, strict=True):
             parameter.add_(gradient * scale)

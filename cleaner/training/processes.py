@@ -24,7 +24,7 @@ from cleaner.errors import CleanerError
 from cleaner.progress import listening, note, tell
 from cleaner.threads import NETWORK_THREADS
 from cleaner.training.engine import World
-from cleaner.training.jobs import JOB, Job, Training, begin, conclude
+from cleaner.training.jobs import SPEC, Training, TrainingSpec, begin, conclude
 
 _COMMAND = "CLEANER_TRAINS_FOR"
 _LOOK_EVERY = 0.5
@@ -32,13 +32,13 @@ _KEPT_LINES = 20
 
 
 def train(training: Training) -> dict[str, Any]:
-    """Carry a job out, from where it was; what it came to, as `summary.json` says it.
+    """Carry a spec out, from where it was; what it came to, as `summary.json` says it.
 
     Raises:
         CleanerError: it can't be.
     """
     engine = begin(training)
-    processes = training.job.recipe.optimisation.processes or torch.cuda.device_count()
+    processes = training.spec.recipe.optimisation.processes or torch.cuda.device_count()
     if processes > 1:
         _train_together(training.folder, processes)
     return conclude(training, engine, engine.train())
@@ -87,13 +87,13 @@ def _relay(lines: Iterable[str]) -> None:
 def main() -> None:
     threading.Thread(target=_end_with, args=(int(os.environ[_COMMAND]),), daemon=True).start()
     folder = Path(sys.argv[1])
-    job = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
+    spec = TrainingSpec.model_validate_json((folder / SPEC).read_text(encoding="utf-8"))
     world = World.around()
     if world.device.type == "cuda":
         torch.cuda.set_device(world.device)
     distributed.init_process_group("nccl" if world.device.type == "cuda" else "gloo")
     with listening(lambda *counted: _say(counted), _say):
-        Training(job, folder).engine(world).train()
+        Training(spec, folder).engine(world).train()
     distributed.destroy_process_group()
 
 

@@ -177,7 +177,7 @@ def test_a_steps_name_follows_the_version_of_the_part_in_its_settings():
 
 
 def test_a_steps_name_follows_what_its_method_finds_out_by_itself():
-    one, other = (Step("count", count_up, identity={"engine": name}).output for name in ("torch", "openvino"))
+    one, other = (Step("count", count_up, cache_key={"engine": name}).output for name in ("torch", "openvino"))
     assert one != other != Step("count", count_up).output
 
 

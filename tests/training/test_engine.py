@@ -8,7 +8,7 @@ from torch import nn
 
 from cleaner.errors import CleanerError
 from cleaner.training import engine as engines
-from cleaner.training.engine import METRICS, STEPS, WEIGHTS, Engine, Images, World, evenly_weighted
+from cleaner.training.engine import METRICS, STEPS, WEIGHTS, Images, Trainer, World, evenly_weighted
 from cleaner.training.optimisation import optimiser_of, rate, suggested
 from cleaner.training.recipe import Network, Phase, Recipe
 
@@ -58,7 +58,7 @@ def engine(folder, learnt=None, *, world=ALONE, network=None, samples=None, loss
     )
     learnt = images() if learnt is None else learnt
     asked = {"classes": CLASSES, "images": learnt, "validation": seen, "test": test, "seed": seed, "world": world}
-    return Engine(folder, recipe, Network.model_validate(told), **asked)
+    return Trainer(folder, recipe, Network.model_validate(told), **asked)
 
 
 def state(made):
@@ -201,7 +201,7 @@ def test_the_best_epoch_is_kept_where_that_is_wanted_through_a_kill_too(
         epoch = (len(after) - 1) % 3
         return float(losses[epoch]), float(accuracies[epoch])
 
-    monkeypatch.setattr(Engine, "_measured", measured)
+    monkeypatch.setattr(Trainer, "_measured", measured)
     settings = {"phases": (Phase(epochs=3),), "network": {"ema": 0.9}, "validation": images(9)}
     last = engine(tmp_path / "last", **settings)
     last.train()
@@ -211,7 +211,7 @@ def test_the_best_epoch_is_kept_where_that_is_wanted_through_a_kill_too(
     assert made.chosen["epoch"] == best
     assert all(torch.equal(value, after[3 + best - 1][name]) for name, value in written.items())
     for stop in (1, 2, 3):
-        keep = Engine._keep
+        keep = Trainer._keep
 
         def ended(made, progress, keep=keep, stop=stop):
             keep(made, progress)
@@ -220,7 +220,7 @@ def test_the_best_epoch_is_kept_where_that_is_wanted_through_a_kill_too(
 
         del after[:]
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(Engine, "_keep", ended)
+            patched.setattr(Trainer, "_keep", ended)
             engine(tmp_path / f"{stop}", select="best", **settings).train()
         again = engine(tmp_path / f"{stop}", select="best", **settings)
         again.train()
@@ -299,7 +299,7 @@ def test_ended_within_an_epoch_it_goes_on_from_its_checkpoint_to_the_same_bytes(
     engine(tmp_path / "whole", **settings).train()
     monkeypatch.setattr(engines, "_KEEP_EVERY", 0.0)
     done = [0]
-    step = Engine._step
+    step = Trainer._step
 
     def ended(made, *words):
         done[0] += 1
@@ -307,7 +307,7 @@ def test_ended_within_an_epoch_it_goes_on_from_its_checkpoint_to_the_same_bytes(
             raise KeyboardInterrupt
         return step(made, *words)
 
-    monkeypatch.setattr(Engine, "_step", ended)
+    monkeypatch.setattr(Trainer, "_step", ended)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             engine(tmp_path / "ended", **settings).train()
@@ -326,7 +326,7 @@ def test_another_number_of_processes_is_said_when_it_goes_on(tmp_path, monkeypat
     engine(tmp_path, phases=(Phase(epochs=1),)).train()
     said = []
     # The second of them: alone it would wait for the first.
-    monkeypatch.setattr(Engine, "_forward", property(lambda made: made.model))
+    monkeypatch.setattr(Trainer, "_forward", property(lambda made: made.model))
     with listening(lambda *_: None, said.append):
         engine(tmp_path, world=World(0, 2), phases=(Phase(epochs=1),))._resumed()
         assert said == [], "nothing is left to do"
@@ -345,27 +345,27 @@ def test_the_effective_batch_is_the_recipes_by_any_number_of_processes(tmp_path,
     chosen = [[], [], [], []]
     for each in made:
         for number, step in enumerate(each._batches(0)):
-            for parcel in step.batches:
-                chosen[number] += [int(count) for count in parcel.weights]
+            for micro_batch in step.batches:
+                chosen[number] += [int(count) for count in micro_batch.weights]
             assert step.images == (64, 64, 64, 8)[number]
     assert [sum(counts) for counts in chosen] == [64, 64, 64, 8]
     assert len(order) == 200
 
 
-def test_draws_are_the_same_whichever_process_takes_a_parcel(tmp_path):
-    def parcels(world):
+def test_draws_are_the_same_whichever_process_takes_a_micro_batch(tmp_path):
+    def micro_batches(world):
         made = engine(
             tmp_path, world=world, batch=4, effective_batch=16, augment=({"name": "mixcut"}, {"name": "crop"})
         )
         return [[batch.images for batch in step.batches] for step in made._batches(1)]
 
-    alone, first, second = (parcels(world) for world in (World(0, 1), World(0, 2), World(1, 2)))
+    alone, first, second = (micro_batches(world) for world in (World(0, 1), World(0, 2), World(1, 2)))
     for whole, one, other in zip(alone, first, second, strict=True):
         together = [image for pair in zip(one, other, strict=True) for image in pair]
         assert all(torch.equal(a, b) for a, b in zip(whole, together, strict=True))
 
 
-def test_each_parcel_of_a_step_has_draws_of_its_own(tmp_path):
+def test_each_micro_batch_of_a_step_has_draws_of_its_own(tmp_path):
     """The same image everywhere: what is cut out of it tells the draws apart."""
     pictures = Pictures([0])
     same = Images(

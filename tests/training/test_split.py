@@ -14,7 +14,7 @@ from PIL import Image
 
 from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
-from cleaner.training.jobs import DATA, Job, Training, begin, conclude, said
+from cleaner.training.jobs import DATA, Training, TrainingSpec, begin, conclude, said
 from cleaner.training.predicting import PREDICTIONS, Model, write_predictions
 from cleaner.training.recipe import Network, read_recipe
 from cleaner.training.split import NOTHING, held_out, split_of
@@ -63,8 +63,8 @@ def photos(tmp_path_factory):
 
 
 def training(run, *, test=None, recipe=RECIPE, version="raw", **said):
-    job = {"run": run, "name": "small", "recipe": recipe, "test": test, "network": 0, "version": version}
-    return Training(Job(**job, **{"seed": 0, "workers": 2, **said}))
+    spec = {"run": run, "name": "small", "recipe": recipe, "test": test, "network": 0, "version": version}
+    return Training(TrainingSpec(**spec, **{"seed": 0, "workers": 2, **said}))
 
 
 def validated(share):
@@ -390,7 +390,7 @@ def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it
     clean_locally(tmp_path / "photos", runs[1], "--set", "features.backbone=pixels", "--seed", 3)
     again = training(runs[1], recipe=recipe, version="clean")
     assert again.folder == ended.folder and again.goes_on_with_other_data
-    compared = Training(again.job, go_on=False)
+    compared = Training(again.spec, go_on=False)
     assert compared.folder != ended.folder and len(compared.version) > len(again.version)
     engine = begin(again)
     conclude(again, engine, engine.train())

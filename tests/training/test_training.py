@@ -364,8 +364,8 @@ def steps_of(run, processes, cache, *words):
 
 
 def test_two_processes_together_do_what_one_does_alone(run, cache):
-    """Each takes every second parcel of a step; the network has batch norms and dropout. 90 images: three steps, the
-    last of fewer."""
+    """Each takes every second micro-batch of a step; the network has batch norms and dropout. 90 images: three steps,
+    the last of fewer."""
     words = ("--set", "networks=[{backbone='test_resnet', image_size=64, pretrained=false, dropout=0.2}]")
     words += ("--set", "samples.most=90", "--set", "augment=[{name='mixcut'}, {name='flip'}]")
     _, one, alone = steps_of(run, 1, cache, *words)
@@ -378,7 +378,7 @@ def test_two_processes_together_do_what_one_does_alone(run, cache):
     kept, expected = (load_file(each / "model.safetensors") for each in (folder, one))
     for name, value in expected.items():
         if "running" in name:
-            # The mean of what both have seen; alone a parcel counts after the other.
+            # The mean of what both have seen; alone a micro-batch counts after the other.
             assert torch.allclose(kept[name], value, rtol=0.2, atol=0.02), name
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import streamlit as st
 
-from cleaner.tables import SAID, Answer, Asked
+from cleaner.tables import SAID, Answer, HowAsked
 from ui.access import Look
 from ui.elements.plain import plain
 from ui.queries.samples import Samples
@@ -52,6 +52,6 @@ _WORDS = {
 
 def _store(look: Look, known: dict[str, Any], by: str, answer: Answer, new_label: str | None) -> None:
     word = {name: known[name] for name in ("sample_id", "content_hash", "label")}
-    word |= {"batch": BATCH, "answer": answer.value, "new_label": new_label, "by": by, "asked": Asked.ONCE.value}
+    word |= {"batch": BATCH, "answer": answer.value, "new_label": new_label, "by": by, "asked": HowAsked.ONCE.value}
     look.store.answers.append(pa.Table.from_pylist([word], SAID))
     st.toast(f"Stored: {answer.value}{f' {plain(new_label)}' if new_label else ''}")

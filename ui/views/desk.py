@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.reviews import BatchStatus, batches_of
 from cleaner.plan.runs import reopen
 from cleaner.words import counted
 from ui.access import Look
@@ -37,7 +37,7 @@ def show(look: Look) -> None:
 
 
 @st.fragment
-def _sit(look: Look, chosen: Asked, person: str) -> None:
+def _sit(look: Look, chosen: BatchStatus, person: str) -> None:
     seats = opened.seats(look, chosen.name)
     progress = seats.progress(person)
     if progress.answered < progress.asked:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import streamlit as st
 
 from cleaner.people.agreement import agreement_of_all, agreements, disputed, people
-from cleaner.plan.reviews import Asked, batches_of
+from cleaner.plan.reviews import BatchStatus, batches_of
 from cleaner.plan.runs import reopen
 from cleaner.spreadsheets import as_csv
 from ui.access import Look
@@ -32,7 +32,7 @@ def show(look: Look) -> None:
         _agreement(words)
 
 
-def _batches(batches: list[Asked]) -> None:
+def _batches(batches: list[BatchStatus]) -> None:
     if not batches:
         return
     st.subheader("What was asked")
@@ -50,11 +50,11 @@ def _batches(batches: list[Asked]) -> None:
         )
 
 
-def _state(batch: Asked) -> str:
+def _state(batch: BatchStatus) -> str:
     return "closed" if batch.closed else f"{batch.missing:,} missing" if batch.missing else "done"
 
 
-def _worth(batch: Asked) -> Iterator[dict[str, Any]]:
+def _worth(batch: BatchStatus) -> Iterator[dict[str, Any]]:
     found, name = batch.worth, f"{batch.asks}, {batch.name.rpartition('-')[2]}"
     if found is None:
         return

@@ -37,7 +37,7 @@ from cleaner.people.labeling_page import (
 )
 from cleaner.progress import track
 from cleaner.run.files import digest, write_json
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Asked, Classes
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, Classes, HowAsked
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio as Client
@@ -182,7 +182,7 @@ class LabelStudio:
         for word in found:
             # It answered the task for somebody else too: nobody else is waited for, who would find none.
             if len(tasks[word["sample_id"], word["by"]]) > 1:
-                word["asked"] = Asked.ONCE.value
+                word["asked"] = HowAsked.ONCE.value
         return pa.Table.from_pylist(found, pa.schema([*ANSWERS, *_TIMED, pa.field("asked", pa.string())]))
 
     def pull_classes(

@@ -57,9 +57,9 @@ class Duplicates(Stage):
     def run(self, run: "Run", so_far: SoFar) -> Plan[SoFar]:
         yield so_far.data.outline.begins(self.name, f"looking for {self.title}")
         settings = {"similarity": self.similarity, "max_pixels": run.config.scan.max_pixels}
-        surroundings = {"source": run.source, "workers": run.workers}
+        resources = {"source": run.source, "workers": run.workers}
         inputs = (so_far.manifest, *so_far.shards)
-        twins = yield from one(Step("duplicates", duplicates.duplicates, inputs, settings, surroundings))
+        twins = yield from one(Step("duplicates", duplicates.duplicates, inputs, settings, resources))
         copies = Judged(self.name, 1)
         so_far = yield from judge(so_far, copies, duplicates.verdicts, (so_far.manifest, twins), {"near": self.near})
         yield Ends(self._what_is_twice(run.store.read(so_far.manifest), run.store.read(twins)))
