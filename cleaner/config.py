@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError, create_model, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_serializer,
+)
 
 from cleaner import parts
 from cleaner.errors import ConfigError, nearest
 from cleaner.settings import Section, assign, complaints
+from cleaner.stages import RESERVED
 
 if TYPE_CHECKING:
     from cleaner.plan.stage import Stage
@@ -175,6 +183,13 @@ class _Config(Section):
             raise ValueError("no stage that judges labels; add coarse or fine")
         return names
 
+    @model_serializer(mode="wrap")
+    def _of_its_stages(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the sections of stages that are none of the run's: a stage that comes to be changes no other run."""
+        written: dict[str, Any] = write(self)
+        idle = {*parts.names("stages")} - {*self.stages}
+        return {name: value for name, value in written.items() if name not in idle}
+
     @property
     def order(self) -> tuple["Stage", ...]:
         """The stages with their settings, in their order."""
@@ -202,6 +217,8 @@ if TYPE_CHECKING:
 
 else:
     _sections = {name: parts.find("stages", name) for name in parts.names("stages")}
+    if _taken := sorted(({*_Config.model_fields} | RESERVED) & {*_sections}):
+        raise TypeError(f"cleaner/plan/stages/{_taken[0]}.py: no stage can be called so; rename the file and its class")
     Config = create_model(
         "Config",
         __base__=_Config,

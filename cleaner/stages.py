@@ -9,6 +9,8 @@ from cleaner import parts
 SCAN = "scan"
 """Files that can't be read are found as they are read."""
 PEOPLE = "people"
+RESERVED = frozenset({SCAN, PEOPLE, "raw", "clean", "judged", "provisional"})
+"""What else than a stage verdicts and versions are named by."""
 _TITLES = {SCAN: "unreadable files", PEOPLE: "people", "review": "junk and wrong labels"}
 
 
@@ -45,10 +47,10 @@ def gallery(name: str) -> str:
     return "" if stage is None else str(stage.gallery)
 
 
-def in_order(judged: Iterable[str]) -> list[str]:
+def in_order(judged: Iterable[str], found: Iterable[str] = ()) -> list[str]:
     """The names of stages in the order in which they judged first, what was found while reading before and what people
-    said after them."""
-    between = dict.fromkeys(name for name in judged if name not in (SCAN, PEOPLE))
+    said after them; of `found` those too that are none of the run's, by which people may have spoken."""
+    between = dict.fromkeys(name for name in (*judged, *sorted(found)) if name not in (SCAN, PEOPLE))
     return [SCAN, *between, PEOPLE]
 
 

@@ -16,6 +16,8 @@ from cleaner.errors import ConfigError
 from cleaner.evidence.crossfit import Task, assign_folds
 from cleaner.parts import ROOMS, check, find, make, names
 from cleaner.plan.predicting import concatenate_by_row
+from cleaner.plan.wrong_labels import WrongLabels
+from cleaner.stages import RESERVED
 from cleaner.tables import EVIDENCE
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +86,7 @@ def test_it_is_listed_where_users_look(kind, name):
 def test_a_stage_says_what_people_read(name):
     stage = find("stages", name)
     assert stage.title and stage.title == stage.title.strip() and isinstance(stage.gallery, str) and stage.issue
+    assert stage.judges_labels == issubclass(stage, WrongLabels) and name not in RESERVED
     assert stage().name == name and getattr(Config(), name) == stage()
 
 

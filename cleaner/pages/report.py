@@ -110,7 +110,8 @@ def _branches(standing: pa.Table, summary: dict[str, Any]) -> list[tuple[str, st
     """What leaves the stream: by which stage, relabelled or dropped, and how many."""
     gone = standing.filter(pc.not_equal(standing.column("action"), Action.KEEP.value))
     counts = Counter(zip(gone.column("stage").to_pylist(), gone.column("action").to_pylist(), strict=True))
-    order = in_order(entry["stage"] for entry in summary["stages"] if entry["round"])
+    judged = (entry["stage"] for entry in summary["stages"] if entry["round"])
+    order = in_order(judged, {stage for stage, _ in counts})
     return [
         (stage, ACTIONS[action], counts[stage, action])
         for stage in order
@@ -256,7 +257,7 @@ def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any], 
     dropped = usable & (action == Action.DROP)
     scored = standing.column("score").is_valid().to_numpy()
     by_title: dict[str, np.ndarray] = {}
-    for name in in_order(entry["stage"] for entry in summary["stages"]):
+    for name in in_order((entry["stage"] for entry in summary["stages"]), {*stage[dropped].tolist()}):
         if heading := gallery(name):
             by_title[heading] = by_title.get(heading, np.zeros(len(standing), bool)) | (dropped & (stage == name))
     of = {heading: ("dropped", which) for heading, which in by_title.items()} | {
@@ -274,7 +275,7 @@ def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any], 
         alike = reasons.pop() if len(reasons) == 1 and len(cards) > 1 else ""
         shown = {"count": len(rows), "samples": cards, "reason": alike, "which": "with the lowest score"}
         galleries.append({"title": heading, "tone": tone, **shown})
-    listed = poor.filter(pc.is_null(poor.column("action")))
+    listed = poor.filter(pa.array(action[array(poor, "row")] != Action.DROP))
     reasons_of = zip(listed.column("row").to_pylist(), listed.column("reason").to_pylist(), strict=True)
     why = dict(islice(reasons_of, GALLERY))
     cards = [card | {"reason": why[card["row"]]} for card in _cards(standing, np.array([*why], np.int64))]

@@ -12,6 +12,7 @@ from cleaner.plan.items import Ends, Plan, Reached, Stands
 from cleaner.plan.questions import ask_of_images, ask_what_is_open, asked_before, hear_people, surveyed
 from cleaner.plan.reading import read, see
 from cleaner.plan.so_far import SoFar, stand
+from cleaner.plan.stage import stages_of
 
 if TYPE_CHECKING:
     from cleaner.plan.runs import Run
@@ -32,10 +33,11 @@ def plan(run: "Run") -> Plan[SoFar]:
         so_far = yield from hear_people(run, data)
         for stage in run.config.order:
             so_far = yield from _with_settled(run, stage.run(run, so_far))
-        yield data.outline.begins("settling", "settling duplicates and small classes")
+            so_far = replace(so_far, ran=(*so_far.ran, stage.name))
+        yield data.outline.begins("settling", "settling what stands")
         so_far = yield from settle(run, so_far)
         yield Reached(so_far)
-        yield Ends("; ".join(filter(None, [stage.settled(run.store, so_far) for stage in run.config.order])))
+        yield Ends("; ".join(filter(None, [stage.settled(run.store, so_far) for stage in stages_of(run, so_far)])))
         yield Stands(so_far, "after all rounds")
         asked = yield from ask(run, so_far)
     yield data.outline.begins("results", "writing the results")
@@ -45,7 +47,7 @@ def plan(run: "Run") -> Plan[SoFar]:
 def settle(run: "Run", so_far: SoFar) -> Plan[SoFar]:
     """What stands after the rounds so far, and how many labels were wrong."""
     so_far = yield from surveyed(run, so_far)
-    for stage in run.config.order:
+    for stage in stages_of(run, so_far):
         so_far = yield from stage.settle(run, so_far)
     return (yield from stand(so_far, "final"))
 
@@ -54,7 +56,7 @@ def ask(run: "Run", so_far: SoFar) -> Plan[bool]:
     """Whether people were asked, and have answered: first what is open, then about images, then what stages ask."""
     if (yield from ask_what_is_open(run, so_far)) or (yield from ask_of_images(run, so_far)):
         return True
-    for stage in run.config.order:
+    for stage in stages_of(run, so_far):
         if (yield from stage.ask(run, so_far)):
             return True
     return False

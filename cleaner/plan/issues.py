@@ -80,8 +80,12 @@ def outliers(standing: pa.Table, junk: pa.Table) -> pa.Table:
 
 
 def poor(standing: pa.Table, verdicts: pa.Table, found: pa.Table) -> pa.Table:
-    """The rows of `verdicts` on quality that were not dropped for it; the score is the lowest of QUALITY."""
-    verdicts = verdicts.filter(pc.is_null(verdicts.column("action")))
+    """The rows of `verdicts` on quality, whatever became of them, but for those that were dropped for it; the score is
+    the lowest of QUALITY."""
+    stage, action = array(standing, "stage"), array(standing, "action")
+    kinds = {name: issue(name) for name in set(stage.tolist())}
+    dropped_so = np.array([kinds[name] == Issue.POOR_QUALITY for name in stage], bool) & (action == Action.DROP)
+    verdicts = verdicts.filter(pa.array(~dropped_so[array(verdicts, "row")]))
     rows = array(verdicts, "row")
     scores = np.stack([array(found, field.name)[rows] for field in QUALITY if pa.types.is_floating(field.type)])
     lowest = np.nanmin(scores, axis=0).astype(np.float64) if len(rows) else np.zeros(0)

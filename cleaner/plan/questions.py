@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def hear_people(run: "Run", data: Data) -> Plan[SoFar]:
     """What people said: of the images that were marked beforehand, then of those that they were asked about."""
     so_far, seeds = SoFar(data), {"seeds": run.seeds}
-    marked = Judged("image_noise", 0)
-    so_far = yield from judge(so_far, marked, image_noise.seed_verdicts, (data.manifest,), seeds)
+    if run.seeds:
+        marked = Judged("image_noise", 0)
+        so_far = yield from judge(so_far, marked, image_noise.seed_verdicts, (data.manifest,), seeds)
     how, near = run.config.review.disagreement, {"near": run.config.duplicates.near}
     holding = partial(settled, how=how)
     said = yield from words_that_hold(run, "people-said", review.said_of_images, holding, {"disagreement": how})

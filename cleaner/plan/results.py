@@ -18,6 +18,7 @@ from cleaner.plan.issues import duplicates_of, issues_of
 from cleaner.plan.predicting import concatenate_by_row
 from cleaner.plan.runs import ROOTED, Run
 from cleaner.plan.so_far import SoFar
+from cleaner.plan.stage import stages_of
 from cleaner.run.files import write_atomically, write_bytes, write_json, write_table
 from cleaner.run.finished import (
     CLEAN_CSV,
@@ -86,7 +87,7 @@ def conclude(
     write_table(folder / CLEAN_PARQUET, kept)
     write_atomically(folder / CLEAN_CSV, lambda file: pa_csv.write_csv(flat, file))
     twins = _table(run, so_far, "duplicates", DUPLICATES)
-    others = [found for stage in run.config.order for found in stage.issues(run.store, so_far)]
+    others = [found for stage in stages_of(run, so_far) for found in stage.issues(run.store, so_far)]
     issues = issues_of(manifest, standing, twins, others)
     write_table(folder / ISSUES_PARQUET, issues)
     write_bytes(folder / ISSUES, as_csv(issues.drop_columns(["group", "sample_id"])))
@@ -146,7 +147,7 @@ def _summary(run: Run, so_far: SoFar, parts: Mapping[str, list[Step]]) -> dict[s
         },
         "label_noise": run.store.read(so_far.noise).to_pylist()[0],
         **_NOTHING_LOOKED_FOR,
-        **{name: value for stage in run.config.order for name, value in stage.summary(run.store, so_far).items()},
+        **{name: value for stage in stages_of(run, so_far) for name, value in stage.summary(run.store, so_far).items()},
         "problems": dict(problems.most_common()),
         "unusable_classes": unusable_classes(manifest),
         "problem_paths": array(manifest.filter(pa.array(~usable)).slice(0, 3), "path").tolist(),

@@ -252,10 +252,15 @@ def _predictor(name: str, config: Config) -> Predictor:
 
 
 def _check_unused_settings(config: Config) -> None:
-    """Settings of a part that this run does not use must be right all the same."""
+    """Settings of a part that this run does not use must be right all the same; of a stage there may be none."""
     for kind, of_kind in (("predictors", config.predictors), ("reviewers", config.reviewers)):
         for name, settings in of_kind.items():
             parts.check(kind, name, settings)
+    for name in sorted({*parts.names("stages")} - {*config.stages}):
+        section = getattr(config, name)
+        if idle := section.model_dump(exclude_defaults=True):
+            what = f"does nothing, since {name} is none of the stages; leave it out, or add {name} to `stages`"
+            raise ConfigError(f"{name}.{next(iter(idle))}: {what}")
 
 
 def _check_idle_settings(run: Run) -> None:

@@ -76,6 +76,7 @@ class SoFar:
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
         tables: of each stage what it leaves beside its verdicts.
         standing: what stands.
+        ran: the stages whose turn has been.
         unjudged: evidence that no stage has judged labels by; empty where there is none.
         fits, firsts: of each evidence how far its models are to be believed; of each predictor the same of the first
             evidence that it gave.
@@ -91,6 +92,7 @@ class SoFar:
     ended: Mapping[str, End] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
     standing: str = ""
+    ran: tuple[str, ...] = ()
     unjudged: str = ""
     fits: Mapping[str, str] = field(default_factory=dict)
     firsts: Mapping[str, str] = field(default_factory=dict)

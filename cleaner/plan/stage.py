@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Stage(Section):
     """One kind of noise, and what is done about it. Its fields are its settings, in the section of its name.
 
+    All but `run` are asked of a stage only when its turn has been; of one that has no `run` also before that.
+
     `cleaner/config.py` makes the settings of a run of all stages' sections, so that what a file of a stage imports may
     not import those settings: `Run` is imported for type checkers only.
 
@@ -26,7 +28,7 @@ class Stage(Section):
         gallery: the heading over the images that it drops, in the report; empty where they are shown elsewhere.
         issue: the kind of issue that its verdicts find.
         judges_labels: whether its verdicts are on labels: models are asked again about what it drops, which may come
-            back.
+            back. So it is with subclasses of `WrongLabels`, and no others.
         by_people: whether its verdicts are what people decide.
         needs_models: whether it wants models to have predicted all samples.
     """
@@ -75,9 +77,14 @@ class Stage(Section):
         return False
 
     def issues(self, store: Store, so_far: SoFar) -> Iterator[pa.Table]:
-        """ISSUES of what stays but is worth a look; what was dropped or relabelled is one anyway."""
+        """ISSUES beside what its verdicts dropped or relabelled, which is one anyway: what is worth a look."""
         yield from ()
 
     def summary(self, store: Store, so_far: SoFar) -> Mapping[str, Any]:
         """What `summary.json` says of it beside its rounds."""
         return {}
+
+
+def stages_of(run: "Run", so_far: SoFar) -> tuple[Stage, ...]:
+    """Those that have something to settle and to say: whose turn has been, or that have none."""
+    return tuple(stage for stage in run.config.order if stage.name in so_far.ran or type(stage).run is Stage.run)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cleaner import parts
 from cleaner.config import Config
 from cleaner.errors import RunError
 from cleaner.run.files import digest, write_json
@@ -62,7 +63,7 @@ def read_origin(folder: Path) -> Origin | None:
     file = folder / FILE
     try:
         said = _read(file)
-        return None if said is None else Origin.model_validate(said)
+        return None if said is None else Origin.model_validate(_of_known_stages(said))
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
@@ -81,6 +82,17 @@ def origin_of(folder: Path) -> Origin:
     if origin is None:
         raise RunError(f"{folder}: no run lies here; start one with: cleaner clean SOURCE --run {folder}")
     return origin
+
+
+def _of_known_stages(said: Any) -> Any:
+    """Without the stages that this installation does not have, so that whoever only looks at a run can."""
+    config = said.get("config") if isinstance(said, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("stages"), list):
+        return said
+    known = parts.names("stages")
+    gone = {name for name in config["stages"] if name not in known}
+    kept = {name: value for name, value in config.items() if name not in gone}
+    return said | {"config": kept | {"stages": [name for name in config["stages"] if name in known]}}
 
 
 def _read(file: Path) -> Any:

@@ -108,8 +108,8 @@ class Store:
         return file
 
     def rows(self, name: str) -> int:
-        """How many rows the table of this name has; nothing else of it is read."""
-        file = self._file(name, "parquet")
+        """How many rows the table of this name has, in the ledger or not; nothing else of it is read."""
+        file = self.ledger.part(name) or self._file(name, "parquet")
         try:
             return pq.read_metadata(file).num_rows
         except (OSError, pa.ArrowException) as error:

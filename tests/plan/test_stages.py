@@ -7,13 +7,14 @@ import pytest
 from command import here
 from PIL import Image
 from sklearn.datasets import load_digits
+from streamlit_pages import page
 
 from cleaner.config import Config
 from cleaner.tables import SAID
 
 ALL = Config().stages
-SETTINGS = ("--runner", "local", "--set", "features.backbone=pixels", "--set", "small_classes.min_images=3")
-SETTINGS += ("--set", "coarse.max_rounds=2", "--set", "fine.max_rounds=1")
+SETTINGS = ("--runner", "local", "--set", "features.backbone=pixels")
+ROUNDS = {"coarse": "coarse.max_rounds=2", "fine": "fine.max_rounds=1", "small_classes": "small_classes.min_images=3"}
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def images(tmp_path):
 
 
 def clean(images, run, stages, *more, status=0):
-    return here("clean", images, "--run", run, *SETTINGS, "--set", f"stages={json.dumps(stages)}", *more, status=status)
+    few = [word for name in stages if name in ROUNDS for word in ("--set", ROUNDS[name])]
+    words = (*SETTINGS, "--set", f"stages={json.dumps(stages)}", *few, *more)
+    return here("clean", images, "--run", run, *words, status=status)
 
 
 @pytest.mark.parametrize("left_out", ALL)
@@ -46,6 +49,46 @@ def test_a_run_does_without_any_stage(images, tmp_path, left_out):
     for command in (("status", run), ("issues", run), ("versions", run), ("why", run, "0/0-01.png")):
         here(*command)
     assert (run / "report.html").read_text().count("<section") > 3
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ["fine", "duplicates", "image_noise", "quality", "small_classes"],
+        ["duplicates", "coarse", "image_noise", "fine"],
+        ["small_classes", "fine", "coarse", "quality"],
+    ],
+)
+def test_stages_stand_in_any_order_and_nothing_else_is_found(images, tmp_path, stages):
+    run = tmp_path / "run"
+    clean(images, run, stages, "--reviewer", "oracle", "--truth", truth(images, tmp_path), "--set", "review.batches=1")
+    judged = {entry["stage"] for entry in json.loads((run / "summary.json").read_text())["stages"]}
+    assert judged == {*stages, "people"}
+    assert not page("overview", run).exception
+
+
+def truth(images, folder):
+    file = folder / "truth.csv"
+    lines = [f"{each.parent.name}/{each.name},{each.name[0]}" for each in sorted(images.glob("*/*-*.png"))]
+    file.write_text("\n".join(["path,label", *lines]))
+    return file
+
+
+def test_a_run_is_readable_where_one_of_its_stages_is_no_more_installed(images, tmp_path):
+    run = tmp_path / "run"
+    clean(images, run, ["duplicates", "fine"])
+    said = json.loads((run / "run.json").read_text())
+    assert {*said["config"]} & {*ALL} == {"duplicates", "fine"}
+    said["config"] |= {"stages": ["blur", "duplicates", "fine"], "blur": {"radius": 3}}
+    (run / "run.json").write_text(json.dumps(said))
+    for command in (("status", run), ("issues", run), ("versions", run), ("why", run, "0/0-01.png")):
+        here(*command)
+    here("export", run, "--format", "csv", "--out", tmp_path / "clean.csv")
+
+
+def test_what_is_set_of_a_stage_that_is_none_of_the_runs_is_refused(images, tmp_path):
+    told = clean(images, tmp_path / "run", ["fine"], "--set", "image_noise.threshold=0.5", status=2)
+    assert "image_noise.threshold: does nothing, since image_noise is none of the stages" in told.stderr
 
 
 def test_labels_are_judged_by_one_stage_alone(images, tmp_path):

@@ -31,7 +31,8 @@ def branches(samples: Samples, rounds: Sequence[Judged]) -> list[tuple[str, str,
     """What leaves the stream: by which stage, relabelled or dropped, and how many; in the order of the stages."""
     question = "SELECT stage, action, count(*) AS n FROM kept.samples WHERE action != ? GROUP BY ALL"
     found = samples.ask(question, [Action.KEEP.value]).to_pylist()
-    order = in_order(judged.stage for judged in rounds if judged.round)
+    judged = (each.stage for each in rounds if each.round)
+    order = in_order(judged, {row["stage"] for row in found})
     found.sort(key=lambda row: (order.index(row["stage"]), row["action"]))
     return [(row["stage"], ACTIONS[row["action"]], row["n"]) for row in found]
 
