@@ -21,7 +21,7 @@ from cleaner.config import Config
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.methods.quality import SIZE, quality
-from cleaner.plan.reading import gather, gather_looks
+from cleaner.plan.reading import gather, gather_pixel_quality
 from cleaner.plan.runs import cores
 
 SCORES = ("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "odd_size")
@@ -75,7 +75,7 @@ def ours(root: Path) -> tuple[dict[str, set[str]], float]:
     listing = source.listing()
     how = {"max_pixels": config.scan.max_pixels, "workers": cores()}
     part = scan(listing, source=source, start=0, stop=len(listing), **how)
-    found = quality(gather(part), gather_looks(part), spread=config.quality.odd_size)
+    found = quality(gather(part), gather_pixel_quality(part), spread=config.quality.odd_size)
     seconds = time.monotonic() - started
     least = {name: getattr(config.quality, name) for name in SCORES} | {SIZE: 0.5}
     names = np.array(found.column("path").to_pylist())

@@ -81,14 +81,14 @@ MANIFEST = _schema(
 )
 """One row a sample as it was read; a source's other columns follow. `problem` is null where the image is usable."""
 
-LOOKS = _schema(dark=pa.float32(), light=pa.float32(), blurry=pa.float32(), low_information=pa.float32())
-"""How good the pixels of each image of the manifest are (`cleaner.data.look`), null where it can't be used."""
+PIXEL_QUALITY = _schema(dark=pa.float32(), light=pa.float32(), blurry=pa.float32(), low_information=pa.float32())
+"""How good the pixels of each image of the manifest are (`cleaner.data.pixel_quality`), null where it can't be used."""
 
 QUALITY = _schema(
     sample_id=pa.string(),
     path=pa.string(),
     label=pa.string(),
-    **{field.name: field.type for field in LOOKS},
+    **{field.name: field.type for field in PIXEL_QUALITY},
     odd_aspect_ratio=pa.float32(),
     odd_size=pa.float32(),
 )

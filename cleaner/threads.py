@@ -18,17 +18,17 @@ def threaded(function: Callable[[T], R], items: Iterable[T], *, workers: int) ->
     """`function` of each item, in order, by `workers` threads.
 
     Small items, up to 16 in 64 KiB, go to a thread together: handing one over costs as much as decoding an icon. No
-    more than four such parcels a thread are under way, so memory does not grow with the number of items.
+    more than four such chunks a thread are under way, so memory does not grow with the number of items.
     """
     pool = ThreadPoolExecutor(workers)
     pending: deque[Future[list[R]]] = deque()
 
-    def each(parcel: list[T]) -> list[R]:
-        return [function(item) for item in parcel]
+    def each(chunk: list[T]) -> list[R]:
+        return [function(item) for item in chunk]
 
     try:
-        for parcel in _parcels(items):
-            pending.append(pool.submit(each, parcel))
+        for chunk in _chunks(items):
+            pending.append(pool.submit(each, chunk))
             if len(pending) >= _AHEAD * workers:
                 yield from pending.popleft().result()
         while pending:
@@ -104,17 +104,17 @@ def _alone() -> None:
     threadpool_limits(1, user_api="openmp")
 
 
-def _parcels(items: Iterable[T]) -> Iterator[list[T]]:
-    parcel: list[T] = []
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    chunk: list[T] = []
     size = 0
     for item in items:
-        parcel.append(item)
+        chunk.append(item)
         size += _size(item)
-        if len(parcel) == _TOGETHER or size >= _BYTES_TOGETHER:
-            yield parcel
-            parcel, size = [], 0
-    if parcel:
-        yield parcel
+        if len(chunk) == _TOGETHER or size >= _BYTES_TOGETHER:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _size(item: Any) -> int:

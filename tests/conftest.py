@@ -22,7 +22,7 @@ from command import clean_locally
 from PIL import Image
 
 from cleaner import threads
-from cleaner.data.scan import LOOK, scan
+from cleaner.data.scan import QUALITY_COLUMN, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
 from cleaner.people.grid import pages
@@ -89,7 +89,7 @@ def judged(tmp_path_factory) -> Judged:
     source = open_source(root)
     listing = source.listing()
     manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1).drop_columns(
-        [LOOK]
+        [QUALITY_COLUMN]
     )
     classes = Classes.of(manifest).names
     evidence = _evidence(manifest, classes)

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,27 @@ def test_the_design_page_names_every_module_but_the_parts():
     page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
     modules = {path.name for path in (ROOT / "cleaner").rglob("*.py") if path.parent.name not in ROOMS}
     assert {name for name in modules - {"__init__.py"} if name not in page} == set()
+
+
+def names_in_the_code():
+    """Every name that stands in the code, not in its strings and comments."""
+    found = set()
+    for folder in ("cleaner", "flows", "ui"):
+        for file in (ROOT / folder).rglob("*.py"):
+            with tokenize.open(file) as code:
+                found |= {
+                    token.string for token in tokenize.generate_tokens(code.readline) if token.type == tokenize.NAME
+                }
+    return found
+
+
+def test_the_glossary_is_held_to_the_code():
+    rows = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE
+    )
+    named = {term: [re.findall(r"`([^`]+)`", cell) for cell in (there, gone)] for term, there, gone in rows}
+    terms = {term: both for term, both in named.items() if all(both)}
+    code = names_in_the_code() | {"sample_id", "given_label"}
+    assert len(terms) > 30
+    assert [(term, name) for term, (there, _) in terms.items() for name in there if name not in code] == []
+    assert [(term, name) for term, (_, gone) in terms.items() for name in gone if name in code] == []

@@ -23,7 +23,7 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from cleaner.data.look import SIDE, Look, look
+from cleaner.data.pixel_quality import SIDE, PixelQuality, pixel_quality
 from cleaner.errors import ImageProblem
 
 try:
@@ -88,7 +88,7 @@ class Facts:
         bytes: size of the file.
         content_hash: as the function of this name gives it.
         problem: a short reason why the image can't be used, None if it can.
-        look: how good its pixels are; None where it can't be used.
+        quality: how good its pixels are; None where it can't be used.
     """
 
     width: int | None
@@ -97,7 +97,7 @@ class Facts:
     bytes: int
     content_hash: str
     problem: str | None
-    look: Look | None = None
+    quality: PixelQuality | None = None
 
 
 def read(file: Path) -> bytes | OSError:
@@ -129,7 +129,7 @@ def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> 
     try:
         with _opened(data, max_pixels, formats) as image:
             (width, height), mode = image.size, image.mode
-            seen = look(_pixels(image, data, max_pixels=max_pixels, min_side=SIDE))
+            seen = pixel_quality(_pixels(image, data, max_pixels=max_pixels, min_side=SIDE))
             if _orientation(image) in _SIDEWAYS:
                 width, height = height, width
     except ImageProblem as found:

@@ -18,12 +18,12 @@ from cleaner.errors import ImageProblem, SourceError
 from cleaner.progress import track
 from cleaner.run.before import Before
 from cleaner.run.steps import makes
-from cleaner.tables import CLEAN, LOOKS, MANIFEST, check
+from cleaner.tables import CLEAN, MANIFEST, PIXEL_QUALITY, check
 from cleaner.threads import threaded
 
 _FACTS = pa.schema([field for field in MANIFEST if field.name not in ("sample_id", "path", "label")])
-LOOK = "quality of its pixels"
-"""The column of a manifest part that has a row of LOOKS; no manifest has it."""
+QUALITY_COLUMN = "quality of its pixels"
+"""The column of a manifest part that has a row of PIXEL_QUALITY; no manifest has it."""
 
 _UNLABELLED = OSError("it lies above the class folders, so it has no label")
 
@@ -40,8 +40,8 @@ def scan(
     formats: Sequence[str] = FORMATS,
     before: Before | None = None,
 ) -> pa.Table:
-    """The manifest's rows [start, stop): MANIFEST and the listing's other columns, and LOOK, a struct; `formats` are
-    those to decode. What could be used `before`, and has not changed, is not read again.
+    """The manifest's rows [start, stop): MANIFEST and the listing's other columns, and QUALITY_COLUMN, a struct;
+    `formats` are those to decode. What could be used `before`, and has not changed, is not read again.
 
     A column of the listing that has the name of one of the manifest's or of the clean set's gets `source_` before it.
     """
@@ -55,12 +55,12 @@ def scan(
     described = threaded(partial(_described, max_pixels=max_pixels, formats=formats), images, workers=workers)
     for row, found_now in zip(fresh, track(described, len(fresh), "images scanned"), strict=True):
         facts[row] = found_now
-    found = pa.Table.from_pylist(facts, _FACTS.append(pa.field(LOOK, pa.struct(list(LOOKS)))))
+    found = pa.Table.from_pylist(facts, _FACTS.append(pa.field(QUALITY_COLUMN, pa.struct(list(PIXEL_QUALITY)))))
     table = pa.table(
         {"sample_id": [sample_id(path) for path in paths], "path": part.column("path"), "label": part.column("label")}
         | {name: found.column(name) for name in _FACTS.names}
         | _other_columns(part)
-        | {LOOK: found.column(LOOK)}
+        | {QUALITY_COLUMN: found.column(QUALITY_COLUMN)}
     )
     return check(table, MANIFEST, "manifest")
 
@@ -72,8 +72,11 @@ def _known(source: Source, before: Before | None, start: int, count: int) -> lis
         return [None] * count
     rows = before.unchanged(stamps.slice(start, count))
     there = pa.array(rows[rows >= 0])
-    facts, looks = before.manifest.select(_FACTS.names).take(there), before.looks.take(there).to_pylist()
-    both = iter([known | {LOOK: look} for known, look in zip(facts.to_pylist(), looks, strict=True)])
+    facts, pixel_quality = (
+        before.manifest.select(_FACTS.names).take(there),
+        before.pixel_quality.take(there).to_pylist(),
+    )
+    both = iter([known | {QUALITY_COLUMN: row} for known, row in zip(facts.to_pylist(), pixel_quality, strict=True)])
     found = [next(both) if row >= 0 else None for row in rows]
     return [None if known is None or known["problem"] else known for known in found]
 
@@ -107,11 +110,11 @@ def _described(data: bytes | OSError, *, max_pixels: int, formats: Sequence[str]
     if isinstance(data, OSError):
         return {"problem": f"can't be read: {data.strerror or data}"}
     found = asdict(facts(data, max_pixels=max_pixels, formats=formats))
-    return found | {LOOK: found.pop("look")}
+    return found | {QUALITY_COLUMN: found.pop("quality")}
 
 
 def _other_columns(listing: pa.Table) -> dict[str, pa.ChunkedArray]:
-    reserved = {*MANIFEST.names, *CLEAN.names, LOOK}
+    reserved = {*MANIFEST.names, *CLEAN.names, QUALITY_COLUMN}
     taken = {*reserved, *listing.column_names}
     columns = {}
     for name in listing.column_names:

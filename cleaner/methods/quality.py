@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from cleaner.run import ledger
 from cleaner.run.steps import makes
-from cleaner.tables import LOOKS, QUALITY, Action, array, check
+from cleaner.tables import PIXEL_QUALITY, QUALITY, Action, array, check
 
 STAGE = "quality"
 BY = "rule:quality"
@@ -17,11 +17,11 @@ _DIGITS = 3
 
 
 @makes("quality", version=1)
-def quality(manifest: pa.Table, looks: pa.Table, *, spread: float) -> pa.Table:
+def quality(manifest: pa.Table, pixel_quality: pa.Table, *, spread: float) -> pa.Table:
     """The QUALITY of all images.
 
     Args:
-        looks: LOOKS, row by row with the manifest.
+        pixel_quality: PIXEL_QUALITY, row by row with the manifest.
         spread: an image has an odd size where the square root of its area lies farther than so many interquartile
             ranges below the first quartile or above the third.
     """
@@ -30,7 +30,7 @@ def quality(manifest: pa.Table, looks: pa.Table, *, spread: float) -> pa.Table:
     with np.errstate(invalid="ignore", divide="ignore"):
         shape = np.minimum(width / height, height / width)
         size = np.sqrt(width) * np.sqrt(height)
-    scores = {name: array(looks, name).astype(np.float64) for name in LOOKS.names}
+    scores = {name: array(pixel_quality, name).astype(np.float64) for name in PIXEL_QUALITY.names}
     scores |= {"odd_aspect_ratio": shape, SIZE: _sizes(size, usable, spread)}
     columns = {name: manifest.column(name) for name in ("sample_id", "path", "label")}
     for name, values in scores.items():

@@ -84,7 +84,7 @@ def _needed(run: Run) -> set[str]:
         )
     needed = {str(name) for name in said["outputs"]}
     names = state.names
-    needed |= {names.manifest, names.stamps, names.looks, names.duplicates, names.standing, names.noise}
+    needed |= {names.manifest, names.stamps, names.pixel_quality, names.duplicates, names.standing, names.noise}
     needed |= {*names.features, *names.ledger}
     for judged in names.rounds:
         needed |= {judged.verdicts, judged.before, judged.evidence}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.data.images import FORMATS
-from cleaner.data.scan import LOOK, scan
+from cleaner.data.scan import QUALITY_COLUMN, scan
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.evidence.features import PIXELS, UNPACED, choose, embed, engine, pace, shard_size, sound
@@ -16,7 +16,7 @@ from cleaner.plan.outline import outline_of
 from cleaner.plan.so_far import Data, SoFar
 from cleaner.run.files import digest
 from cleaner.run.steps import Step, makes, sayable
-from cleaner.tables import LOOKS, STAMPS, Classes, unusable_classes
+from cleaner.tables import PIXEL_QUALITY, STAMPS, Classes, unusable_classes
 from cleaner.words import counted, shown
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def read(run: "Run") -> Plan[Data]:
     yield list(shards)
     parts = tuple(shard.output for shard in shards)
     manifest = yield from one(Step("manifest", gather, parts))
-    looks = yield from one(Step("looks", gather_looks, parts))
-    data = Data(outline, listing, stamps, read_by, manifest, looks)
+    pixel_quality = yield from one(Step("pixel-quality", gather_pixel_quality, parts))
+    data = Data(outline, listing, stamps, read_by, manifest, pixel_quality)
     yield Reached(SoFar(data))
     yield Ends(_what_was_read(run.store.read(manifest)) + _what_changed(run, data))
     return data
@@ -117,12 +117,14 @@ def stamp(*, source: Source) -> pa.Table:
     return STAMPS.empty_table() if found is None else found
 
 
-@makes("looks", version=1)
-def gather_looks(*shards: pa.Table) -> pa.Table:
-    """The LOOKS of all shards."""
-    looks = pa.chunked_array([chunk for shard in shards for chunk in shard.column(LOOK).chunks], pa.struct(list(LOOKS)))
+@makes("pixel_quality", version=1)
+def gather_pixel_quality(*shards: pa.Table) -> pa.Table:
+    """The PIXEL_QUALITY of all shards."""
+    pixel_quality = pa.chunked_array(
+        [chunk for shard in shards for chunk in shard.column(QUALITY_COLUMN).chunks], pa.struct(list(PIXEL_QUALITY))
+    )
     # Where an image can't be used the struct is null, and what it has is.
-    return pa.table([pc.struct_field(looks, name) for name in LOOKS.names], LOOKS)
+    return pa.table([pc.struct_field(pixel_quality, name) for name in PIXEL_QUALITY.names], PIXEL_QUALITY)
 
 
 @makes("manifest", version=1)
@@ -132,7 +134,7 @@ def gather(*shards: pa.Table) -> pa.Table:
     Raises:
         SourceError: fewer than two classes have an image that can be used.
     """
-    manifest = pa.concat_tables(shards).drop_columns([LOOK]).combine_chunks()
+    manifest = pa.concat_tables(shards).drop_columns([QUALITY_COLUMN]).combine_chunks()
     if len(Classes.of(manifest).names) < 2:
         first = next((problem for problem in manifest.column("problem").to_pylist() if problem), "")
         unusable = f"{manifest.column('problem').drop_null().length()} of {len(manifest)}"

@@ -39,7 +39,7 @@ class Data:
     stamps: str
     read_by: str
     manifest: str
-    looks: str
+    pixel_quality: str
     shards: tuple[str, ...] = ()
     features_by: str = ""
     backbone: Mapping[str, Any] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class SoFar:
         return Names(
             manifest=self.manifest,
             stamps=self.data.stamps,
-            looks=self.data.looks,
+            pixel_quality=self.data.pixel_quality,
             read_by=self.data.read_by,
             features_by=self.data.features_by,
             features=list(self.shards),

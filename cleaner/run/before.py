@@ -24,7 +24,7 @@ class Before:
     def of(cls, folder: Path, names: Names) -> "Before | None":
         """None where there is nothing, or where some of it is there no more."""
         store = Store(folder)
-        wanted = (names.manifest, names.stamps, names.looks, *names.features)
+        wanted = (names.manifest, names.stamps, names.pixel_quality, *names.features)
         return cls(folder, names) if names.features and all(map(store.has, wanted)) else None
 
     @cached_property
@@ -38,8 +38,8 @@ class Before:
         return found
 
     @cached_property
-    def looks(self) -> pa.Table:
-        found: pa.Table = Store(self.folder).read(self.names.looks)
+    def pixel_quality(self) -> pa.Table:
+        found: pa.Table = Store(self.folder).read(self.names.pixel_quality)
         return found
 
     def shards(self) -> list[np.ndarray]:

@@ -47,7 +47,7 @@ class Names(BaseModel):
 
     Attributes:
         stamps: of the manifest's files, empty for a source that has none.
-        looks: of how good each image's pixels are.
+        pixel_quality: of how good each image's pixels are.
         features: their shards, in order.
         read_by, features_by: what tells whether a file would be described, and an image embedded, in the same way.
         standing: what stands.
@@ -58,7 +58,7 @@ class Names(BaseModel):
 
     manifest: str = ""
     stamps: str = ""
-    looks: str = ""
+    pixel_quality: str = ""
     features: list[str] = []
     read_by: str = ""
     features_by: str = ""

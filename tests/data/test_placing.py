@@ -16,7 +16,7 @@ from cleaner.data.exporters.csv import Csv
 from cleaner.data.exporters.image_folder import ImageFolder
 from cleaner.data.exporters.parquet import Parquet
 from cleaner.data.placing import keep_apart, placed
-from cleaner.data.scan import LOOK, scan
+from cleaner.data.scan import QUALITY_COLUMN, scan
 from cleaner.data.sources import open_source
 from cleaner.errors import InputError
 from cleaner.run.ledger import fold
@@ -56,7 +56,7 @@ def listed(tmp_path, judged):
     source = open_source(tmp_path / "list.csv")
     listing = source.listing()
     manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1).drop_columns(
-        [LOOK]
+        [QUALITY_COLUMN]
     )
     return fold(manifest, []), manifest, source
 
@@ -255,7 +255,9 @@ def test_nothing_is_written_where_links_to_images_lead_or_a_run_lies(tmp_path, j
     rows = [f"linked/{number}.png,{'ab'[number % 2]}" for number in range(8)]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
     source = open_source(tmp_path / "list.csv")
-    manifest = scan(source.listing(), source=source, start=0, stop=8, max_pixels=10**6, workers=1).drop_columns([LOOK])
+    manifest = scan(source.listing(), source=source, start=0, stop=8, max_pixels=10**6, workers=1).drop_columns(
+        [QUALITY_COLUMN]
+    )
     for out in (real, real.parent, real / "clean"):
         with pytest.raises(InputError, match=r"the data set"):
             export(ImageFolder(), fold(manifest, []), manifest, source, out, force=True)
@@ -270,7 +272,9 @@ def test_an_export_that_is_a_run_s_own_source_is_not_replaced_by_it(judged, tmp_
     place_file(source, "")
     pq.write_table(pa.table({"image": images, "label": ["a", "b"] * 4}), source)
     opened = open_source(source)
-    manifest = scan(opened.listing(), source=opened, start=0, stop=8, max_pixels=10**6, workers=1).drop_columns([LOOK])
+    manifest = scan(opened.listing(), source=opened, start=0, stop=8, max_pixels=10**6, workers=1).drop_columns(
+        [QUALITY_COLUMN]
+    )
     for out in (source, tmp_path):
         with pytest.raises(InputError, match="the data set"):
             export(Parquet(), fold(manifest, []), manifest, opened, out, force=True)
@@ -282,7 +286,9 @@ def test_no_export_goes_into_the_folder_that_a_data_manifest_describes(tmp_path)
         Image.new("RGB", (8, 8), (int(name[-1]), 0, 0)).save(tmp_path / "data" / "train" / f"{name}.png")
     (tmp_path / "set.toml").write_text('name = "set"\nlicence = "none"\nget = "nowhere"\n[train]\nat = "train"\n')
     source = open_source(tmp_path / "set.toml", {"data_manifest": {"root": tmp_path / "data"}})
-    manifest = scan(source.listing(), source=source, start=0, stop=4, max_pixels=10**6, workers=1).drop_columns([LOOK])
+    manifest = scan(source.listing(), source=source, start=0, stop=4, max_pixels=10**6, workers=1).drop_columns(
+        [QUALITY_COLUMN]
+    )
     for out in ("data/train/clean", "data/train", "set.toml"):
         with pytest.raises(InputError, match="the data set"):
             export(ImageFolder(copy=True), fold(manifest, []), manifest, source, tmp_path / out, force=True)

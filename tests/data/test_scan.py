@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cleaner.data.images import resized
-from cleaner.data.scan import LOOK, load, sample_id, scan
+from cleaner.data.scan import QUALITY_COLUMN, load, sample_id, scan
 from cleaner.data.sources import open_source
 from cleaner.errors import SourceError
 from cleaner.progress import listening
@@ -39,7 +39,7 @@ def scanned(source, start=0, stop=40):
 
 def test_a_manifest_has_the_facts_of_each_image_and_the_listings_other_columns(source):
     manifest = scanned(source)
-    assert manifest.schema.names == [*MANIFEST.names, "source_mode", "split", LOOK]
+    assert manifest.schema.names == [*MANIFEST.names, "source_mode", "split", QUALITY_COLUMN]
     row = manifest.slice(20, 1).to_pylist()[0]
     assert (row["path"], row["label"], row["width"], row["height"], row["mode"]) == ("20", "0", 12, 8, "L")
     assert (row["bytes"], row["problem"], row["source_mode"]) == (len(png(20)), None, "theirs")

@@ -70,7 +70,7 @@ class Quality(Stage):
 
     def run(self, run: "Run", so_far: SoFar) -> Plan[SoFar]:
         yield so_far.data.outline.begins(self.name, f"looking for {self.title}")
-        inputs, spread = (so_far.manifest, so_far.data.looks), {"spread": self.odd_size}
+        inputs, spread = (so_far.manifest, so_far.data.pixel_quality), {"spread": self.odd_size}
         found = yield from one(Step("quality", quality.quality, inputs, spread))
         thresholds = {name: getattr(self, name) for name in ("dark", "light", "blurry", "low_information")}
         thresholds |= {"odd_aspect_ratio": self.odd_aspect_ratio, quality.SIZE: _HALF}

@@ -13,7 +13,7 @@ from cleaner.data.exporters import export as write
 from cleaner.data.exporters.csv import Csv
 from cleaner.data.exporters.image_folder import ImageFolder
 from cleaner.data.exporters.parquet import Parquet
-from cleaner.data.scan import LOOK, scan
+from cleaner.data.scan import QUALITY_COLUMN, scan
 from cleaner.data.sources import open_source
 from cleaner.errors import InputError, SourceError
 from cleaner.run.ledger import fold
@@ -27,7 +27,7 @@ def scanned(path):
     source = open_source(path)
     listing = source.listing()
     manifest = scan(listing, source=source, start=0, stop=len(listing), max_pixels=10**6, workers=1).drop_columns(
-        [LOOK]
+        [QUALITY_COLUMN]
     )
     return fold(manifest, []), manifest, source
 

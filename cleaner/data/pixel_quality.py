@@ -19,7 +19,7 @@ _FLAT = 0.18
 
 
 @dataclass(frozen=True)
-class Look:
+class PixelQuality:
     """Attributes:
     dark: how bright the brightest pixels are, but for one in a hundred.
     light: how dark the darkest are, but for one in twenty.
@@ -34,7 +34,7 @@ class Look:
     low_information: float
 
 
-def look(pixels: np.ndarray) -> Look:
+def pixel_quality(pixels: np.ndarray) -> PixelQuality:
     """How good they are: uint8, height x width x 3, RGB; of an image that is decoded at a smaller scale nearly the
     same, as long as its shorter side keeps `SIDE` pixels."""
     image = Image.fromarray(pixels)
@@ -42,7 +42,7 @@ def look(pixels: np.ndarray) -> Look:
         image = image.reduce(factor)
     bright = np.sqrt(np.asarray(image).astype(np.float32) ** 2 @ _BRIGHTNESS) / 255
     light, dark = np.percentile(bright, [5, 99])
-    return Look(float(dark), float(1 - light), _blurry(image), min(1.0, image.entropy() / 10))
+    return PixelQuality(float(dark), float(1 - light), _blurry(image), min(1.0, image.entropy() / 10))
 
 
 def _blurry(image: Image.Image) -> float:

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_image
 
 from cleaner.data.images import facts
-from cleaner.data.look import look
+from cleaner.data.pixel_quality import pixel_quality
 
 THRESHOLDS = {"dark": 0.32, "light": 0.05, "blurry": 0.29, "low_information": 0.3}
 
@@ -19,7 +19,7 @@ def scene():
 
 
 def poor(image):
-    seen = vars(look(np.asarray(image.convert("RGB"))))
+    seen = vars(pixel_quality(np.asarray(image.convert("RGB"))))
     return {name for name, least in THRESHOLDS.items() if seen[name] < least}
 
 
@@ -49,7 +49,7 @@ def test_a_picture_before_an_empty_background_is_not_blurry():
 
 @pytest.mark.parametrize("size", [(64, 48), (640, 480), (2560, 1920)])
 def test_what_is_seen_does_not_hang_on_the_size(size):
-    seen, reference = vars(look(np.asarray(scene().resize(size)))), vars(look(np.asarray(scene())))
+    seen, reference = vars(pixel_quality(np.asarray(scene().resize(size)))), vars(pixel_quality(np.asarray(scene())))
     for name, value in seen.items():
         assert value == pytest.approx(reference[name], abs=0.08), name
 
@@ -58,7 +58,7 @@ def test_a_photo_that_is_decoded_at_a_smaller_scale_is_seen_as_it_is():
     image = scene().resize((1280, 960))
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=92)
-    seen, whole = vars(facts(encoded.getvalue(), max_pixels=10**8).look), vars(look(np.asarray(image)))
+    seen, whole = vars(facts(encoded.getvalue(), max_pixels=10**8).quality), vars(pixel_quality(np.asarray(image)))
     for name, value in seen.items():
         assert value == pytest.approx(whole[name], abs=0.08), name
 
@@ -66,4 +66,4 @@ def test_a_photo_that_is_decoded_at_a_smaller_scale_is_seen_as_it_is():
 def test_what_can_not_be_decoded_is_not_seen():
     encoded = io.BytesIO()
     scene().save(encoded, "PNG")
-    assert facts(encoded.getvalue()[:-2000], max_pixels=10**8).look is None
+    assert facts(encoded.getvalue()[:-2000], max_pixels=10**8).quality is None
