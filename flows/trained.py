@@ -21,13 +21,15 @@ from cleaner.run.state import Journal, leaving
 from cleaner.run.store import Store
 from cleaner.runners.telling import Display
 from cleaner.training.comparison import write_comparison
+from cleaner.training.concluding import CLASSES
 from cleaner.training.engine import World
-from cleaner.training.jobs import CLASSES, Training, TrainingSpec, TrainRequest, said
 from cleaner.training.kept import FOLDER, outcome
+from cleaner.training.opened import Training, said
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
 from cleaner.training.recipe import Recipe
+from cleaner.training.request import TrainingSpec, TrainRequest
 from cleaner.words import counted
 from flows.console import console
 from flows.progress_bar import display_on

@@ -23,8 +23,10 @@ from torch import distributed
 from cleaner.errors import CleanerError
 from cleaner.progress import listening, note, tell
 from cleaner.threads import NETWORK_THREADS
+from cleaner.training.concluding import conclude
 from cleaner.training.engine import World
-from cleaner.training.jobs import SPEC, Training, TrainingSpec, begin, conclude
+from cleaner.training.opened import Training, begin
+from cleaner.training.request import SPEC, TrainingSpec
 
 _COMMAND = "CLEANER_TRAINS_FOR"
 _LOOK_EVERY = 0.5

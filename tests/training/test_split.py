@@ -14,9 +14,11 @@ from PIL import Image
 
 from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
-from cleaner.training.jobs import DATA, Training, TrainingSpec, begin, conclude, said
+from cleaner.training.concluding import conclude
+from cleaner.training.opened import DATA, Training, begin, said
 from cleaner.training.predicting import PREDICTIONS, Model, write_predictions
 from cleaner.training.recipe import Network, read_recipe
+from cleaner.training.request import TrainingSpec
 from cleaner.training.split import NOTHING, held_out, split_of
 
 CLASSES = ("day", "night")
@@ -293,7 +295,7 @@ def test_a_training_begun_by_another_method_is_told_and_one_of_today_goes_on(pho
     begin(begun)
     (begun.folder / "checkpoint.safetensors").write_bytes(b"")
     assert training(run).lost == []
-    monkeypatch.setattr("cleaner.training.jobs.METHOD", 99)
+    monkeypatch.setattr("cleaner.training.opened.METHOD", 99)
     later = training(run)
     assert later.folder != begun.folder and later.lost == [begun.folder]
     assert f"{begun.folder}: was begun by another version of cleaner and can't go on; delete it" in said(later)

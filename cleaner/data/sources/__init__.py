@@ -64,6 +64,11 @@ class Source(Protocol):
         """The files and folders that are the data set, beside the images themselves: nothing may be written there."""
         ...
 
+    @property
+    def test(self) -> "Source | None":
+        """The test set that comes with the data set, whose labels are known to be right; None where there is none."""
+        ...
+
     def file(self, path: str) -> Path | None:
         """The file that is the image of the sample with this `path`; None where images lie inside a table."""
         ...

@@ -111,6 +111,10 @@ class Folder:
             said.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
         return said + self._doubts() + doubtful_labels(self.listing().column("label"))
 
+    @property
+    def test(self) -> None:
+        return None
+
     def places(self) -> list[Path]:
         return [self.root]
 

@@ -107,6 +107,10 @@ class ParquetImages:
             return table
         return table.append_column("split", pa.array([self._splits[file]] * len(table), pa.string()))
 
+    @property
+    def test(self) -> None:
+        return None
+
     def places(self) -> list[Path]:
         return [self.path]
 

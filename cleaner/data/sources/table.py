@@ -138,6 +138,10 @@ class Table:
     def notes(self) -> list[str]:
         return [*self._read.notes, *doubtful_labels(self.listing().column("label"))]
 
+    @property
+    def test(self) -> None:
+        return None
+
     def places(self) -> list[Path]:
         return [self.path]
 

@@ -1,4 +1,4 @@
-"""One training: what it is of, what it learns from, what it is measured on, and what it leaves."""
+"""One training, opened: what it learns from and is measured on, and the folder that it has."""
 
 import glob
 import hashlib
@@ -12,36 +12,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import Source, open_source, source_at
 from cleaner.errors import CleanerError, InputError, RunError
-from cleaner.evidence.networks import timm
 from cleaner.evidence.weights import file_hash
-from cleaner.run.files import digest, read_table, write_bytes, write_json, write_table
+from cleaner.run.files import digest, read_table, write_json, write_table
 from cleaner.run.origin import Origin, origin_of
 from cleaner.run.versions import CLEAN, RAW
-from cleaner.spreadsheets import as_csv
 from cleaner.tables import Classes, array
-from cleaner.threads import network_threads
 from cleaner.training.contact_sheet import contact_sheet
 from cleaner.training.engine import CHECKPOINT, METHOD, Images, Trainer, World, evenly_weighted
-from cleaner.training.inference import predicted
-from cleaner.training.kept import FOLDER, PREDICTIONS, SUMMARY, read_summary
+from cleaner.training.kept import FOLDER, read_summary
 from cleaner.training.models import check, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import learnt_from, measured_on
-from cleaner.training.recipe import Recipe
+from cleaner.training.request import SPEC, TrainingSpec
 from cleaner.training.split import NOTHING, Split, held_out, near_copies, split_of
 from cleaner.training.versions import TRUE, Cleaned, Version
 from cleaner.words import counted
 
-SPEC = "training.json"
-CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 DATA = "data.parquet"
 """What a training learns from and is measured on: `role` (learnt, validation, test), `content_hash`, `path`, `label`,
 `weight`."""
@@ -49,49 +41,6 @@ _LEARNT, _VALIDATION, _TEST = "learnt", "validation", "test"
 _KNOWN_BY = ("content_hash", "path")
 _TEST_SPLIT, _VALIDATION_SPLIT = 2, 1
 _ON_A_SHEET = 8
-
-
-class TrainRequest(BaseModel):
-    """What `cleaner train` was asked for, whatever the version and the seed.
-
-    Attributes:
-        run: the directory of a finished run.
-        name: the recipe's.
-        recipe: it.
-        test: a data set to measure on; None: what the run's own data set has.
-        root: where the images of `test` lie.
-        truth: the true labels, for the version `true`, and for a test set that is held out.
-        workers: threads that decode.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    run: Path
-    name: str
-    recipe: Recipe
-    test: Path | None = None
-    root: Path | None = None
-    truth: Path | None = None
-    workers: int
-
-    def specs(self, version: str, seed: int) -> "list[TrainingSpec]":
-        """A spec for each network of the recipe."""
-        networks = range(len(self.recipe.networks))
-        return [TrainingSpec(**dict(self), network=number, version=version, seed=seed) for number in networks]
-
-
-class TrainingSpec(TrainRequest):
-    """It, for one network.
-
-    Attributes:
-        network: which of the recipe's networks.
-        version: what is learnt from.
-        seed: of all randomness.
-    """
-
-    network: int
-    version: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -390,9 +339,9 @@ class Training:
         settings = {"root": self.spec.root}
         if self.spec.test is not None:
             source: Any = open_source(self.spec.test, {"table": settings, "data_manifest": settings})
-            source, words = _test_of(source) or source, f"{self.spec.test}"
+            source, words = source.test or source, f"{self.spec.test}"
         else:
-            source, words = _test_of(self.source), "the data set's own test set"
+            source, words = self.source.test, "the data set's own test set"
         if source is None:
             return None
         return _Other(source, _scanned(source, self.origin.config.scan.max_pixels, self.spec.workers), words)
@@ -509,48 +458,6 @@ def begin(training: Training) -> Trainer:
     return training.engine(World.around())
 
 
-@network_threads()
-def conclude(training: Training, engine: Trainer, model: nn.Module) -> dict[str, Any]:
-    """Write what is measured on the test set, and the summary last."""
-    folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
-    found = predicted(model, engine.test.pixels, test.rows, engine.device)
-    probs = torch.cat([some for _, some in found]) if len(test.rows) else torch.zeros(0, len(classes))
-    guesses, sure = probs.argmax(1).numpy(), probs.amax(1).numpy() if len(test.rows) else np.zeros(0, np.float32)
-    paths = test.manifest.column("path").take(pa.array(test.rows))
-    columns = {"path": paths, "label": classes[test.labels], "guess": classes[guesses], "prob": sure}
-    write_table(folder / PREDICTIONS, pa.table(columns))
-    # Of many classes few pairs are there.
-    pair, times = np.unique(test.labels.astype(np.int64) * len(classes) + guesses, return_counts=True)
-    label, guess = np.divmod(pair, len(classes))
-    write_table(folder / CONFUSION, pa.table({"label": classes[label], "guess": classes[guess], "images": times}))
-    images = np.bincount(test.labels, minlength=len(classes))
-    right = np.bincount(test.labels[test.labels == guesses], minlength=len(classes))
-    learnt = np.bincount(training.version.labels, minlength=len(classes))
-    _write_classes(folder, classes, learnt, images, right)
-    there, seen = images > 0, engine.chosen["validation_accuracy"]
-    summary = {
-        "recipe": training.spec.name,
-        "network": engine.network.backbone,
-        "image_size": engine.network.image_size,
-        "version": training.spec.version,
-        "seed": training.spec.seed,
-        "learnt_from": len(training.version.rows),
-        "test": _told(test),
-        "validation": {**_told(training.validation), "accuracy": seen if np.isfinite(seen) else None},
-        "accuracy": float(right.sum() / max(1, images.sum())),
-        "mean_class_accuracy": float((right[there] / images[there]).mean()) if there.any() else float("nan"),
-        "epochs": training.spec.recipe.optimisation.epochs,
-        "epoch": engine.chosen["epoch"],
-        "versions": {"torch": torch.__version__, "timm": timm.__version__},
-    }
-    write_json(folder / SUMMARY, summary)
-    return summary
-
-
-def _told(some: Measured) -> dict[str, Any]:
-    return {"images": len(some.rows), "what": some.words, "labels_known_to_be_right": some.trusted}
-
-
 def _about(folder: Path) -> dict[str, Any]:
     """What stands beside the data with which a training began.
 
@@ -562,19 +469,6 @@ def _about(folder: Path) -> dict[str, Any]:
         return told
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{folder / DATA}: is damaged ({error}); delete the training's folder") from error
-
-
-def _write_classes(
-    folder: Path, classes: np.ndarray, learnt: np.ndarray, images: np.ndarray, right: np.ndarray
-) -> None:
-    accuracy = pa.array(np.divide(right, images, where=images > 0, out=np.full(len(images), np.nan)), from_pandas=True)
-    columns = {"class": classes, "learnt_from": learnt, "tested_on": images, "right": right, "accuracy": accuracy}
-    write_bytes(folder / CLASSES, as_csv(pa.table(columns)))
-
-
-def _test_of(source: Any) -> Source | None:
-    """The test set that comes with a data set, if one does."""
-    return getattr(source, "test", None)
 
 
 @lru_cache(maxsize=2)
