@@ -10,7 +10,7 @@ clean_label, aggre_label and random_label1, and `cifar10_test.parquet` with imag
 Speed, on CIFAR's images or on those of FILE's column `image`: images a second of the engine, and of forward, backward
 and step of the same timm network on the same batches in memory, in turns; then with images that are decoded each time,
 beside the lower of what decoding alone and training alone can do; then forward alone beside that of the bare network.
-Worth: `cleaner clean` and `cleaner train --compare raw,clean` by the recipe `small`, measured on test images whose
+Worth: `cleaner clean` and `cleaner compare` by the recipe `small`, measured on test images whose
 labels are right, for two kinds of real noise and for none: there `raw` is what a model could be.
 """
 
@@ -194,7 +194,7 @@ def worth(data: Path, images: int, seeds: int, noises: list[str], precise: tuple
             source, run = write_set(train, column, folder / f"{column}.parquet"), folder / column
             command("clean", source, "--run", run, "--runner", "local")
             by_recipe = ("--recipe", "small", *precise)
-            told = command("train", run, "--test", checked, "--compare", "raw,clean", "--seeds", seeds, *by_recipe)
+            told = command("compare", run, "--test", checked, "--seeds", seeds, *by_recipe)
             for row in re.findall(r"^\| \S+ \| (.*) \|$", told, re.MULTILINE)[1:]:
                 print(f"| {noise} | {100 * wrong:.1f} % | {row} |", flush=True)
             said += [

@@ -18,6 +18,8 @@ from typer import Argument, Option
 from cleaner import installed, parts
 from cleaner.errors import CleanerError, InputError
 from cleaner.words import Issue
+from flows.commands.options import AsItStood, AsJson, Assignments, RunFolder
+from flows.commands.training import compare, find_lr, show_augment, train
 
 if TYPE_CHECKING:
     from cleaner.runners.execute import CleanRequest
@@ -43,12 +45,6 @@ class IssuesForm(StrEnum):
 INTERRUPTED = 130
 """The exit status that typer, as shells do, gives a command that Ctrl-C ended."""
 
-RunFolder = Annotated[Path, Argument(metavar="DIR", help="The run's directory.")]
-AsJson = Annotated[bool, Option("--json", help="As JSON, for programs.")]
-Assignments = Annotated[list[str] | None, Option("--set", metavar="A.B=C", help="One setting; give it again for more.")]
-AsItStood = Annotated[
-    str | None, Option("--version", metavar="V", help="As it stood in a version; see `cleaner versions`.")
-]
 RunnerOption = Annotated[
     Runner,
     Option(help="`prefect`: as a flow, on the server that PREFECT_API_URL names or an embedded one; `local`: without."),
@@ -448,71 +444,10 @@ def ui(
     become(words)
 
 
-@app.command()
-def train(
-    folder: RunFolder,
-    recipe: Annotated[str, Option(metavar="R", help="A recipe's name, or a TOML file of your own.")] = "finetune",
-    version: Annotated[
-        str, Option(metavar="V", help="What to learn from: a version, as `cleaner versions` lists them.")
-    ] = "clean",
-    seed: Annotated[int, Option(min=0, help="The seed of all randomness.")] = 0,
-    preset: Annotated[
-        str | None, Option(metavar="smoke", help="`smoke`: the recipe in seconds, through every part of it.")
-    ] = None,
-    assignments: Assignments = None,
-    select: Annotated[
-        str | None, Option(metavar="best", help="`best`: keep the epoch that is best on the validation images.")
-    ] = None,
-    test: Annotated[
-        Path | None, Option(metavar="DATA", help="A data set to measure on, its labels known to be right.")
-    ] = None,
-    root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which the images of --test lie.")] = None,
-    show_augment: Annotated[
-        bool, Option("--show-augment", help="Train nothing; write a picture of what each augmentation does.")
-    ] = False,
-    find_lr: Annotated[
-        bool, Option("--find-lr", help="Train nothing; try learning rates that grow, and suggest one.")
-    ] = False,
-    compare: Annotated[
-        str | None, Option(metavar="V,V", help="Train on several versions, and say what cleaning was worth.")
-    ] = None,
-    seeds: Annotated[int, Option(min=1, max=100, help="With --compare, how many, from --seed on.")] = 3,
-    truth: Annotated[
-        Path | None,
-        Option(metavar="FILE", help="With --compare, the true labels: what a model could be without any noise."),
-    ] = None,
-) -> None:
-    """Train a model on what a run has left. The same command goes on after a kill, at the cost of an epoch at most.
-
-    It is measured, when all is learnt, on --test; else on the test set that a data manifest names; else on the split
-    test, or val if that is all there is; else on a tenth of the images, held out. After each epoch it is looked at on
-    the split val beside these; else on a twentieth of the images, held out too.
-
-    ```
-    cleaner train runs/photos
-    cleaner train runs/photos --recipe accv2020 --preset smoke
-    cleaner train runs/photos --version raw --test checked.csv
-    cleaner train runs/photos --compare raw,coarse,clean --test checked.csv
-    cleaner train runs/photos --recipe accv2020 --show-augment
-    ```
-    """
-    from cleaner.training.recipe import read_recipe
-    from flows.trained import asked_for, compare_here, find_rates, show_augmented, show_trained, train_here
-
-    selected = [f"optimisation.select={select}"] if select is not None else []
-    read = read_recipe(recipe, [*(assignments or []), *selected], preset)
-    asked = asked_for(folder, recipe, read, test=test, root=root, truth=truth)
-    if show_augment:
-        show_augmented(asked, version, seed)
-        return
-    if find_lr:
-        find_rates(asked, version, seed)
-        return
-    if compare is not None:
-        versions = [name.strip() for name in compare.split(",")] + (["true"] if truth else [])
-        compare_here(asked, list(dict.fromkeys(versions)), range(seed, seed + seeds))
-        return
-    show_trained(train_here(asked.specs(version, seed)))
+app.command()(train)
+app.command()(compare)
+app.command("find-lr")(find_lr)
+app.command("show-augment")(show_augment)
 
 
 @app.command()

@@ -226,7 +226,6 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_pat
         ((run, "--set", "optimisation.lrr=1"), "unknown setting optimisation.lrr"),
         ((run, "--set", "networks=[{backbone='resnet1k', pretrained=false}]"), "timm has no network resnet1k"),
         ((run, "--set", network("inception_v4", "image_size=32")), "inception_v4: takes no images of 32 pixels ("),
-        ((run, "--set", network("inception_v4", "image_size=32"), "--find-lr"), "takes no images of 32 pixels ("),
         ((run, "--set", network("dla46_c", "checkpointing=true")), "leave out checkpointing"),
         ((run, "--set", network("dla46_c", "drop_path=0.1")), "dla46_c: has no drop_path"),
         ((run, "--set", network("levit_128s", "prior_bias=true")), "leave out prior_bias"),
@@ -238,6 +237,12 @@ def test_bad_input_is_refused_in_one_line_and_nothing_written(run, here, tmp_pat
     ):
         (line,) = here("train", *words, status=2).stderr.splitlines()
         assert line.startswith("cleaner: ") and part in line
+    small = ("--set", network("inception_v4", "image_size=32"))
+    for words in (("compare", run, "--versions"), ("find-lr", run, "--version"), ("show-augment", run, "--version")):
+        (line,) = here(*words, "fin", status=2).stderr.splitlines()
+        assert "no version fin (did you mean fine?)" in line
+    (line,) = here("find-lr", run, *small, status=2).stderr.splitlines()
+    assert "takes no images of 32 pixels (" in line
     assert not (run / "training").exists()
 
 
@@ -253,8 +258,8 @@ def test_tensorboard_reads_the_same_numbers(run, here):
 
 
 def test_what_cleaning_was_worth(run, here, demo):
-    words = ("--compare", "raw,clean", "--seeds", "2", "--truth", demo / "truth.csv", *TINY)
-    done = here("train", run, *words)
+    words = ("--seeds", "2", "--truth", demo / "truth.csv", *TINY)
+    done = here("compare", run, *words)
     assert len(trainings(run)) == 6 + 3
     for version in ("raw (as it came)", "clean", "true (no noise at all)"):
         assert f"| test_resnet | {version} |" in done.stdout
@@ -270,7 +275,7 @@ def test_what_cleaning_was_worth(run, here, demo):
     assert [(row["version"], row["seed"]) for row in rows] == [
         (version, seed) for version in ("raw", "clean", "true") for seed in (0, 1)
     ]
-    again = here("train", run, *words)
+    again = here("compare", run, *words)
     assert again.stdout == done.stdout and again.stderr.count("trained before") == 6
 
 
@@ -284,14 +289,14 @@ def test_how_much_is_done_is_told_of_all_trainings_together(run, here, monkeypat
     )
     monkeypatch.setattr("flows.trained.display_on", lambda console: display)
     words = ("--preset", "smoke", "--set", f"networks={SIBLINGS['finetune']}")
-    here("train", run, *words, "--compare", "raw,clean", "--seeds", 1)
+    here("compare", run, *words, "--seeds", 1)
     assert shares == sorted(shares)
     assert shares[0] == 0 and shares[-1] == 0.5 + 0.5 * 3 / 4, "before the last of four steps of the second"
 
 
 def test_the_contact_sheet_shows_each_augmentation_alone_and_all_in_their_mix(run, here):
     words = ("--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]")
-    done = here("train", run, "--recipe", "accv2020", "--show-augment", *words)
+    done = here("show-augment", run, "--recipe", "accv2020", *words)
     file = run / "training" / "augment-accv2020-32.png"
     assert done.stdout.strip().endswith("augment-accv2020-32.png")
     sheet = np.asarray(Image.open(file).convert("L")).astype(int)
@@ -402,7 +407,7 @@ def workers(run):
 
 def test_a_learning_rate_is_suggested(run, here):
     words = ("--set", "networks=[{backbone='test_resnet', image_size=32, pretrained=false}]")
-    done = here("train", run, "--find-lr", *words)
+    done = here("find-lr", run, *words)
     (said,) = done.stdout.splitlines()
     assert float(said.partition("optimisation.lr=")[2].split()[0]) > 0
     assert Image.open(run / "training" / "learning-rates-finetune-test_resnet.png").width > 500

@@ -1,0 +1,1 @@
+"""The commands, and the options that several of them have."""
