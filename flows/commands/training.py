@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from flows.commands.options import Assignments, RunFolder
 
@@ -123,6 +123,29 @@ def show_augment(
     from flows.trained import show_augmented
 
     show_augmented(_asked(folder, recipe, preset, assignments, None), version, seed)
+
+
+def predict(
+    model: Annotated[Path, Argument(metavar="MODEL", help="The folder of a training.")],
+    folder: Annotated[
+        Path,
+        Argument(metavar="FOLDER", help="A folder of images and the folders in it, or a data manifest that names one."),
+    ],
+    out: Annotated[Path, Option(metavar="OUT", help="Where to write, OUT.csv and OUT.parquet.")] = Path("predictions"),
+    root: Annotated[Path | None, Option(metavar="DIR", help="The folder in which a data manifest's data lies.")] = None,
+) -> None:
+    """Say of images without labels what they show.
+
+    OUT.csv has `path,label,prob`; OUT.parquet the ten most probable classes too.
+
+    ```
+    cleaner predict runs/photos/training/finetune-... new-photos --out new
+    cleaner predict runs/fg/training/accv2020-... data_manifests/accv2020_webfg.toml --root /data/webfg --out submission
+    ```
+    """
+    from flows.trained import predict_here
+
+    predict_here(model, folder, out, root)
 
 
 def _asked(
