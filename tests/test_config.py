@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,11 @@ def test_a_parts_wrong_settings_are_all_told():
 def test_a_setting_that_must_be_there_is_named():
     with pytest.raises(ConfigError, match=r"reviewers\.oracle\.truth: must be set"):
         make("reviewers", "oracle", {})
+
+
+def test_settings_are_read_without_what_takes_long_to_import():
+    """The stages' sections are part of them, and each command reads them."""
+    slow = ("pandas", "scipy.optimize", "scipy.special", "sklearn", "torch", "timm", "faiss", "altair", "prefect")
+    code = f"import sys, cleaner.config; print(*(name for name in {slow} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

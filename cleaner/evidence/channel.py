@@ -13,6 +13,7 @@ class that plainly has an error of its own is let go.
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 
 _SHARPEST = 3.0
 _NEAR = 0.03
@@ -144,7 +145,6 @@ def some_of(given: np.ndarray) -> np.ndarray:
 
 def fitted(guesses: Guesses) -> Fit:
     """The exponent from 1 up, and the strength, under which the given labels are likeliest."""
-    from scipy.optimize import minimize_scalar
 
     trial = guesses.drawn(some_of(guesses.given))
     channel = Channel.of(trial)
@@ -158,7 +158,7 @@ def fitted(guesses: Guesses) -> Fit:
     def loss(exponent: float) -> float:
         return -channel.likelihood(trial.sharpened(exponent), strength)
 
-    found = minimize_scalar(loss, bounds=(1, _SHARPEST), method="bounded", options={"xatol": _NEAR})
+    found = scipy.optimize.minimize_scalar(loss, bounds=(1, _SHARPEST), method="bounded", options={"xatol": _NEAR})
     return Fit(float(found.x), -float(found.fun), strength)
 
 

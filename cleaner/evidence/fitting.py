@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import scipy
 import torch
-from scipy.optimize import minimize_scalar
 
 from cleaner.evidence.channel import Guesses, fitted
 from cleaner.evidence.crossfit import Task, evidence_table
@@ -232,7 +232,7 @@ def sharpest(logits: torch.Tensor, labels: np.ndarray) -> tuple[float, float]:
     def loss(exponent: float) -> float:
         return torch.nn.functional.cross_entropy(logits * float(np.exp(exponent)), wanted).item()
 
-    found = minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded", options={"xatol": 0.02})
+    found = scipy.optimize.minimize_scalar(loss, bounds=_LOG_SHARPNESS, method="bounded", options={"xatol": 0.02})
     return float(found.fun), float(np.exp(found.x))
 
 

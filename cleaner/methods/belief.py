@@ -4,8 +4,7 @@ are mistaken."""
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logit
+import scipy
 
 from cleaner.evidence.channel import Channel, Confusion, Guesses, fitted, some_of
 
@@ -142,16 +141,16 @@ def corrected(right: np.ndarray, told: np.ndarray) -> np.ndarray:
     asked = told >= 0
     if not asked.any():
         return right
-    odds, yes = logit(np.clip(right, _SUREST, 1 - _SUREST)), told[asked] == 1
+    odds, yes = scipy.special.logit(np.clip(right, _SUREST, 1 - _SUREST)), told[asked] == 1
 
     def loss(changes: np.ndarray) -> float:
-        prob = _SLIP + (1 - 2 * _SLIP) * expit(changes[0] + np.exp(changes[1]) * odds[asked])
+        prob = _SLIP + (1 - 2 * _SLIP) * scipy.special.expit(changes[0] + np.exp(changes[1]) * odds[asked])
         return float(-np.log(np.where(yes, prob, 1 - prob)).sum() + 0.5 * ((changes / _CHANGES) ** 2).sum())
 
     # Beliefs near 0 and 1 leave no slope to go by: it is begun from flatter ones too.
-    tried = [minimize(loss, np.array([0.0, factor]), method="BFGS") for factor in _BEGUN_FROM]
+    tried = [scipy.optimize.minimize(loss, np.array([0.0, factor]), method="BFGS") for factor in _BEGUN_FROM]
     shift, log_factor = min(tried, key=lambda each: each.fun).x
-    found: np.ndarray = expit(shift + np.exp(log_factor) * odds)
+    found: np.ndarray = scipy.special.expit(shift + np.exp(log_factor) * odds)
     return found
 
 
@@ -229,7 +228,7 @@ def _information(ratio: np.ndarray) -> tuple[float, float]:
     def loss(mixed: float) -> float:
         return -float(np.log1p(mixed * (ratio - 1)).mean())
 
-    mixed = minimize_scalar(loss, bounds=(0, 1 - _LEAST_PROB), method="bounded").x
+    mixed = scipy.optimize.minimize_scalar(loss, bounds=(0, 1 - _LEAST_PROB), method="bounded").x
     nats = np.log1p(mixed * (ratio - 1))
     return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))
 

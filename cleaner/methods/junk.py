@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression, minimize_scalar
-from scipy.special import expit, gammaln, logit, logsumexp
+import scipy
 
 _STEPS = 100
 _FAR = 2.5
@@ -121,7 +120,7 @@ def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
         marked = seen.marks[members]
         odds = random_labels(np.bincount(seen.given[members], minlength=seen.classes), shares)
         odds += _GROUP_MARK * (int((marked == 1).sum()) - int((marked == 0).sum()))
-        junk[members] = expit(odds + logit(_GROUP_PRIOR))
+        junk[members] = scipy.special.expit(odds + scipy.special.logit(_GROUP_PRIOR))
     return junk
 
 
@@ -130,9 +129,13 @@ def random_labels(counts: np.ndarray, shares: np.ndarray) -> float:
     one class or from shares of their own."""
     total = counts.sum()
     at_random = counts @ np.log(shares)
-    own = gammaln(shares.sum()) - gammaln(shares.sum() + total) + (gammaln(shares + counts) - gammaln(shares)).sum()
+    own = (
+        scipy.special.gammaln(shares.sum())
+        - scipy.special.gammaln(shares.sum() + total)
+        + (scipy.special.gammaln(shares + counts) - scipy.special.gammaln(shares)).sum()
+    )
     of_one = [
-        logsumexp(
+        scipy.special.logsumexp(
             np.log(shares)
             + at_random
             + total * np.log(error)
@@ -205,7 +208,7 @@ class _Mixed:
         bulk, away = -0.5 * z**2, -0.5 * ((z - self.centre) / self.spread) ** 2 - np.log(self.spread)
         places = [bulk + np.log(known.likely), away + np.log(known.likely), np.where(open_, away + known.look, -np.inf)]
         logs = np.stack(places, 1) + np.log(self.parts) + np.log(self.claims[:, known.bins]).T
-        found: np.ndarray = np.exp(logs - logsumexp(logs, 1, keepdims=True))
+        found: np.ndarray = np.exp(logs - scipy.special.logsumexp(logs, 1, keepdims=True))
         return found
 
 
@@ -269,7 +272,7 @@ def _claims(found: np.ndarray, bin_: np.ndarray) -> np.ndarray:
     bulk = np.bincount(bin_, found[:, 0], _BINS) + 1e-9
     bulk /= bulk.sum()
     far, junk = (np.bincount(bin_, found[:, number], _BINS) + _BIN_PRIOR * bulk for number in (1, 2))
-    falling = isotonic_regression(junk / bulk, weights=bulk, increasing=False).x * bulk
+    falling = scipy.optimize.isotonic_regression(junk / bulk, weights=bulk, increasing=False).x * bulk
     return np.stack([bulk, far / far.sum(), falling / falling.sum()])
 
 
@@ -359,17 +362,17 @@ def whitening(sample: np.ndarray, marks: int) -> np.ndarray:
 def shift(free: np.ndarray, marks: np.ndarray) -> float:
     """By how much, at most 0, log odds of junk are to be moved for the marks to be likeliest: where people call most of
     what is taken for junk none, they are believed."""
-    odds = logit(np.clip(free, 1e-12, 1 - 1e-12))
+    odds = scipy.special.logit(np.clip(free, 1e-12, 1 - 1e-12))
     judged = (marks >= 0) & (odds > _JUDGED_FROM)
     if not judged.any():
         return 0.0
     said = marks[judged] == 1
 
     def loss(moved: float) -> float:
-        prob = _FLOOR + (_CEILING - _FLOOR) * expit(odds[judged] + moved)
+        prob = _FLOOR + (_CEILING - _FLOOR) * scipy.special.expit(odds[judged] + moved)
         return float(-np.log(np.where(said, prob, 1 - prob)).sum() + moved**2 / 8)
 
-    return float(minimize_scalar(loss, bounds=(-30, 0), method="bounded").x)
+    return float(scipy.optimize.minimize_scalar(loss, bounds=(-30, 0), method="bounded").x)
 
 
 def probabilities(far: np.ndarray, points: Points, sample: np.ndarray, fold: np.ndarray, seen: Seen) -> Found:
@@ -394,5 +397,5 @@ def probabilities(far: np.ndarray, points: Points, sample: np.ndarray, fold: np.
             along = np.where(np.isnan(along), np.nanmedian(along), along)
             found.append(mixture(along, seen, by_marks=True))
     moved = shift(np.max([each.free for each in found], 0), marks)
-    moved_to = [expit(logit(np.clip(each.junk, 0, 1)) + moved) for each in found]
+    moved_to = [scipy.special.expit(scipy.special.logit(np.clip(each.junk, 0, 1)) + moved) for each in found]
     return Found(np.where(marks >= 0, sure, np.max(moved_to, 0)), np.argmax(moved_to, 0) == 1)
