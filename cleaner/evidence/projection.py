@@ -10,6 +10,9 @@ from cleaner.threads import computed
 _BLOCK = 4096
 _SEEN = 20_000
 _SMALLEST = 1e-6
+_ROUNDED = 3e-6
+"""Variance, of rows of length 1, that sums in float32 leave of features that are all the same: up to half of it was
+seen, and how much hangs on the processor."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def principal(
         rows = np.sort(np.random.default_rng(seed).choice(rows, _SEEN, replace=False))
     mean, variances, directions = _axes(features, rows, power, workers)
     kept = np.argsort(-variances)[:dimensions]
-    kept = kept[variances[kept] > _SMALLEST * max(variances.max(), np.finfo(np.float32).tiny)]
+    kept = kept[variances[kept] > _SMALLEST * variances.max()] if variances.max() > _ROUNDED else kept[:0]
     sum_kept = variances[kept].sum() or 1.0
     scaled = directions[:, kept] / np.sqrt(sum_kept)
     return Projection(

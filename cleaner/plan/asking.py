@@ -1,6 +1,6 @@
 """Putting a batch before people, and storing what they answer before anything is made of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,17 @@ import pyarrow.compute as pc
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.people.disagreement import majority
 from cleaner.plan.items import Ask
-from cleaner.run.answers import Spoken, Words, in_utc, of_each
+from cleaner.run.answers import Answers, Spoken, Words, in_utc, of_each
 from cleaner.run.batches import REVIEW, stage_of
 from cleaner.stages import title
-from cleaner.tables import SAID, Classes, HowAsked
+from cleaner.tables import SAID, Answer, Classes, HowAsked
 from cleaner.words import counted, promised
 
 if TYPE_CHECKING:
     from cleaner.plan.runs import Run
+
+UNASKED = "dashboard"
+"""What answers that no batch asked for are stored under, as somebody who looks at an image gives them."""
 
 
 def ask_people(run: "Run", ask: Ask, say: Callable[[str], None]) -> None:
@@ -120,6 +123,24 @@ def take_answers(run: "Run", name: str, answers: pa.Table, manifest: pa.Table) -
         return [] if all(is_said) else _rows(words)
 
     run.store.answers.append_news(news)
+
+
+def take_unasked(
+    answers: Answers, sample: Mapping[str, Any], answer: Answer, new_label: str | None, *, by: str
+) -> None:
+    """Store what somebody says of an image about which no batch asked them. What they said of it last is no news.
+
+    Args:
+        sample: its `sample_id`, `content_hash` and `label`, as the manifest has them.
+    """
+    word = {name: sample[name] for name in ("sample_id", "content_hash", "label")}
+    word |= {"batch": UNASKED, "answer": answer.value, "new_label": new_label, "by": by, "asked": HowAsked.ONCE.value}
+
+    def news(spoken: Spoken) -> Words:
+        held = _held([old for old, withdrawn in spoken if not withdrawn], UNASKED).get(_about(word), [])
+        return [] if any(_same(old, word) for old in held) else _rows([word])
+
+    answers.append_news(news)
 
 
 def _store(run: "Run", ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:

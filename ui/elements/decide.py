@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import pyarrow as pa
 import streamlit as st
 
-from cleaner.tables import SAID, Answer, HowAsked
+from cleaner.plan.asking import take_unasked
+from cleaner.tables import Answer
 from ui.access import Look
 from ui.elements.plain import plain
 from ui.queries.samples import Samples
-
-BATCH = "dashboard"
-"""What answers that no batch asked for are stored under."""
 
 
 def decide(look: Look, samples: Samples, known: dict[str, Any], *, key: str) -> None:
@@ -51,7 +48,5 @@ _WORDS = {
 
 
 def _store(look: Look, known: dict[str, Any], by: str, answer: Answer, new_label: str | None) -> None:
-    word = {name: known[name] for name in ("sample_id", "content_hash", "label")}
-    word |= {"batch": BATCH, "answer": answer.value, "new_label": new_label, "by": by, "asked": HowAsked.ONCE.value}
-    look.store.answers.append(pa.Table.from_pylist([word], SAID))
+    take_unasked(look.store.answers, known, answer, new_label, by=by)
     st.toast(f"Stored: {answer.value}{f' {plain(new_label)}' if new_label else ''}")

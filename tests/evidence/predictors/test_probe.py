@@ -129,9 +129,10 @@ def test_hard_shapes_give_finite_evidence(n, width, classes):
     assert np.isfinite(probs).all() and (probs >= 0).all() and (probs.sum(1) <= 1 + 1e-5).all()
 
 
-def test_features_that_are_all_the_same_say_no_more_than_the_frequencies():
+@pytest.mark.parametrize("row", [np.ones(8), np.random.default_rng(0).random(8), np.random.default_rng(1).random(300)])
+def test_features_that_are_all_the_same_say_no_more_than_the_frequencies(row):
     labels = np.arange(100) % 4 // 3
-    evidence = Probe().evidence(ask(np.ones((100, 8)), labels, 2), FOLDS)
+    evidence = Probe().evidence(ask(np.tile(row, (100, 1)), labels, 2), FOLDS)
     assert matrix(evidence, "top_probs")[:, 0] == pytest.approx(0.75, abs=0.03)
 
 
