@@ -21,6 +21,7 @@ from PIL import Image
 
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.people.reviewers.label_studio import LabelStudio
 from cleaner.tables import BATCH, Classes
 
@@ -73,18 +74,18 @@ def main() -> None:
 
 
 def measure(folder: Path, manifest: pa.Table, source, answered: int) -> None:
-    reviewer, batch, names = LabelStudio(), batch_of(manifest), Classes.of(manifest).names
+    reviewer, batch = LabelStudio(), ReviewBatch("fine-1", folder, batch_of(manifest), source, manifest)
     started = time.monotonic()
-    reviewer.push(batch, "fine-1", folder, source=source, manifest=manifest, classes=names)
-    print(f"pushed {len(batch):,} tasks in {time.monotonic() - started:.1f} s")
+    reviewer.push(batch)
+    print(f"pushed {len(batch.asked):,} tasks in {time.monotonic() - started:.1f} s")
     record = json.loads((folder / "fine-1.label_studio.json").read_text())
     client = Client(base_url=os.environ["LABEL_STUDIO_URL"], api_key=os.environ["LABEL_STUDIO_API_KEY"])
     right = [{"from_name": "answer", "to_name": "image", "type": "choices", "value": {"choices": ["right"]}}]
     for task in list(record["tasks"])[:answered]:
         client.annotations.create(id=int(task), result=right, lead_time=2.0)
     started = time.monotonic()
-    found = reviewer.pull("fine-1", folder, batch, names, print)
-    print(f"pulled {len(found):,} answers to {len(batch):,} tasks in {time.monotonic() - started:.1f} s")
+    found = reviewer.pull(batch, print)
+    print(f"pulled {len(found):,} answers to {len(batch.asked):,} tasks in {time.monotonic() - started:.1f} s")
     client.projects.delete(id=record["project"])
 
 

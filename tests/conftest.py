@@ -27,6 +27,7 @@ from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
 from cleaner.people.grid import pages
 from cleaner.people.review import batch, one_a_file, verdicts
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
 from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
@@ -70,6 +71,9 @@ class Judged:
         because = [DRAWN if at_random else "kept, but the least sure" for at_random in drawn]
         tables = self.manifest, self.standing, self.evidence, self.duplicates, said
         return batch(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
+
+    def asking(self, asked: pa.Table, folder: Path, name: str = "fine-1") -> ReviewBatch:
+        return ReviewBatch(name, folder, asked, self.source, self.manifest)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_wheel_works_by_itself_and_each_remedy_it_gives_does_what_it_says(envi
         "heif": "env/bin/cleaner doctor",
         "train": "env/bin/python -c 'from cleaner.installed import with_extra; print(with_extra(\"train\"))'",
         "label-studio": "LABEL_STUDIO_URL=http://127.0.0.1:9 LABEL_STUDIO_API_KEY=x env/bin/python -c"
-        " 'from cleaner.people.reviewers import label_studio as it; it._server().__enter__()'",
+        " 'from cleaner.people.reviewers.label_studio.server import connected; connected().__enter__()'",
     }
     for extra, question in asked.items():
         assert environment(f"env/bin/python -c 'import {imports[extra]}'").returncode == 1, extra

@@ -1,6 +1,7 @@
 """Putting a batch before people, and storing what they answer before anything is made of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ import pyarrow.compute as pc
 
 from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, WaitsForPeople
 from cleaner.people.disagreement import majority
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.plan.items import Ask
 from cleaner.run.answers import Answers, Spoken, Words, in_utc, of_each
 from cleaner.run.batches import REVIEW, stage_of
 from cleaner.stages import title
-from cleaner.tables import SAID, Answer, Classes, HowAsked
+from cleaner.tables import SAID, Answer, HowAsked
 from cleaner.words import counted, promised
 
 if TYPE_CHECKING:
@@ -84,15 +86,26 @@ def hear(
 
 def _push(run: "Run", ask: Ask) -> None:
     assert run.reviewer is not None, "who asks can push"
-    asked, manifest = run.store.batches.read(ask.name), _manifest(run, ask)
-    where, more = (ask.name, run.store.batches.folder), _more(run)
-    if _of_samples(asked):
-        names, people = Classes.of(manifest).names, wanted(run, ask.name)
-        column = pa.array([people[sample] for sample in asked.column("sample_id").to_pylist()], pa.int32())
-        asked = asked.set_column(asked.column_names.index("people"), "people", column)
-        run.reviewer.push(asked, *where, source=run.source, manifest=manifest, classes=names, more=more)
+    batch = _review_batch(run, ask)
+    if _of_samples(batch.asked):
+        people = wanted(run, ask.name)
+        column = pa.array([people[sample] for sample in batch.asked.column("sample_id").to_pylist()], pa.int32())
+        asked = batch.asked.set_column(batch.asked.column_names.index("people"), "people", column)
+        run.reviewer.push(replace(batch, asked=asked))
     else:
-        run.reviewer.push_classes(asked, *where, source=run.source, manifest=manifest, more=more)
+        run.reviewer.push_classes(batch)
+
+
+def _review_batch(run: "Run", ask: Ask) -> ReviewBatch:
+    batches = run.store.batches
+    return ReviewBatch(
+        name=ask.name,
+        folder=batches.folder,
+        asked=batches.read(ask.name),
+        source=run.source,
+        manifest=_manifest(run, ask),
+        more=_more(run),
+    )
 
 
 def _manifest(run: "Run", ask: Ask) -> pa.Table:
@@ -145,13 +158,11 @@ def take_unasked(
 
 def _store(run: "Run", ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
-    name, folder, manifest = ask.name, run.store.batches.folder, _manifest(run, ask)
-    asked = run.store.batches.read(name)
-    if _of_samples(asked):
-        answers = run.reviewer.pull(name, folder, asked, Classes.of(manifest).names, say, since=since)
-        words = _words(name, answers, manifest, asked)
+    name, batch = ask.name, _review_batch(run, ask)
+    if _of_samples(batch.asked):
+        words = _words(name, run.reviewer.pull(batch, say, since=since), batch.manifest, batch.asked)
     else:
-        words = _words_on_classes(name, run.reviewer.pull_classes(name, folder, asked, manifest, say, since=since))
+        words = _words_on_classes(name, run.reviewer.pull_classes(batch, say, since=since))
     known: dict[str, Words] = {}
     holding: set[str] = set()
 

@@ -1,17 +1,45 @@
 """Reviewers: each puts doubtful samples and small classes before people. A reviewer is a frozen dataclass of settings;
 its file's name is its name.
 
-A batch has a `name` in the `folder` of a run's reviews. It is pushed once, and pulled until nothing is missing.
+A batch is pushed once, and pulled until nothing is missing.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
 from cleaner.data.sources import Source
+from cleaner.tables import Classes
+
+
+@dataclass(frozen=True)
+class ReviewBatch:
+    """What people are asked about at once.
+
+    Attributes:
+        name: in the `folder` of a run's reviews.
+        asked: BATCH, or SMALL_CLASSES where classes are asked about.
+        source: in which the images are.
+        manifest: whose rows the batch has.
+        more: so many batches may come after it, at most: for people to know.
+    """
+
+    name: str
+    folder: Path
+    asked: pa.Table
+    source: Source
+    manifest: pa.Table
+    more: int = 0
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """All names that there are."""
+        return Classes.of(self.manifest).names
 
 
 class Reviewer(Protocol):
@@ -28,35 +56,16 @@ class Reviewer(Protocol):
         """
         ...
 
-    def push(
-        self,
-        batch: pa.Table,
-        name: str,
-        folder: Path,
-        *,
-        source: Source,
-        manifest: pa.Table,
-        classes: tuple[str, ...],
-        more: int = 0,
-    ) -> None:
-        """Put a BATCH before people. A batch that is there already keeps what people have answered; a push that was
-        killed is completed by the next. `more` batches may come after it, at most: for people to know.
+    def push(self, batch: ReviewBatch) -> None:
+        """Put images before people. A batch that is there already keeps what people have answered; a push that was
+        killed is completed by the next.
 
         Raises:
             StorageError: the disk refused a write.
         """
         ...
 
-    def pull(
-        self,
-        name: str,
-        folder: Path,
-        batch: pa.Table,
-        classes: tuple[str, ...],
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
-    ) -> pa.Table:
+    def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:
         """The ANSWERS so far; a sample without an answer has no row, one that several were asked about one of
         each. `say` takes lines for whoever runs the command, on what can't be taken for an answer. What was said before
         `since` may be left out.
@@ -66,27 +75,14 @@ class Reviewer(Protocol):
         """
         ...
 
-    def push_classes(
-        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
-    ) -> None:
-        """Put SMALL_CLASSES before people, each as a class: keep, remove or merge it. As idempotent as `push`."""
+    def push_classes(self, batch: ReviewBatch) -> None:
+        """Put small classes before people, each as a class: keep, remove or merge it. As idempotent as `push`."""
         ...
 
     def pull_classes(
-        self,
-        name: str,
-        folder: Path,
-        asked: pa.Table,
-        manifest: pa.Table,
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
+        self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None
     ) -> pa.Table:
-        """The CLASS_ANSWERS so far; what was said before `since` may be left out.
-
-        Raises:
-            AnswerError: an answer that can't be understood.
-        """
+        """The CLASS_ANSWERS so far, as `pull` gives those on images."""
         ...
 
     def todo(self, name: str, folder: Path) -> str:

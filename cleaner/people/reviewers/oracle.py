@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
-from cleaner.data.sources import Source
 from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, array, check
 
 BY = "oracle"
@@ -54,75 +54,47 @@ class Oracle:
             return ""
         return f"{self.truth} covers {covered:,} of {len(found):,} samples; on the others the oracle can't tell"
 
-    def push(
-        self,
-        batch: pa.Table,
-        name: str,
-        folder: Path,
-        *,
-        source: Source,
-        manifest: pa.Table,
-        classes: tuple[str, ...],
-        more: int = 0,
-    ) -> None:
+    def push(self, batch: ReviewBatch) -> None:
         """Nothing has to be put anywhere."""
 
-    def push_classes(
-        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
-    ) -> None:
+    def push_classes(self, batch: ReviewBatch) -> None:
         """Nothing has to be put anywhere."""
 
-    def pull(
-        self,
-        name: str,
-        folder: Path,
-        batch: pa.Table,
-        classes: tuple[str, ...],
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
-    ) -> pa.Table:
-        truth = read_truth(self.truth)
-        true = pd.Series(batch.column(truth.index.name).to_pylist(), dtype=object).map(truth)
-        given, known = batch.column("label").to_pylist(), set(classes)
-        said = [_answer(label, true_label, known) for label, true_label in zip(given, true, strict=True)]
-        in_pages = batch.column("page").is_valid().to_pylist()
-        said = [_marked(answer) if in_page else answer for answer, in_page in zip(said, in_pages, strict=True)]
+    def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:
+        truth, asked = read_truth(self.truth), batch.asked
+        true = pd.Series(asked.column(truth.index.name).to_pylist(), dtype=object).map(truth)
+        given, known = asked.column("label").to_pylist(), set(batch.classes)
+        answers = [_answer(label, true_label, known) for label, true_label in zip(given, true, strict=True)]
+        in_pages = asked.column("page").is_valid().to_pylist()
+        answers = [_marked(answer) if in_page else answer for answer, in_page in zip(answers, in_pages, strict=True)]
         columns = {
-            "sample_id": batch.column("sample_id"),
-            "answer": pa.array([answer.value for answer in said], pa.string()),
+            "sample_id": asked.column("sample_id"),
+            "answer": pa.array([answer.value for answer in answers], pa.string()),
             "new_label": pa.array(
-                [label if answer is Answer.ANOTHER else None for answer, label in zip(said, true, strict=True)],
+                [label if answer is Answer.ANOTHER else None for answer, label in zip(answers, true, strict=True)],
                 pa.string(),
             ),
-            "by": pa.repeat(BY, len(batch)),
+            "by": pa.repeat(BY, len(asked)),
         }
         return check(pa.table(columns), ANSWERS, "answers")
 
     def pull_classes(
-        self,
-        name: str,
-        folder: Path,
-        asked: pa.Table,
-        manifest: pa.Table,
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
+        self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None
     ) -> pa.Table:
         """A class is removed that no image truly shows, if the truth is known of an image that was given its label."""
         truth = read_truth(self.truth)
-        true = pd.Series(names(manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()
+        true = pd.Series(names(batch.manifest, str(truth.index.name)), dtype=object).map(truth).to_numpy()
         known = ~pd.isna(true)
-        shown, judged = set(true[known]), set(array(manifest, "label")[known])
+        shown, judged = set(true[known]), set(array(batch.manifest, "label")[known])
         answers = [
             (ClassAnswer.REMOVE if label in judged - shown else ClassAnswer.KEEP).value
-            for label in asked.column("label").to_pylist()
+            for label in batch.asked.column("label").to_pylist()
         ]
         columns = {
-            "label": asked.column("label"),
+            "label": batch.asked.column("label"),
             "answer": pa.array(answers, pa.string()),
-            "new_label": pa.nulls(len(asked), pa.string()),
-            "by": pa.repeat(BY, len(asked)),
+            "new_label": pa.nulls(len(batch.asked), pa.string()),
+            "by": pa.repeat(BY, len(batch.asked)),
         }
         return check(pa.table(columns), CLASS_ANSWERS, "answers on classes")
 

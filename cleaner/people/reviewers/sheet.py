@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
 from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, word
 from cleaner.people.questions import CLASS_COUNTS, above, is_paged, questions, references, typed
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.run.files import digest, write_text
 from cleaner.spreadsheets import unguarded
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, Classes, check
+from cleaner.tables import ANSWERS, CLASS_ANSWERS, Answer, ClassAnswer, check
 from cleaner.words import counted
 
 NOBODY = "someone"
@@ -52,37 +52,14 @@ class Sheet:
     def check(self, samples: pa.Table) -> str:
         return ""
 
-    def push(
-        self,
-        batch: pa.Table,
-        name: str,
-        folder: Path,
-        *,
-        source: Source,
-        manifest: pa.Table,
-        classes: tuple[str, ...],
-        more: int = 0,
-    ) -> None:
-        columns = PAGE_COLUMNS if is_paged(batch) else SAMPLE_COLUMNS
-        self._write(name, folder, columns, batch, source, manifest, classes, more)
+    def push(self, batch: ReviewBatch) -> None:
+        self._write(batch, PAGE_COLUMNS if is_paged(batch.asked) else SAMPLE_COLUMNS)
 
-    def push_classes(
-        self, asked: pa.Table, name: str, folder: Path, *, source: Source, manifest: pa.Table, more: int = 0
-    ) -> None:
-        self._write(name, folder, CLASS_COLUMNS, asked, source, manifest, Classes.of(manifest).names, more)
+    def push_classes(self, batch: ReviewBatch) -> None:
+        self._write(batch, CLASS_COLUMNS)
 
-    def _write(
-        self,
-        name: str,
-        folder: Path,
-        columns: tuple[str, ...],
-        batch: pa.Table,
-        source: Source,
-        manifest: pa.Table,
-        classes: tuple[str, ...],
-        more: int,
-    ) -> None:
-        items = questions(batch)
+    def _write(self, batch: ReviewBatch, columns: tuple[str, ...]) -> None:
+        name, folder, items = batch.name, batch.folder, questions(batch.asked)
         lines = [cells for item in items for cells in item["lines"]]
         if not _csv(name, folder).exists():
             write_text(_csv(name, folder), sheet_text(columns, lines))
@@ -90,30 +67,22 @@ class Sheet:
             return
         for item in items:
             paths = (line.get("path") for line in item["lines"])
-            files = (None if path is None else source.file(path) for path in paths)
+            files = (None if path is None else batch.source.file(path) for path in paths)
             item["files"] = [None if file is None else file.resolve().as_uri() for file in files]
-        review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": classes}
-        review["more"] = counted(more, "more batch", "more batches") if more else ""
-        review |= {"paged": is_paged(batch), "asked": above(batch), "typed": typed(batch)}
+        review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": batch.classes}
+        review["more"] = counted(batch.more, "more batch", "more batches") if batch.more else ""
+        review |= {"paged": is_paged(batch.asked), "asked": above(batch.asked), "typed": typed(batch.asked)}
         review["key"] = f"cleaner {name} {digest(lines)}"
         review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
         sides = dict.fromkeys(references(items), self.reference)
         sides |= {row: self.picture for item in items for row in (*item["grid"], item["picture"]) if row is not None}
-        review["pictures"] = pictures(source, manifest, sides)
+        review["pictures"] = pictures(batch.source, batch.manifest, sides)
         write_text(_page(name, folder), render("sheet", "question", review=review))
 
-    def pull(
-        self,
-        name: str,
-        folder: Path,
-        batch: pa.Table,
-        classes: tuple[str, ...],
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
-    ) -> pa.Table:
-        file = _csv(name, folder)
-        samples = {sample["sample_id"]: sample for sample in batch.select(["sample_id", "path", "label"]).to_pylist()}
+    def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:
+        file, classes = _csv(batch.name, batch.folder), batch.classes
+        columns = ["sample_id", "path", "label"]
+        samples = {sample["sample_id"]: sample for sample in batch.asked.select(columns).to_pylist()}
         numbered = list(samples.values())
 
         def read(line: Line) -> tuple[str, tuple[str, str | None, str]] | None:
@@ -126,17 +95,10 @@ class Sheet:
         return check(pa.table(_columns(rows, ANSWERS)), ANSWERS, "answers")
 
     def pull_classes(
-        self,
-        name: str,
-        folder: Path,
-        asked: pa.Table,
-        manifest: pa.Table,
-        say: Callable[[str], None],
-        *,
-        since: datetime | None = None,
+        self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None
     ) -> pa.Table:
-        file = _csv(name, folder)
-        labels, classes = asked.column("label").to_pylist(), Classes.of(manifest).names
+        file, classes = _csv(batch.name, batch.folder), batch.classes
+        labels = batch.asked.column("label").to_pylist()
 
         def read(line: Line) -> tuple[str, tuple[str, str | None, str]] | None:
             label = class_name(line["label"], tuple(labels), "label")

@@ -1,6 +1,7 @@
 """The reviewer against a real server."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,8 +19,9 @@ from needs import CHROMIUM, needs_chromium
 from cleaner.data.sources import open_source
 from cleaner.errors import ConfigError, ServerError
 from cleaner.methods.small_classes import small_classes
-from cleaner.people.labeling_page import class_key, classes_page, samples_page
+from cleaner.people.reviewers import ReviewBatch
 from cleaner.people.reviewers.label_studio import LabelStudio
+from cleaner.people.reviewers.label_studio.page import class_key, classes_page, samples_page
 
 pytestmark = pytest.mark.slow
 
@@ -43,12 +45,12 @@ def asked(judged) -> pa.Table:
 
 def push(judged, asked, folder) -> int:
     """Returns the project."""
-    LabelStudio().push(asked, "fine-1", folder, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    LabelStudio().push(judged.asking(asked, folder))
     return json.loads((folder / "fine-1.label_studio.json").read_text())["project"]
 
 
 def pull(judged, asked, folder, say=print) -> dict[str, dict]:
-    found = LabelStudio().pull("fine-1", folder, asked, judged.classes, say).to_pylist()
+    found = LabelStudio().pull(judged.asking(asked, folder), say).to_pylist()
     return {answer["sample_id"]: answer for answer in found}
 
 
@@ -130,7 +132,7 @@ def test_a_sample_that_two_are_asked_about_is_two_tasks_and_a_third_comes_when_i
     assert abs(tasks[first] - tasks[f"{first} 2"]) > len(asked) // 3
     server.annotate(tasks[first], "right")
     server.annotate(tasks[f"{first} 2"], "junk", completed_by=server.person(BO))
-    found = LabelStudio().pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
+    found = LabelStudio().pull(judged.asking(asked, tmp_path), print).to_pylist()
     assert {(f["sample_id"], f["answer"], f["by"]) for f in found} == {(first, "right", EMAIL), (first, "junk", BO)}
     third = asked.set_column(asked.column_names.index("people"), "people", pa.array([3] + [2] + [1] * (len(asked) - 2)))
     assert push(judged, third, tmp_path) == project
@@ -147,7 +149,7 @@ def test_a_later_pull_fetches_what_has_changed_since(judged, asked, server, tmp_
     server.client.annotations.update(id=edited.id, result=[part("answer", "choices", ["unsure"])])
     server.annotate(third[1], "right")
     since = before + timedelta(milliseconds=200)
-    found = LabelStudio().pull("fine-1", tmp_path, asked, judged.classes, print, since=since).to_pylist()
+    found = LabelStudio().pull(judged.asking(asked, tmp_path), print, since=since).to_pylist()
     assert {answer["sample_id"]: answer["answer"] for answer in found} == {second[0]: "unsure", third[0]: "right"}
     assert "at most 0 more" in server.client.projects.get(id=project).expert_instruction
 
@@ -167,7 +169,7 @@ def test_a_page_of_many_is_one_task_and_what_is_not_marked_on_it_is_right(judged
     server.client.annotations.create(id=tasks[second], result=[], was_cancelled=True)
     server.annotate(tasks[f"{second} 2"], "no such sample")
     said = []
-    found = LabelStudio().pull("fine-1", tmp_path, paged, judged.classes, said.append).to_pylist()
+    found = LabelStudio().pull(judged.asking(paged, tmp_path), said.append).to_pylist()
     answers = {(answer["sample_id"], answer["by"]): answer["answer"] for answer in found}
     mine = dict.fromkeys(others, "right") | {marked: "wrong"} | dict.fromkeys(second.split(","), "unsure")
     his = dict.fromkeys(first.split(","), "right")
@@ -222,8 +224,8 @@ def test_a_push_that_is_killed_anywhere_is_completed_by_the_next_and_doubles_not
 def test_class_answers_go_the_same_way(judged, server, tmp_path):
     classes = small_classes(judged.manifest, judged.standing, min_images=1000)
     reviewer = LabelStudio()
-    where = {"source": judged.source, "manifest": judged.manifest}
-    reviewer.push_classes(classes, "small_classes-1", tmp_path, **where)
+    batch = judged.asking(classes, tmp_path, "small_classes-1")
+    reviewer.push_classes(batch)
     tasks = server.tasks(json.loads((tmp_path / "small_classes-1.label_studio.json").read_text())["project"])
     assert set(tasks) == set(judged.classes)
     server.annotate(tasks[NASTY], "remove")
@@ -231,7 +233,7 @@ def test_class_answers_go_the_same_way(judged, server, tmp_path):
     server.annotate(tasks["=cmd()"], "right")
     server.annotate(tasks["with space"], "merge", class_key(NASTY))
     lines = []
-    found = reviewer.pull_classes("small_classes-1", tmp_path, classes, judged.manifest, lines.append).to_pylist()
+    found = reviewer.pull_classes(batch, lines.append).to_pylist()
     assert {answer["label"]: (answer["answer"], answer["new_label"]) for answer in found} == {
         NASTY: ("remove", None),
         "räksmörgås": ("keep", None),
@@ -246,31 +248,19 @@ def test_the_server_serves_the_files_or_browsers_fetch_them_from_a_prefix(demo, 
     batch = asked.slice(0, 2).set_column(2, "path", listing.column("path"))
     local = LabelStudio(images="local_files", document_root=server.root)
     assert local.check(listing)
-    where = {"source": source, "manifest": judged.manifest, "classes": judged.classes}
-    local.push(
-        batch,
-        "fine-1",
-        tmp_path,
-        **where,
-    )
+    shown = ReviewBatch("fine-1", tmp_path, batch, source, judged.manifest)
+    local.push(shown)
     project = json.loads((tmp_path / "fine-1.label_studio.json").read_text())["project"]
     task = next(iter(server.client.tasks.list(project=project)))
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Token {TOKEN}"}) as client:
-        shown = client.get(task.data["image"])
-    assert shown.status_code == 200
-    assert shown.content == (server.root / "photos" / listing.column("path")[0].as_py()).read_bytes()
+        served = client.get(task.data["image"])
+    assert served.status_code == 200
+    assert served.content == (server.root / "photos" / listing.column("path")[0].as_py()).read_bytes()
     outside = LabelStudio(images="local_files", document_root=server.root / "photos")
     with pytest.raises(ConfigError, match="must be files in a folder under it"):
-        outside.push(
-            asked.slice(0, 2).set_column(2, "path", pa.array(["one/x", "zero/y"])), "fine-3", tmp_path, **where
-        )
+        outside.push(replace(shown, name="fine-3", asked=batch.set_column(2, "path", pa.array(["one/x", "zero/y"]))))
     far = LabelStudio(images="url", url_prefix="https://example.com/photos/")
-    far.push(
-        batch,
-        "fine-2",
-        tmp_path,
-        **where,
-    )
+    far.push(replace(shown, name="fine-2"))
     project = json.loads((tmp_path / "fine-2.label_studio.json").read_text())["project"]
     images = {task.data["image"] for task in server.client.tasks.list(project=project)}
     assert images == {"https://example.com/photos/" + path for path in listing.column("path").to_pylist()}
@@ -309,7 +299,7 @@ def test_a_page_of_five_thousand_classes_is_one_that_the_server_takes(server):
     ],
 )
 def test_a_wrong_address_or_token_is_told_in_one_line(judged, server, monkeypatch, name, value, error, complaint):
-    monkeypatch.setattr("cleaner.people.reviewers.label_studio._TRIES", 1)
+    monkeypatch.setattr("cleaner.people.reviewers.label_studio.server._TRIES", 1)
     monkeypatch.setenv(name, value.format(url=server.url))
     with pytest.raises(error, match=complaint) as found:
         LabelStudio().check(judged.source.listing())

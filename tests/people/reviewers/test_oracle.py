@@ -1,5 +1,6 @@
 import csv
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ def test_the_oracle_answers_what_is_true(judged, asked, tmp_path, form):
     truth, samples = truth_for(asked, other)
     file = tmp_path / f"truth.{form}"
     truth.to_pandas().to_csv(file, index=False) if form == "csv" else pq.write_table(truth, file)
-    found = Oracle(truth=file).pull("any", tmp_path, asked, judged.classes, print).to_pylist()
+    found = Oracle(truth=file).pull(judged.asking(asked, tmp_path), print).to_pylist()
     assert [f["answer"] for f in found] == ["right", "another", "junk", "junk", "unsure"]
     assert [f["new_label"] for f in found] == [None, other, None, None, None]
 
@@ -38,7 +39,7 @@ def test_in_pages_the_oracle_marks_what_does_not_belong(judged, asked, tmp_path)
     truth, _ = truth_for(asked, next(name for name in judged.classes if name != asked.column("label")[1].as_py()))
     truth.to_pandas().to_csv(tmp_path / "truth.csv", index=False)
     paged = pages_of(judged, asked)
-    found = Oracle(truth=tmp_path / "truth.csv").pull("any", tmp_path, paged, judged.classes, print).to_pylist()
+    found = Oracle(truth=tmp_path / "truth.csv").pull(judged.asking(paged, tmp_path), print).to_pylist()
     said = {answer["sample_id"]: answer["answer"] for answer in found}
     wanted = dict(zip(asked.column("sample_id").to_pylist(), ["right", *["wrong"] * 3, "unsure"], strict=True))
     assert said == wanted and {answer["new_label"] for answer in found} == {None}
@@ -51,7 +52,7 @@ def test_a_class_is_removed_that_nothing_truly_shows_of_which_the_oracle_knows_a
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([("path", "label"), (first[wrong], right), (first[right], right)])
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
-    found = Oracle(truth=file).pull_classes("any", tmp_path, asked, judged.manifest, print).to_pylist()
+    found = Oracle(truth=file).pull_classes(judged.asking(asked, tmp_path), print).to_pylist()
     assert {f["label"]: f["answer"] for f in found} == {wrong: "remove", right: "keep"} | dict.fromkeys(unknown, "keep")
 
 
@@ -103,7 +104,11 @@ def test_names_that_look_like_missing_values_and_numbers_stay_text(judged, asked
     path = asked.column("path")[0].as_py()
     file = tmp_path / "truth.csv"
     file.write_text(f"path,label\n{path},NA\nother,007\n")
-    found = Oracle(truth=file).pull("any", tmp_path, asked, (*judged.classes, "NA"), print).to_pylist()
+    labels = ["NA", *judged.manifest.column("label").to_pylist()[1:]]
+    place = judged.manifest.column_names.index("label")
+    manifest = judged.manifest.set_column(place, "label", pa.array(labels))
+    batch = replace(judged.asking(asked, tmp_path), manifest=manifest)
+    found = Oracle(truth=file).pull(batch, print).to_pylist()
     assert found[0]["new_label"] == "NA"
 
 

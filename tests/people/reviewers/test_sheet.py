@@ -26,11 +26,11 @@ def pushed(judged, asked, tmp_path):
 
 
 def push(judged, asked, folder):
-    Sheet().push(asked, "fine-1", folder, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    Sheet().push(judged.asking(asked, folder))
 
 
 def pull(judged, asked, folder):
-    return Sheet().pull("fine-1", folder, asked, judged.classes, print).to_pylist()
+    return Sheet().pull(judged.asking(asked, folder), print).to_pylist()
 
 
 def rows_of(folder):
@@ -196,8 +196,9 @@ def test_the_page_holds_every_picture_once_and_escapes_all_text(judged, asked, p
 def test_classes_are_kept_removed_or_merged_as_a_class(judged, tmp_path):
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
     sheet = Sheet()
-    sheet.push_classes(asked, "small", tmp_path, source=judged.source, manifest=judged.manifest)
-    assert len(sheet.pull_classes("small", tmp_path, asked, judged.manifest, print)) == 0
+    batch = judged.asking(asked, tmp_path, "small")
+    sheet.push_classes(batch)
+    assert len(sheet.pull_classes(batch, print)) == 0
     file = tmp_path / "small.csv"
     last = asked.column("label")[-1].as_py()
     lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -206,7 +207,7 @@ def test_classes_are_kept_removed_or_merged_as_a_class(judged, tmp_path):
         for line, answer in zip(lines[1:], [",Keep,,bo", ",remove,,", f",,{last},ana"], strict=False)
     ]
     file.write_text("\n".join([lines[0], *answered]))
-    found = sheet.pull_classes("small", tmp_path, asked, judged.manifest, print).to_pylist()
+    found = sheet.pull_classes(batch, print).to_pylist()
     assert [(f["label"], f["answer"], f["by"]) for f in found] == [
         (asked.column("label")[0].as_py(), "keep", "bo"),
         (asked.column("label")[1].as_py(), "remove", "someone"),
@@ -215,7 +216,7 @@ def test_classes_are_kept_removed_or_merged_as_a_class(judged, tmp_path):
     assert [f["new_label"] for f in found] == [None, None, last]
     file.write_text("\n".join([lines[0], lines[1].removesuffix(",,,") + ",merge,,bo"]))
     with pytest.raises(AnswerError, match="'merge' without a new_label"):
-        sheet.pull_classes("small", tmp_path, asked, judged.manifest, print)
+        sheet.pull_classes(batch, print)
 
 
 def test_a_batch_of_nothing_makes_a_page_too(judged, asked, tmp_path):

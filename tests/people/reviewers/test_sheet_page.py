@@ -22,7 +22,8 @@ def browser():
 def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_understood(judged, browser, tmp_path):
     asked = judged.batch(count=8)
     sheet = Sheet()
-    sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    batch = judged.asking(asked, tmp_path)
+    sheet.push(batch)
     complaints = []
     page = browser.new_page(accept_downloads=True)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -43,7 +44,7 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
     assert page.is_visible("#next") and "fine-1.csv" in page.text_content("#next")
     assert download.value.suggested_filename == "fine-1.csv"
     download.value.save_as(tmp_path / "fine-1.csv")
-    found = sheet.pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
+    found = sheet.pull(batch, print).to_pylist()
     assert [f["answer"] for f in found] == ["right", "another", "junk", "unsure"]
     assert found[1]["new_label"] == asked.column("guesses")[1].as_py()[0]
     assert {f["by"] for f in found} == {"=ana"}
@@ -53,7 +54,8 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
 def test_what_does_not_belong_is_marked_page_by_page(judged, browser, tmp_path):
     asked = pages_of(judged, judged.batch(count=80), grid=12)
     sheet = Sheet()
-    sheet.push(asked, "fine-1", tmp_path, source=judged.source, manifest=judged.manifest, classes=judged.classes)
+    batch = judged.asking(asked, tmp_path)
+    sheet.push(batch)
     complaints = []
     page = browser.new_page(accept_downloads=True)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -72,7 +74,7 @@ def test_what_does_not_belong_is_marked_page_by_page(judged, browser, tmp_path):
     with page.expect_download() as download:
         page.click("#save")
     download.value.save_as(tmp_path / "fine-1.csv")
-    found = sheet.pull("fine-1", tmp_path, asked, judged.classes, print).to_pylist()
+    found = sheet.pull(batch, print).to_pylist()
     said = {answer["sample_id"]: answer["answer"] for answer in found}
     first, second = ([s["sample_id"] for s in asked.to_pylist() if s["page"] == number] for number in (1, 2))
     assert said == dict.fromkeys(first, "right") | {first[1]: "wrong", first[3]: "wrong"} | dict.fromkeys(
