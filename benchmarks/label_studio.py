@@ -74,9 +74,9 @@ def main() -> None:
 
 
 def measure(folder: Path, manifest: pa.Table, source, answered: int) -> None:
-    reviewer, batch = LabelStudio(), ReviewBatch("fine-1", folder, batch_of(manifest), source, manifest)
+    reviewer, batch = LabelStudio(), ReviewBatch("fine-1", folder, batch_of(manifest), manifest)
     started = time.monotonic()
-    reviewer.push(batch)
+    reviewer.push(batch, source)
     print(f"pushed {len(batch.asked):,} tasks in {time.monotonic() - started:.1f} s")
     record = json.loads((folder / "fine-1.label_studio.json").read_text())
     client = Client(base_url=os.environ["LABEL_STUDIO_URL"], api_key=os.environ["LABEL_STUDIO_API_KEY"])

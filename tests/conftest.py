@@ -73,7 +73,7 @@ class Judged:
         return batch(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
 
     def asking(self, asked: pa.Table, folder: Path, name: str = "fine-1") -> ReviewBatch:
-        return ReviewBatch(name, folder, asked, self.source, self.manifest)
+        return ReviewBatch(name, folder, asked, self.manifest)
 
 
 @pytest.fixture

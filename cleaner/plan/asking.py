@@ -91,9 +91,9 @@ def _push(run: "Run", ask: Ask) -> None:
         people = wanted(run, ask.name)
         column = pa.array([people[sample] for sample in batch.asked.column("sample_id").to_pylist()], pa.int32())
         asked = batch.asked.set_column(batch.asked.column_names.index("people"), "people", column)
-        run.reviewer.push(replace(batch, asked=asked))
+        run.reviewer.push(replace(batch, asked=asked), run.source)
     else:
-        run.reviewer.push_classes(batch)
+        run.reviewer.push_classes(batch, run.source)
 
 
 def _review_batch(run: "Run", ask: Ask) -> ReviewBatch:
@@ -102,7 +102,6 @@ def _review_batch(run: "Run", ask: Ask) -> ReviewBatch:
         name=ask.name,
         folder=batches.folder,
         asked=batches.read(ask.name),
-        source=run.source,
         manifest=_manifest(run, ask),
         more=_more(run),
     )

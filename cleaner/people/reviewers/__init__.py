@@ -24,7 +24,6 @@ class ReviewBatch:
     Attributes:
         name: in the `folder` of a run's reviews.
         asked: BATCH, or SMALL_CLASSES where classes are asked about.
-        source: in which the images are.
         manifest: whose rows the batch has.
         more: so many batches may come after it, at most: for people to know.
     """
@@ -32,7 +31,6 @@ class ReviewBatch:
     name: str
     folder: Path
     asked: pa.Table
-    source: Source
     manifest: pa.Table
     more: int = 0
 
@@ -56,9 +54,9 @@ class Reviewer(Protocol):
         """
         ...
 
-    def push(self, batch: ReviewBatch) -> None:
-        """Put images before people. A batch that is there already keeps what people have answered; a push that was
-        killed is completed by the next.
+    def push(self, batch: ReviewBatch, source: Source) -> None:
+        """Put images before people, which `source` has. A batch that is there already keeps what people have answered;
+        a push that was killed is completed by the next.
 
         Raises:
             StorageError: the disk refused a write.
@@ -75,7 +73,7 @@ class Reviewer(Protocol):
         """
         ...
 
-    def push_classes(self, batch: ReviewBatch) -> None:
+    def push_classes(self, batch: ReviewBatch, source: Source) -> None:
         """Put small classes before people, each as a class: keep, remove or merge it. As idempotent as `push`."""
         ...
 

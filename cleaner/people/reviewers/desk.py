@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from cleaner.data.sources import Source
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.run.answers import Answers
 from cleaner.tables import ANSWERS, CLASS_ANSWERS, SAID, check
@@ -23,10 +24,10 @@ class Desk:
     def check(self, samples: pa.Table) -> str:
         return ""
 
-    def push(self, batch: ReviewBatch) -> None:
+    def push(self, batch: ReviewBatch, source: Source) -> None:
         pass
 
-    def push_classes(self, batch: ReviewBatch) -> None:
+    def push_classes(self, batch: ReviewBatch, source: Source) -> None:
         pass
 
     def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
+from cleaner.data.sources import Source
 from cleaner.data.truth import names, read_truth
 from cleaner.errors import InputError
 from cleaner.people.reviewers import ReviewBatch
@@ -54,10 +55,10 @@ class Oracle:
             return ""
         return f"{self.truth} covers {covered:,} of {len(found):,} samples; on the others the oracle can't tell"
 
-    def push(self, batch: ReviewBatch) -> None:
+    def push(self, batch: ReviewBatch, source: Source) -> None:
         """Nothing has to be put anywhere."""
 
-    def push_classes(self, batch: ReviewBatch) -> None:
+    def push_classes(self, batch: ReviewBatch, source: Source) -> None:
         """Nothing has to be put anywhere."""
 
     def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from cleaner.data.sources import Source
 from cleaner.pages import pictures, render
 from cleaner.people.answer_sheet import Complaint, Line, class_name, read_sheet, sheet_text, understand, word
 from cleaner.people.questions import CLASS_COUNTS, above, is_paged, questions, references, typed
@@ -52,13 +53,13 @@ class Sheet:
     def check(self, samples: pa.Table) -> str:
         return ""
 
-    def push(self, batch: ReviewBatch) -> None:
-        self._write(batch, PAGE_COLUMNS if is_paged(batch.asked) else SAMPLE_COLUMNS)
+    def push(self, batch: ReviewBatch, source: Source) -> None:
+        self._write(batch, source, PAGE_COLUMNS if is_paged(batch.asked) else SAMPLE_COLUMNS)
 
-    def push_classes(self, batch: ReviewBatch) -> None:
-        self._write(batch, CLASS_COLUMNS)
+    def push_classes(self, batch: ReviewBatch, source: Source) -> None:
+        self._write(batch, source, CLASS_COLUMNS)
 
-    def _write(self, batch: ReviewBatch, columns: tuple[str, ...]) -> None:
+    def _write(self, batch: ReviewBatch, source: Source, columns: tuple[str, ...]) -> None:
         name, folder, items = batch.name, batch.folder, questions(batch.asked)
         lines = [cells for item in items for cells in item["lines"]]
         if not _csv(name, folder).exists():
@@ -67,7 +68,7 @@ class Sheet:
             return
         for item in items:
             paths = (line.get("path") for line in item["lines"])
-            files = (None if path is None else batch.source.file(path) for path in paths)
+            files = (None if path is None else source.file(path) for path in paths)
             item["files"] = [None if file is None else file.resolve().as_uri() for file in files]
         review: dict[str, Any] = {"name": name, "columns": columns, "items": items, "classes": batch.classes}
         review["more"] = counted(batch.more, "more batch", "more batches") if batch.more else ""
@@ -76,7 +77,7 @@ class Sheet:
         review |= {"place": str(_csv(name, folder)), "run": shlex.quote(str(folder.parent))}
         sides = dict.fromkeys(references(items), self.reference)
         sides |= {row: self.picture for item in items for row in (*item["grid"], item["picture"]) if row is not None}
-        review["pictures"] = pictures(batch.source, batch.manifest, sides)
+        review["pictures"] = pictures(source, batch.manifest, sides)
         write_text(_page(name, folder), render("sheet", "question", review=review))
 
     def pull(self, batch: ReviewBatch, say: Callable[[str], None], *, since: datetime | None = None) -> pa.Table:

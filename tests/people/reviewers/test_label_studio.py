@@ -45,7 +45,7 @@ def asked(judged) -> pa.Table:
 
 def push(judged, asked, folder) -> int:
     """Returns the project."""
-    LabelStudio().push(judged.asking(asked, folder))
+    LabelStudio().push(judged.asking(asked, folder), judged.source)
     return json.loads((folder / "fine-1.label_studio.json").read_text())["project"]
 
 
@@ -225,7 +225,7 @@ def test_class_answers_go_the_same_way(judged, server, tmp_path):
     classes = small_classes(judged.manifest, judged.standing, min_images=1000)
     reviewer = LabelStudio()
     batch = judged.asking(classes, tmp_path, "small_classes-1")
-    reviewer.push_classes(batch)
+    reviewer.push_classes(batch, judged.source)
     tasks = server.tasks(json.loads((tmp_path / "small_classes-1.label_studio.json").read_text())["project"])
     assert set(tasks) == set(judged.classes)
     server.annotate(tasks[NASTY], "remove")
@@ -248,8 +248,8 @@ def test_the_server_serves_the_files_or_browsers_fetch_them_from_a_prefix(demo, 
     batch = asked.slice(0, 2).set_column(2, "path", listing.column("path"))
     local = LabelStudio(images="local_files", document_root=server.root)
     assert local.check(listing)
-    shown = ReviewBatch("fine-1", tmp_path, batch, source, judged.manifest)
-    local.push(shown)
+    shown = ReviewBatch("fine-1", tmp_path, batch, judged.manifest)
+    local.push(shown, source)
     project = json.loads((tmp_path / "fine-1.label_studio.json").read_text())["project"]
     task = next(iter(server.client.tasks.list(project=project)))
     with httpx.Client(base_url=server.url, headers={"Authorization": f"Token {TOKEN}"}) as client:
@@ -258,9 +258,11 @@ def test_the_server_serves_the_files_or_browsers_fetch_them_from_a_prefix(demo, 
     assert served.content == (server.root / "photos" / listing.column("path")[0].as_py()).read_bytes()
     outside = LabelStudio(images="local_files", document_root=server.root / "photos")
     with pytest.raises(ConfigError, match="must be files in a folder under it"):
-        outside.push(replace(shown, name="fine-3", asked=batch.set_column(2, "path", pa.array(["one/x", "zero/y"]))))
+        outside.push(
+            replace(shown, name="fine-3", asked=batch.set_column(2, "path", pa.array(["one/x", "zero/y"]))), source
+        )
     far = LabelStudio(images="url", url_prefix="https://example.com/photos/")
-    far.push(replace(shown, name="fine-2"))
+    far.push(replace(shown, name="fine-2"), source)
     project = json.loads((tmp_path / "fine-2.label_studio.json").read_text())["project"]
     images = {task.data["image"] for task in server.client.tasks.list(project=project)}
     assert images == {"https://example.com/photos/" + path for path in listing.column("path").to_pylist()}

@@ -26,7 +26,7 @@ def pushed(judged, asked, tmp_path):
 
 
 def push(judged, asked, folder):
-    Sheet().push(judged.asking(asked, folder))
+    Sheet().push(judged.asking(asked, folder), judged.source)
 
 
 def pull(judged, asked, folder):
@@ -197,7 +197,7 @@ def test_classes_are_kept_removed_or_merged_as_a_class(judged, tmp_path):
     asked = small_classes(judged.manifest, judged.standing, min_images=1000)
     sheet = Sheet()
     batch = judged.asking(asked, tmp_path, "small")
-    sheet.push_classes(batch)
+    sheet.push_classes(batch, judged.source)
     assert len(sheet.pull_classes(batch, print)) == 0
     file = tmp_path / "small.csv"
     last = asked.column("label")[-1].as_py()

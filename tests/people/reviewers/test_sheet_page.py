@@ -23,7 +23,7 @@ def test_keys_answer_a_closed_page_forgets_nothing_and_the_saved_file_is_underst
     asked = judged.batch(count=8)
     sheet = Sheet()
     batch = judged.asking(asked, tmp_path)
-    sheet.push(batch)
+    sheet.push(batch, judged.source)
     complaints = []
     page = browser.new_page(accept_downloads=True)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -55,7 +55,7 @@ def test_what_does_not_belong_is_marked_page_by_page(judged, browser, tmp_path):
     asked = pages_of(judged, judged.batch(count=80), grid=12)
     sheet = Sheet()
     batch = judged.asking(asked, tmp_path)
-    sheet.push(batch)
+    sheet.push(batch, judged.source)
     complaints = []
     page = browser.new_page(accept_downloads=True)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -91,8 +91,8 @@ class LabelStudio:
             name = client.users.whoami(request_options=options()).email
         return f"people are asked in Label Studio at {address()}, as {name}"
 
-    def push(self, batch: ReviewBatch) -> None:
-        source, manifest = batch.source, batch.manifest
+    def push(self, batch: ReviewBatch, source: Source) -> None:
+        manifest = batch.manifest
 
         def tasks(items: list[tuple[str, list[dict[str, Any]]]]) -> list[Any]:
             samples = [sample for _, (sample,) in items]
@@ -116,17 +116,17 @@ class LabelStudio:
             strips = contact_sheets(source, manifest, wanted, side=_REFERENCE, across=3)
             return [grid_task(item, page, shown, strips.get(item)) for item, page in items]
 
-        served = self._served(batch) if self.images == "local_files" else None
+        served = self._served(batch.asked, source) if self.images == "local_files" else None
         items = _each_person(batch.asked)
         if _in_pages(batch.asked):
             send(batch, grid_page(), items, grids, at_once=_PAGES_AT_ONCE, served=served)
         else:
             send(batch, samples_page(batch.classes), items, tasks, at_once=_PUSHED_AT_ONCE, served=served)
 
-    def push_classes(self, batch: ReviewBatch) -> None:
+    def push_classes(self, batch: ReviewBatch, source: Source) -> None:
         def tasks(items: list[tuple[str, dict[str, Any]]]) -> list[Any]:
             wanted = {label: entry["examples"] for label, entry in items}
-            sheets = contact_sheets(batch.source, batch.manifest, wanted, side=_EXAMPLE, across=4)
+            sheets = contact_sheets(source, batch.manifest, wanted, side=_EXAMPLE, across=4)
             return [class_task(entry, sheets.get(label)) for label, entry in items]
 
         items = [(entry["label"], entry) for entry in batch.asked.to_pylist()]
@@ -191,14 +191,14 @@ class LabelStudio:
         assert file is not None and root is not None, "_served has looked"
         return f"/data/local-files/?d={quote(file.resolve().relative_to(root.resolve()).as_posix())}"
 
-    def _served(self, batch: ReviewBatch) -> Path:
+    def _served(self, asked: pa.Table, source: Source) -> Path:
         """The folder that holds all images of the batch.
 
         Raises:
             ConfigError: it is not under the server's document root.
         """
         root = (self.document_root or Path()).resolve()
-        files = [batch.source.file(path) for path in batch.asked.column("path").to_pylist()]
+        files = [source.file(path) for path in asked.column("path").to_pylist()]
         folders = [file.resolve().parent for file in files if file is not None]
         common = Path(os.path.commonpath(folders)) if folders else root
         if len(folders) < len(files) or common == root or not common.is_relative_to(root):
