@@ -12,8 +12,8 @@ from cleaner import parts
 from cleaner.config import Config
 from cleaner.settings import Section
 from cleaner.training.recipe import Loss, Network, Optimisation, Phase, Samples
-from flows.limits import Limits
-from flows.schedule import DataSet, Notice, Schedule, Times
+from flows.prefect.limits import Limits
+from flows.prefect.schedule import DataSet, Notice, Schedule, Times
 
 Row = tuple[str, str, str]
 

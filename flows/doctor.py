@@ -11,7 +11,7 @@ from cleaner.installed import to_install
 from cleaner.run.cache import cache_folder
 from cleaner.words import size
 from flows.console import console, say
-from flows.embedded import home
+from flows.prefect.embedded import home
 
 _REQUIRED = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pyarrow", "pillow", "prefect")
 _FASTER = {

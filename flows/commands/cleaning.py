@@ -131,7 +131,7 @@ def clean(
     settings = read_config(config, assignments or [], seed=seed, root=root, columns=columns, skip_missing=skip_missing)
     if only_estimate:
         from cleaner.plan.estimate import estimate
-        from flows.limits import said
+        from flows.prefect.limits import said
 
         nowhere = source.absolute().parent / f".{source.name}-{os.getpid()}-of-no-run"
         request = CleanRequest(source, run or nowhere, settings, reviewer, truth, workers)
@@ -236,11 +236,11 @@ def _clean(request: "CleanRequest", runner: Runner, *, verify: bool = False) -> 
 
         execute_here(run, display_on(terminal))
         return
-    from flows.embedded import connect
+    from flows.prefect.embedded import connect
 
     with run.store.locked():
         """Refused now rather than when a server has been started for it."""
     connect(partial(say, terminal))
-    from flows.clean import run_on_prefect
+    from flows.prefect.clean import run_on_prefect
 
     run_on_prefect(request, run, display_on(terminal))

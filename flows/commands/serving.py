@@ -50,13 +50,13 @@ def serve(file: ScheduleFile) -> None:
     ```
     """
     from flows.console import console, say
-    from flows.embedded import connect
-    from flows.schedule import read_schedule
+    from flows.prefect.embedded import connect
+    from flows.prefect.schedule import read_schedule
 
     told = partial(say, console(stderr=True))
     schedule = read_schedule(file)
     connect(told, schedules=True, port=schedule.port)
-    from flows.serving import serve_schedule
+    from flows.prefect.serving import serve_schedule
 
     serve_schedule(file, schedule, told)
 
@@ -87,14 +87,14 @@ def deploy(
     """
     if sum(map(bool, (watch, write, systemd))) > 1:
         raise InputError("--watch, --yaml and --systemd are three ways; give one of them")
-    from flows.embedded import connect
-    from flows.schedule import read_schedule
+    from flows.prefect.embedded import connect
+    from flows.prefect.schedule import read_schedule
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
     if systemd is not None:
-        from flows.units import write_units
+        from flows.prefect.units import write_units
 
         write_units(file, read_schedule(file, elsewhere=say), systemd, say)
         return
@@ -105,7 +105,7 @@ def deploy(
                 "PREFECT_API_URL is not set; set it to the address of a Prefect server, or `cleaner serve`"
             )
         connect(say)
-    from flows.deploying import deploy_schedule, watch_here, write_yaml
+    from flows.prefect.deploying import deploy_schedule, watch_here, write_yaml
 
     if write is None:
         deploy_schedule(schedule, pool, say)

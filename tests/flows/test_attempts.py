@@ -7,7 +7,7 @@ import pytest
 from prefect.states import Completed
 
 from cleaner.errors import ServerError, SourceError, StorageError
-from flows import attempts
+from flows.prefect import attempts
 
 
 @pytest.fixture

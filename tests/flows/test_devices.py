@@ -7,7 +7,7 @@ import pytest
 from prefect_api import wait_until
 
 from cleaner.errors import RunLocked
-from flows.devices import VISIBLE, a_device, gpus
+from flows.prefect.devices import VISIBLE, a_device, gpus
 
 
 @pytest.fixture(autouse=True)

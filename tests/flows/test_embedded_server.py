@@ -21,14 +21,14 @@ from prefect.server.events import triggers
 from prefect_api import answers, get, wait_until
 
 from cleaner.errors import ServerError
-from flows import embedded_server
-from flows.embedded_server import KNOWN
+from flows.prefect import embedded_server
+from flows.prefect.embedded_server import KNOWN
 
 pytestmark = pytest.mark.slow
 
 LOGIN = "cleaner:of-a-test"
 IMPATIENT = """
-from flows import embedded_server
+from flows.prefect import embedded_server
 embedded_server._TRY_EVERY, embedded_server._PATIENCE = 0.5, 5
 embedded_server.main()
 """
@@ -107,7 +107,7 @@ def test_a_server_that_can_write_no_more_starts_itself_anew_where_it_was(server)
 
 COLLECTING = """
 import threading, time
-from flows import embedded_server
+from flows.prefect import embedded_server
 
 class Garbage:
     def __init__(self):
@@ -158,7 +158,7 @@ def test_a_prefect_that_is_another_inside_is_told_with_its_version(monkeypatch, 
 def test_the_command_says_so_too(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'flows.embedded_server' in sys.orig_argv:\n"
+        "if 'flows.prefect.embedded_server' in sys.orig_argv:\n"
         "    from prefect.server.events import triggers\n"
         "    del triggers.automations_session\n"
     )

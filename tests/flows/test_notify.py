@@ -9,9 +9,9 @@ from prefect.states import Completed, Failed
 from webhook import Team
 
 from cleaner.errors import ConfigError, ServerError
-from flows.attempts import WAITS
-from flows.notify import tell_news
-from flows.schedule import Notice
+from flows.prefect.attempts import WAITS
+from flows.prefect.notify import tell_news
+from flows.prefect.schedule import Notice
 
 ALL = Notice(to="TEST_TEAM")
 

@@ -128,7 +128,7 @@ def test_waiting_for_people_is_no_failure_of_the_flow(photos, tmp_path, environm
 def test_a_killed_run_leaves_no_server_and_is_crashed_when_it_goes_on(photos, tmp_path, environment, server):
     run = tmp_path / "run"
     process = stopped_before("manifest-", "clean", photos, "--run", run, *FAST, **environment)
-    (embedded,) = children(process.pid, "flows.embedded_server")
+    (embedded,) = children(process.pid, "flows.prefect.embedded_server")
     process.kill()
     process.communicate()
     wait_until(lambda: not is_alive(embedded))
@@ -162,7 +162,7 @@ def failing(path, target):
     return replace(path, target)
 
 Path.replace = failing
-from flows import clean
+from flows.prefect import clean
 clean.perform_step = clean.perform_step.with_options(retry_delay_seconds=[0, 0])
 from flows.cli import main
 run = sys.argv.pop(1)

@@ -12,7 +12,7 @@ from prefect.server.schemas.schedules import CronSchedule
 from pydantic import ValidationError
 
 from cleaner.errors import ConfigError
-from flows.schedule import Times, after, plain_cron, read_schedule
+from flows.prefect.schedule import Times, after, plain_cron, read_schedule
 
 FIELDS = (
     ("minute", 0, 59, ""),

@@ -14,11 +14,11 @@ from prefect.schedules import Cron, Interval
 from prefect.schedules import Schedule as Clock
 from prefect.types.entrypoint import EntrypointType
 
-from flows.attempts import WAITS
-from flows.clean import clean
-from flows.notify import notify
-from flows.schedule import NEVER, DataSet, Schedule, interval, notices_of, plain_cron
-from flows.watching import ANSWERS, IMAGES, about
+from flows.prefect.attempts import WAITS
+from flows.prefect.clean import clean
+from flows.prefect.notify import notify
+from flows.prefect.schedule import NEVER, DataSet, Schedule, interval, notices_of, plain_cron
+from flows.prefect.watching import ANSWERS, IMAGES, about
 
 OURS, CLEANING = "cleaner", "cleaning"
 """Tags: the one of all our deployments; and how that of a data set's cleanings begins, which are taken up again when

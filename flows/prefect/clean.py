@@ -28,11 +28,11 @@ from cleaner.run.steps import Step, perform
 from cleaner.run.store import Store
 from cleaner.runners.execute import Batch, CleanRequest, execute
 from cleaner.runners.telling import Display
-from flows.artifacts import Shown, key_of, show_summary, show_waiting
-from flows.attempts import AT_WORK, LEFT, WAITS, attempt, is_passing
 from flows.console import console, say
-from flows.devices import a_device
-from flows.limits import Limits, hold_to, said
+from flows.prefect.artifacts import Shown, key_of, show_summary, show_waiting
+from flows.prefect.attempts import AT_WORK, LEFT, WAITS, attempt, is_passing
+from flows.prefect.devices import a_device
+from flows.prefect.limits import Limits, hold_to, said
 from flows.progress_bar import Lines
 
 FLOW_RUN = "flow_run"

@@ -176,7 +176,7 @@ def _start(tell: Callable[[str], None], *, schedules: bool, port: int) -> None:
 def _launch(complaints: IO[str], *, schedules: bool, port: int) -> subprocess.Popen[str]:
     """The server's process, which prints its port; what else it says goes to `complaints`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded_server", str(os.getpid()), str(port)],
+        [sys.executable, "-m", "flows.prefect.embedded_server", str(os.getpid()), str(port)],
         env=os.environ
         | {"PREFECT_SERVER_API_AUTH_STRING": os.environ["PREFECT_API_AUTH_STRING"]}
         | _SERVER_ONLY

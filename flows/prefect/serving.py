@@ -29,9 +29,9 @@ from prefect.states import Crashed, Scheduled
 
 from cleaner.errors import RunLocked
 from cleaner.run.store import Store
-from flows.deployments import CLEANING, HEARTBEAT, TAKEN_UP, deployments, register_automations
-from flows.schedule import Schedule
-from flows.watching import watch
+from flows.prefect.deployments import CLEANING, HEARTBEAT, TAKEN_UP, deployments, register_automations
+from flows.prefect.schedule import Schedule
+from flows.prefect.watching import watch
 
 
 def serve_schedule(file: Path, schedule: Schedule, say: Callable[[str], None]) -> None:

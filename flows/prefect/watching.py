@@ -22,8 +22,8 @@ from cleaner.run.origin import read_origin
 from cleaner.run.state import Doing, read_state
 from cleaner.run.store import Store
 from cleaner.words import counted
+from flows.prefect.schedule import NEVER, Schedule, after
 from flows.reviewed import fetch
-from flows.schedule import NEVER, Schedule, after
 
 _logger = logging.getLogger(__name__)
 

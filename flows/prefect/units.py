@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cleaner.run.files import write_text
-from flows.schedule import Schedule
+from flows.prefect.schedule import Schedule
 
 ENVIRONMENT, DATABASE, TARGET = "cleaner.env", "database.sql", "cleaner.target"
 _UNIT = """# Made by: cleaner deploy --systemd
@@ -102,7 +102,7 @@ def _services(file: Path, place: Path, label_studio: str | None) -> dict[str, tu
     found = {
         "prefect": (
             "Prefect's server, for cleaner",
-            [sys.executable, "-m", "flows.embedded_server", "0", "${PREFECT_PORT}"],
+            [sys.executable, "-m", "flows.prefect.embedded_server", "0", "${PREFECT_PORT}"],
         ),
         "watch": ("looks for new images and answers", [str(here / "cleaner"), "deploy", str(file), "--watch"]),
         "worker": ("cleans", [str(here / "prefect"), "worker", "start", "--pool", "cleaner", "--type", "process"]),

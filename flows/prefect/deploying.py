@@ -13,9 +13,9 @@ from prefect.workers.process import ProcessWorker
 
 from cleaner.errors import InputError
 from cleaner.run.files import write_text
-from flows.deployments import HEARTBEAT, deployments, register_automations
-from flows.schedule import Schedule
-from flows.watching import watch
+from flows.prefect.deployments import HEARTBEAT, deployments, register_automations
+from flows.prefect.schedule import Schedule
+from flows.prefect.watching import watch
 
 _HEAD = """# Made by: cleaner deploy {file} --yaml {out}
 # For `prefect deploy --all`. `cleaner deploy` also makes the work pool, and the automations by which what was killed is

@@ -21,7 +21,7 @@ from cleaner.errors import CleanerError, ConfigError
 from cleaner.plan.runs import NO_REVIEWER
 from cleaner.runners.execute import CleanRequest
 from cleaner.settings import Section, complaints
-from flows.limits import Limits
+from flows.prefect.limits import Limits
 
 NEVER = "never"
 _EVERY = re.compile(r"every ([1-9]\d{0,5}) (second|minute|hour|day)s?")

@@ -19,8 +19,8 @@ from cleaner.errors import ConfigError, RunError, ServerError
 from cleaner.run.files import write_json
 from cleaner.run.finished import read_summary
 from cleaner.words import percent, wrong_labels
-from flows.attempts import WAITS, attempt
-from flows.schedule import About, Notice
+from flows.prefect.attempts import WAITS, attempt
+from flows.prefect.schedule import About, Notice
 
 TOLD = "told.json"
 """The file in a run's directory that says what each recipient was told last, of each kind of news."""

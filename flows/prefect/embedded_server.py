@@ -1,6 +1,6 @@
 """Prefect's server in a process of its own that ends with the command it serves.
 
-    python -m flows.embedded_server PARENT PORT
+    python -m flows.prefect.embedded_server PARENT PORT
 
 Prefect's own embedded server outlives a killed command and goes on writing to the database. This one watches the
 command's process id, so that nothing is left behind however the command ends. The first line it prints is its port:
@@ -201,7 +201,7 @@ def _start_anew(port: int) -> None:
     """Become a new server at the same port. What the old one was at is left in PREFECT_HOME, for whoever wonders."""
     with (Path(os.environ["PREFECT_HOME"]) / "stuck.txt").open("w") as file:
         faulthandler.dump_traceback(file)
-    os.execv(sys.executable, [sys.executable, "-m", "flows.embedded_server", sys.argv[1], str(port)])
+    os.execv(sys.executable, [sys.executable, "-m", "flows.prefect.embedded_server", sys.argv[1], str(port)])
 
 
 def _end_with(parent: int) -> None:
