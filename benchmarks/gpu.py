@@ -226,7 +226,7 @@ def neighbours(size: Size) -> Iterator[Figure]:
 def training(size: Size) -> Iterator[Figure]:
     """The engine beside timm's bare loop, on the same batches in memory."""
     from benchmarks.training import bare_rate, engine_rate
-    from cleaner.training.engine import Images, World
+    from cleaner.training.loader import Images, World
     from cleaner.training.recipe import Network
 
     random = np.random.default_rng(0)
@@ -319,7 +319,8 @@ def same_bytes(size: Size) -> Iterator[Figure]:
 
 def train_once(folder: Path, size: Size, epochs: int) -> Path:
     """A training of so many epochs in `folder`, from where it was; the file of its weights."""
-    from cleaner.training.engine import WEIGHTS, Images, Trainer, World
+    from cleaner.training.engine import WEIGHTS, Trainer
+    from cleaner.training.loader import Images, World
     from cleaner.training.recipe import Network, Optimisation, Phase, Recipe
     from cleaner.training.recipe import Samples as Shown
 
@@ -352,7 +353,7 @@ def killed(size: Size) -> Iterator[Figure]:
     """A training that is killed after its first epoch and goes on, beside one that is not."""
     from safetensors.torch import load_file
 
-    from cleaner.training.engine import METRICS
+    from cleaner.training.log import METRICS
 
     epochs = 6
     with tempfile.TemporaryDirectory() as name:

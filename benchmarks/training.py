@@ -33,8 +33,10 @@ from cleaner.data.images import resized
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.evidence.networks import timm
-from cleaner.training.engine import METRICS, Images, Trainer, World
+from cleaner.training.engine import Trainer
 from cleaner.training.inference import predicted
+from cleaner.training.loader import Images, World
+from cleaner.training.log import METRICS
 from cleaner.training.models import Normalised, made, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import Decoding

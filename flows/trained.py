@@ -22,8 +22,8 @@ from cleaner.run.store import Store
 from cleaner.runners.telling import Display
 from cleaner.training.comparison import write_comparison
 from cleaner.training.concluding import CLASSES
-from cleaner.training.engine import World
 from cleaner.training.kept import FOLDER, outcome
+from cleaner.training.loader import World
 from cleaner.training.opened import Training, said
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions

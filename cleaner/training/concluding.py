@@ -24,7 +24,7 @@ CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 def conclude(training: Training, trainer: Trainer, model: nn.Module) -> dict[str, Any]:
     """Write what is measured on the test set, and the summary last."""
     folder, test, classes = training.folder, training.test, np.array(training.version.classes, object)
-    found = predicted(model, trainer.test.pixels, test.rows, trainer.device)
+    found = predicted(model, trainer.test.pixels, test.rows, trainer.world.device)
     probs = torch.cat([some for _, some in found]) if len(test.rows) else torch.zeros(0, len(classes))
     guesses, sure = probs.argmax(1).numpy(), probs.amax(1).numpy() if len(test.rows) else np.zeros(0, np.float32)
     paths = test.manifest.column("path").take(pa.array(test.rows))

@@ -24,8 +24,9 @@ from cleaner.run.origin import Origin, origin_of
 from cleaner.run.versions import CLEAN, RAW
 from cleaner.tables import Classes, array
 from cleaner.training.contact_sheet import contact_sheet
-from cleaner.training.engine import CHECKPOINT, METHOD, Images, Trainer, World, evenly_weighted
+from cleaner.training.engine import CHECKPOINT, METHOD, Trainer
 from cleaner.training.kept import FOLDER, read_summary
+from cleaner.training.loader import Images, World, evenly_weighted
 from cleaner.training.models import check, shown_to
 from cleaner.training.optimisation import optimiser_of
 from cleaner.training.pixels import learnt_from, measured_on

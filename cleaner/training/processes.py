@@ -24,7 +24,7 @@ from cleaner.errors import CleanerError
 from cleaner.progress import listening, note, tell
 from cleaner.threads import NETWORK_THREADS
 from cleaner.training.concluding import conclude
-from cleaner.training.engine import World
+from cleaner.training.loader import World
 from cleaner.training.opened import Training, begin
 from cleaner.training.request import SPEC, TrainingSpec
 

@@ -8,9 +8,15 @@ from torch import nn
 
 from cleaner.errors import CleanerError
 from cleaner.training import engine as engines
-from cleaner.training.engine import METRICS, STEPS, WEIGHTS, Images, Trainer, World, evenly_weighted
+from cleaner.training import loader
+from cleaner.training.balance import epoch_order
+from cleaner.training.batch import Stream
+from cleaner.training.engine import WEIGHTS, Trainer
+from cleaner.training.loader import Images, World, evenly_weighted
+from cleaner.training.log import METRICS, STEPS
 from cleaner.training.optimisation import optimiser_of, rate, suggested
 from cleaner.training.recipe import Network, Phase, Recipe
+from cleaner.training.updater import Updater
 
 SIDE = 32
 CLASSES = ("left", "right", "whole")
@@ -62,14 +68,17 @@ def engine(folder, learnt=None, *, world=ALONE, network=None, samples=None, loss
 
 
 def state(made):
-    return {name: tensor.clone() for name, tensor in made.kept.inner.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in made.updater.kept.inner.state_dict().items()}
 
 
 def moved(made):
     """How far each parameter has gone from where it began."""
-    began = {name: value.detach().clone() for name, value in made.model.inner.named_parameters()}
+    began = {name: value.detach().clone() for name, value in made.updater.model.inner.named_parameters()}
     made.train()
-    return {name: float((value - began[name]).detach().norm()) for name, value in made.model.inner.named_parameters()}
+    return {
+        name: float((value - began[name]).detach().norm())
+        for name, value in made.updater.model.inner.named_parameters()
+    }
 
 
 def steps(folder):
@@ -87,7 +96,7 @@ def test_it_learns(tmp_path):
 def test_every_epoch_has_an_order_of_its_own(tmp_path):
     made = engine(tmp_path)
     first, second = (
-        np.concatenate([batch.images.numpy() for step in made._batches(epoch) for batch in step.batches])[:40]
+        np.concatenate([batch.images.numpy() for step in made.loader.epoch(epoch) for batch in step.batches])[:40]
         for epoch in (0, 1)
     )
     assert not np.array_equal(first, second)
@@ -103,27 +112,26 @@ def test_every_image_is_learnt_from_once_an_epoch_and_counts_the_same(tmp_path, 
         return logits[:, 0] * 0 + 1
 
     made = engine(tmp_path, images(n))
-    monkeypatch.setattr(made, "loss", loss)
+    monkeypatch.setattr(made.updater, "loss", loss)
     weights = []
     monkeypatch.setattr(
-        engines, "augmented", lambda raw, chosen, draws: weights.append(raw.weights) or _augmented(raw, chosen, draws)
+        loader, "augmented", lambda raw, chosen, draws: weights.append(raw.weights) or _augmented(raw, chosen, draws)
     )
     made.train()
     counted = torch.cat(weights)
     epochs = counted.view(2, -1)
     assert (epochs.sum(1) == n).all(), "what a step is filled with does not count"
     assert len({len(each) for each in weights}) == 1, "all batches are as large"
-    assert made.steps == -(-n // min(16, n)) and len(steps(tmp_path)) == 2 * made.steps
-    assert steps(tmp_path) == pytest.approx([1.0] * 2 * made.steps)
+    assert made.loader.steps == -(-n // min(16, n)) and len(steps(tmp_path)) == 2 * made.loader.steps
+    assert steps(tmp_path) == pytest.approx([1.0] * 2 * made.loader.steps)
 
 
-_augmented = engines.augmented
+_augmented = loader.augmented
 
 
 def gradients(made, step):
-    made.optimiser = optimiser_of(Phase(), made.model.inner)
-    made._backward(step)
-    return {name: value.grad.clone() for name, value in made.model.named_parameters() if value.grad is not None}
+    made.updater.backward(step)
+    return {name: value.grad.clone() for name, value in made.updater.model.named_parameters() if value.grad is not None}
 
 
 def plain_gradients(model, pictures, labels, weights, of):
@@ -142,15 +150,17 @@ def test_gradients_are_those_of_the_weighted_loss_over_the_effective_batch(tmp_p
     weights = np.linspace(0.2, 2, 40).astype(np.float32)
     pictures = Pictures(np.arange(40) % 3)
     made = engine(tmp_path, images(40, weights=weights, pixels=pictures), batch=5)
-    made.model.eval()
-    for step in made._batches(0):
+    made.updater.model.eval()
+    for step in made.loader.epoch(0):
         found = gradients(made, step)
-        made.model.zero_grad()
+        made.updater.model.zero_grad()
         if step.number == number:
             break
-    order = engines.epoch_order(made.images.labels, "none", engines.Stream.ORDER.rng(0, 0))
+    order = epoch_order(made.loader.images.labels, "none", Stream.ORDER.rng(0, 0))
     rows = order[16 * number : 16 * number + 16]
-    expected = plain_gradients(made.model, pictures.pixels[rows], made.images.labels[rows], weights[rows], 16)
+    expected = plain_gradients(
+        made.updater.model, pictures.pixels[rows], made.loader.images.labels[rows], weights[rows], 16
+    )
     for name, value in expected.items():
         assert torch.allclose(found[name], value, atol=1e-5), name
 
@@ -240,9 +250,9 @@ def test_the_prior_is_that_of_what_is_seen_and_stays(tmp_path, balance):
     )
     seen = {"none": [30, 4, 2], "class_balanced": [13, 6.5, 13], "third": [30, 5, 10]}[balance]
     expected = np.log(np.array(seen) / sum(seen))
-    assert made.model.inner.get_classifier().bias.detach().numpy() == pytest.approx(expected, abs=1e-5)
+    assert made.updater.model.inner.get_classifier().bias.detach().numpy() == pytest.approx(expected, abs=1e-5)
     gone = moved(made)
-    bias = made.model.inner.get_classifier().bias
+    bias = made.updater.model.inner.get_classifier().bias
     assert bias.detach().numpy() == pytest.approx(expected, abs=1e-5)
     assert max(gone.values()) > 0.01
 
@@ -251,8 +261,8 @@ def test_every_step_has_the_rate_of_its_schedule_and_phase(tmp_path):
     phases = (Phase(epochs=2), Phase(epochs=2, lr=0.1))
     made = engine(tmp_path, images(48), phases=phases, lr=0.02, warmup=1.0)
     used = []
-    step = made._step
-    made._step = lambda *words: used.append(made.optimiser.param_groups[0]["lr"]) or step(*words)
+    backward = made.updater.backward
+    made.updater.backward = lambda step: used.append(made.updater.optimiser.param_groups[0]["lr"]) or backward(step)
     made.train()
     shares = [rate(number, 12, 3, made.settings) for number in range(12)]
     expected = [0.02 * share * (1 if number < 6 else 0.1) for number, share in enumerate(shares)]
@@ -272,8 +282,8 @@ def test_what_is_kept_is_the_moving_average(tmp_path):
     plain = engine(tmp_path / "plain", phases=(Phase(epochs=3),))
     average = engine(tmp_path / "average", network={"ema": 0.9}, phases=(Phase(epochs=3),))
     plain.train(), average.train()
-    for name, value in plain.model.state_dict().items():
-        assert torch.equal(value, average.model.state_dict()[name])
+    for name, value in plain.updater.model.state_dict().items():
+        assert torch.equal(value, average.updater.model.state_dict()[name])
     apart = [not torch.equal(value, state(plain)[name]) for name, value in state(average).items() if value.ndim > 1]
     assert all(apart)
 
@@ -284,7 +294,9 @@ def test_the_average_is_measured_and_written(tmp_path):
     made = engine(tmp_path, network={"ema": 0.9}, validation=images(9))
     made.train()
     written = load_file(tmp_path / WEIGHTS)
-    assert all(torch.equal(value, written[name]) for name, value in made.average.module.inner.state_dict().items())
+    assert all(
+        torch.equal(value, written[name]) for name, value in made.updater.average.module.inner.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -299,15 +311,15 @@ def test_ended_within_an_epoch_it_goes_on_from_its_checkpoint_to_the_same_bytes(
     engine(tmp_path / "whole", **settings).train()
     monkeypatch.setattr(engines, "_KEEP_EVERY", 0.0)
     done = [0]
-    step = Trainer._step
+    update = Updater.update
 
     def ended(made, *words):
         done[0] += 1
         if done[0] in (2, 6, 9):
             raise KeyboardInterrupt
-        return step(made, *words)
+        return update(made, *words)
 
-    monkeypatch.setattr(Trainer, "_step", ended)
+    monkeypatch.setattr(Updater, "update", ended)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             engine(tmp_path / "ended", **settings).train()
@@ -326,7 +338,7 @@ def test_another_number_of_processes_is_said_when_it_goes_on(tmp_path, monkeypat
     engine(tmp_path, phases=(Phase(epochs=1),)).train()
     said = []
     # The second of them: alone it would wait for the first.
-    monkeypatch.setattr(Trainer, "_forward", property(lambda made: made.model))
+    monkeypatch.setattr(Updater, "_forward", property(lambda made: made.updater.model))
     with listening(lambda *_: None, said.append):
         engine(tmp_path, world=World(0, 2), phases=(Phase(epochs=1),))._resumed()
         assert said == [], "nothing is left to do"
@@ -340,11 +352,13 @@ def test_the_effective_batch_is_the_recipes_by_any_number_of_processes(tmp_path,
         engine(tmp_path, images(200), world=World(rank, size), batch=64, effective_batch=64, lr=0.4, lr_batch=64)
         for rank in range(size)
     ]
-    assert {(each.effective, each.batch, each.steps, each.lr) for each in made} == {(64, batch, 4, 0.4)}
-    order = engines.epoch_order(made[0].images.labels, "none", engines.Stream.ORDER.rng(0, 0))
+    assert {(each.loader.effective, each.loader.batch, each.loader.steps, each.lr) for each in made} == {
+        (64, batch, 4, 0.4)
+    }
+    order = epoch_order(made[0].loader.images.labels, "none", Stream.ORDER.rng(0, 0))
     chosen = [[], [], [], []]
     for each in made:
-        for number, step in enumerate(each._batches(0)):
+        for number, step in enumerate(each.loader.epoch(0)):
             for micro_batch in step.batches:
                 chosen[number] += [int(count) for count in micro_batch.weights]
             assert step.images == (64, 64, 64, 8)[number]
@@ -357,7 +371,7 @@ def test_draws_are_the_same_whichever_process_takes_a_micro_batch(tmp_path):
         made = engine(
             tmp_path, world=world, batch=4, effective_batch=16, augment=({"name": "mixcut"}, {"name": "crop"})
         )
-        return [[batch.images for batch in step.batches] for step in made._batches(1)]
+        return [[batch.images for batch in step.batches] for step in made.loader.epoch(1)]
 
     alone, first, second = (micro_batches(world) for world in (World(0, 1), World(0, 2), World(1, 2)))
     for whole, one, other in zip(alone, first, second, strict=True):
@@ -372,7 +386,7 @@ def test_each_micro_batch_of_a_step_has_draws_of_its_own(tmp_path):
         lambda rows: pictures.pixels[rows * 0], np.arange(32), np.zeros(32, np.int32), np.ones(32, np.float32)
     )
     made = engine(tmp_path, same, batch=4, effective_batch=16, augment=({"name": "crop"},))
-    seen = [batch.images for epoch in (0, 1) for step in made._batches(epoch) for batch in step.batches]
+    seen = [batch.images for epoch in (0, 1) for step in made.loader.epoch(epoch) for batch in step.batches]
     assert len(seen) == 16
     assert not any(torch.equal(one, other) for place, one in enumerate(seen) for other in seen[:place])
 
@@ -387,13 +401,15 @@ def test_a_second_look_for_sharpness_leaves_the_statistics_alone(tmp_path):
 
 def test_what_a_network_does_not_let_decay_does_not_behind_our_wrapper(tmp_path):
     made = engine(tmp_path, network={"backbone": "test_vit", "image_size": 160})
-    groups = optimiser_of(Phase(optimiser="adamw", weight_decay=0.5), made.model.inner).param_groups
+    groups = optimiser_of(Phase(optimiser="adamw", weight_decay=0.5), made.updater.model.inner).param_groups
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
-    names = dict(made.model.inner.named_parameters())
+    names = dict(made.updater.model.inner.named_parameters())
     assert decays[id(names["pos_embed"])] == 0 and decays[id(names["cls_token"])] == 0
     assert decays[id(names["blocks.0.attn.qkv.weight"])] == 0.5
     made._resumed()
-    used = {id(value): group["weight_decay"] for group in made.optimiser.param_groups for value in group["params"]}
+    used = {
+        id(value): group["weight_decay"] for group in made.updater.optimiser.param_groups for value in group["params"]
+    }
     assert used[id(names["pos_embed"])] == 0
 
 
@@ -401,13 +417,13 @@ def test_what_a_network_does_not_let_decay_does_not_behind_our_wrapper(tmp_path)
 def test_a_loss_that_became_nan_is_told_with_its_step_and_gap(tmp_path, name):
     """48 images are three steps of two batches: the ninth batch is the first of the second epoch's second step."""
     made = engine(tmp_path, images(48), loss={"name": name}, phases=(Phase(epochs=3),))
-    loss, calls = made.loss, []
+    loss, calls = made.updater.loss, []
 
     def broken(logits, targets):
         calls.append(logits)
         return loss(logits, targets) * (float("nan") if len(calls) == 9 else 1)
 
-    made.loss = broken
+    made.updater.loss = broken
     told = (
         r"in step 2 of 3 of epoch 2 the loss, {}, became NaN or infinite \(logits of one image lay up to [\d.]+ apart"
     )
@@ -418,9 +434,7 @@ def test_a_loss_that_became_nan_is_told_with_its_step_and_gap(tmp_path, name):
 
 def test_streams_of_chance_are_apart():
     drawn = {
-        tuple(stream.rng(*key).integers(0, 2**62, 4))
-        for stream in engines.Stream
-        for key in ((7,), (7, 1), (7, 1, 2), (1, 7))
+        tuple(stream.rng(*key).integers(0, 2**62, 4)) for stream in Stream for key in ((7,), (7, 1), (7, 1, 2), (1, 7))
     }
     assert len(drawn) == 4 * 4
 
