@@ -24,7 +24,7 @@ from cleaner.training.comparison import write_comparison
 from cleaner.training.concluding import CLASSES
 from cleaner.training.kept import FOLDER, outcome
 from cleaner.training.loader import World
-from cleaner.training.opened import Training, said
+from cleaner.training.opened import Training
 from cleaner.training.optimisation import suggested
 from cleaner.training.predicting import Model, predict, write_predictions
 from cleaner.training.processes import train
@@ -77,7 +77,7 @@ def _performed(training: Training, display: Display, start: float, stop: float) 
 @contextmanager
 def _told(training: Training, display: Display, journal: Journal, start: float, stop: float) -> Iterator[None]:
     """Within the block people hear how far it is."""
-    for line in said(training):
+    for line in training.sentences():
         display.say(line)
     display.begins(training.words, start)
     journal.begins(training.words, 0.0)
@@ -139,14 +139,14 @@ def find_rates(asked: TrainRequest, version: str, seed: int) -> None:
         training = Training(spec)
         training.check()
         with _shown(display, f"{training.words}: trying learning rates"):
-            engine = training.engine(World(0, 1))
-            rates, losses = engine.tried_rates()
+            trainer = training.trainer(World(0, 1))
+            rates, losses = trainer.tried_rates()
         best = suggested(rates, losses)
         chart = drawn(pd.DataFrame({"rate": rates, "loss": losses}), best)
-        file = asked.run / FOLDER / f"learning-rates-{spec.name}-{engine.network.backbone}.png"
+        file = asked.run / FOLDER / f"learning-rates-{spec.name}-{trainer.network.backbone}.png"
         write_bytes(file, vl_convert.vegalite_to_png(chart.to_json(), scale=2))
-        setting = best * engine.settings.lr / engine.lr
-        typer.echo(f"{engine.network.backbone}: --set optimisation.lr={setting:.2g}  ({os.path.relpath(file)})")
+        setting = best * trainer.settings.lr / trainer.lr
+        typer.echo(f"{trainer.network.backbone}: --set optimisation.lr={setting:.2g}  ({os.path.relpath(file)})")
 
 
 @contextmanager

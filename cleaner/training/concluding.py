@@ -12,10 +12,11 @@ from cleaner.evidence.networks import timm
 from cleaner.run.files import write_bytes, write_json, write_table
 from cleaner.spreadsheets import as_csv
 from cleaner.threads import network_threads
+from cleaner.training.data import Measured
 from cleaner.training.engine import Trainer
 from cleaner.training.inference import predicted
 from cleaner.training.kept import PREDICTIONS, SUMMARY
-from cleaner.training.opened import Measured, Training
+from cleaner.training.opened import Training
 
 CONFUSION, CLASSES = "confusion.parquet", "classes.csv"
 
@@ -27,7 +28,7 @@ def conclude(training: Training, trainer: Trainer, model: nn.Module) -> dict[str
     found = predicted(model, trainer.test.pixels, test.rows, trainer.world.device)
     probs = torch.cat([some for _, some in found]) if len(test.rows) else torch.zeros(0, len(classes))
     guesses, sure = probs.argmax(1).numpy(), probs.amax(1).numpy() if len(test.rows) else np.zeros(0, np.float32)
-    paths = test.manifest.column("path").take(pa.array(test.rows))
+    paths = test.of.manifest.column("path").take(pa.array(test.rows))
     columns = {"path": paths, "label": classes[test.labels], "guess": classes[guesses], "prob": sure}
     write_table(folder / PREDICTIONS, pa.table(columns))
     # Of many classes few pairs are there.

@@ -25,7 +25,7 @@ from cleaner.progress import listening, note, tell
 from cleaner.threads import NETWORK_THREADS
 from cleaner.training.concluding import conclude
 from cleaner.training.loader import World
-from cleaner.training.opened import Training, begin
+from cleaner.training.opened import Training
 from cleaner.training.request import SPEC, TrainingSpec
 
 _COMMAND = "CLEANER_TRAINS_FOR"
@@ -39,11 +39,11 @@ def train(training: Training) -> dict[str, Any]:
     Raises:
         CleanerError: it can't be.
     """
-    engine = begin(training)
+    trainer = training.begin()
     processes = training.spec.recipe.optimisation.processes or torch.cuda.device_count()
     if processes > 1:
         _train_together(training.folder, processes)
-    return conclude(training, engine, engine.train())
+    return conclude(training, trainer, trainer.train())
 
 
 def _train_together(folder: Path, processes: int) -> None:
@@ -95,7 +95,7 @@ def main() -> None:
         torch.cuda.set_device(world.device)
     distributed.init_process_group("nccl" if world.device.type == "cuda" else "gloo")
     with listening(lambda *counted: _say(counted), _say):
-        Training(spec, folder).engine(world).train()
+        Training(spec, folder).trainer(world).train()
     distributed.destroy_process_group()
 
 

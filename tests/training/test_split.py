@@ -15,7 +15,8 @@ from PIL import Image
 from cleaner.errors import InputError, RunError
 from cleaner.evidence.networks import timm
 from cleaner.training.concluding import conclude
-from cleaner.training.opened import DATA, Training, begin, said
+from cleaner.training.data import DATA
+from cleaner.training.opened import Training
 from cleaner.training.predicting import PREDICTIONS, Model, write_predictions
 from cleaner.training.recipe import Network, read_recipe
 from cleaner.training.request import TrainingSpec
@@ -74,7 +75,7 @@ def validated(share):
 
 
 def paths(made, rows):
-    return made.cleaned.manifest.column("path").take(pa.array(rows)).to_pylist()
+    return made.choice.cleaned.manifest.column("path").take(pa.array(rows)).to_pylist()
 
 
 def test_what_is_measured_on_elsewhere_is_not_learnt_from_nor_its_copies(photos, tmp_path):
@@ -96,7 +97,7 @@ def test_what_is_measured_on_elsewhere_is_not_learnt_from_nor_its_copies(photos,
     assert not learnt & {*same, *again}
     assert learnt == {*images} - {*same, *again}
     assert (
-        made.split.words()
+        made.choice.split.words()
         == "not learnt from: 12 images that are measured on too, and 10 images nearly the same as such"
     )
     assert len(made.test.rows) == 30
@@ -116,7 +117,7 @@ def test_a_data_manifest_s_own_test_set_is_kept_apart_too(photos, tmp_path):
     clean_locally(tmp_path / "mine.toml", tmp_path / "run", "--set", "features.backbone=pixels")
     made = training(tmp_path / "run")
     assert not {path.removeprefix("train/") for path in paths(made, made.version.rows)} & {*[*images][::9]}
-    assert made.split.copies.sum() == len([*images][::9]) == len(made.test.rows)
+    assert made.choice.split.copies.sum() == len([*images][::9]) == len(made.test.rows)
 
 
 def test_near_copies_in_another_split_are_left_out(photos, tmp_path):
@@ -134,7 +135,7 @@ def test_near_copies_in_another_split_are_left_out(photos, tmp_path):
     learnt = paths(made, made.version.rows)
     assert {path.split("/", 1)[0] for path in learnt} == {"train"}
     assert not {path.split("/", 1)[1] for path in learnt} & {*twins}
-    assert made.split.near.sum() == len(twins)
+    assert made.choice.split.near.sum() == len(twins)
 
 
 def manifest_of(hashes, labels=None):
@@ -292,13 +293,13 @@ def test_a_training_begun_by_another_method_is_told_and_one_of_today_goes_on(pho
     _, run, _ = photos
     run = shutil.copytree(run, tmp_path / "run")
     begun = training(run)
-    begin(begun)
+    begun.begin()
     (begun.folder / "checkpoint.safetensors").write_bytes(b"")
     assert training(run).lost == []
     monkeypatch.setattr("cleaner.training.opened.METHOD", 99)
     later = training(run)
     assert later.folder != begun.folder and later.lost == [begun.folder]
-    assert f"{begun.folder}: was begun by another version of cleaner and can't go on; delete it" in said(later)
+    assert f"{begun.folder}: was begun by another version of cleaner and can't go on; delete it" in later.sentences()
 
 
 def test_the_best_epoch_needs_images_to_be_told_by(photos):
@@ -354,7 +355,7 @@ def test_renamed_files_in_another_order_give_the_same_weights(photos, tmp_path):
     weights = []
     for folder in (shutil.copytree(run, tmp_path / "first"), tmp_path / "run"):
         made = training(folder)
-        engine = begin(made)
+        engine = made.begin()
         conclude(made, engine, engine.train())
         weights.append((made.folder / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
@@ -370,10 +371,10 @@ def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it
     for each in runs:
         clean_locally(tmp_path / "photos", each, "--set", "features.backbone=pixels")
     whole = training(runs[0], recipe=recipe, version="clean")
-    engine = begin(whole)
+    engine = whole.begin()
     conclude(whole, engine, engine.train())
     ended = training(runs[1], recipe=recipe, version="clean")
-    engine = begin(ended)
+    engine = ended.begin()
     keep = type(engine)._keep
 
     def kept_once(made, progress):
@@ -394,7 +395,7 @@ def test_a_run_that_is_cleaned_in_the_middle_of_a_training_takes_nothing_from_it
     assert again.folder == ended.folder and again.goes_on_with_other_data
     compared = Training(again.spec, go_on=False)
     assert compared.folder != ended.folder and len(compared.version) > len(again.version)
-    engine = begin(again)
+    engine = again.begin()
     conclude(again, engine, engine.train())
     for name in ("model.safetensors", "steps.parquet"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
@@ -408,7 +409,7 @@ def test_images_that_it_began_with_and_are_gone_are_told(photos, tmp_path):
     shutil.copytree(root, tmp_path / "photos")
     clean_locally(tmp_path / "photos", tmp_path / "run", "--set", "features.backbone=pixels")
     begun = training(tmp_path / "run")
-    begin(begun)
+    begun.begin()
     (begun.folder / "checkpoint.safetensors").write_bytes(b"")
     for file in sorted((tmp_path / "photos" / "day").iterdir())[:20]:
         file.unlink()
@@ -429,7 +430,7 @@ def test_images_that_it_began_with_and_are_gone_are_told(photos, tmp_path):
 
 
 def trained(made):
-    engine = begin(made)
+    engine = made.begin()
     conclude(made, engine, engine.train())
     return made
 
@@ -460,7 +461,7 @@ def test_a_training_goes_on_though_its_version_is_no_more(photos, tmp_path):
         answer.unlink()
     clean_locally(tmp_path / "photos", tmp_path / "run", *asking[:2])
     begun = training(tmp_path / "run", version="judged-1")
-    begin(begun)
+    begun.begin()
     (begun.folder / "checkpoint.safetensors").write_bytes(b"")
     rng = np.random.default_rng(8)
     write(tmp_path / "photos", {"day/new.jpg": picture(rng, "day")})
