@@ -14,7 +14,7 @@ from benchmarks.label_noise import SEED, Noisy, cifar, features_of, grocery
 from benchmarks.label_rounds import Round, manifest_of, rounds
 from cleaner.config import Config
 from cleaner.methods.prevalence import prevalence
-from cleaner.people import review, selection
+from cleaner.people import meaning, selection
 from cleaner.people.survey import survey
 from cleaner.people.worth import Worth, worth
 from cleaner.run.ledger import fold
@@ -54,7 +54,7 @@ def batches(data: Noisy) -> Iterator[str]:
     for number in range(BATCHES):
         said = said_of(data, asked)
         *_, last = rounds(data.features, data.given, policy="belief", seed=SEED, said=said)
-        people, standing = review.verdicts(manifest, said), standing_of(manifest, said, last)
+        people, standing = meaning.verdicts(manifest, said), standing_of(manifest, said, last)
         known = last.before, last.evidence, said, last.fit, last.first
         gains = selection.gains(manifest, standing, *known[1:], junk_of(manifest), people, policy="belief")
         factors = selection.factors([each.by_why for each in worths])
@@ -85,7 +85,7 @@ def batches(data: Noisy) -> Iterator[str]:
 
 
 def standing_of(manifest: pa.Table, said: pa.Table, last: Round) -> pa.Table:
-    people = review.verdicts(manifest, said)
+    people = meaning.verdicts(manifest, said)
     return fold(manifest, [last.verdicts, people] if len(people) else [last.verdicts])
 
 

@@ -11,7 +11,7 @@ from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.methods import label_noise
-from cleaner.people import review
+from cleaner.people import meaning
 from cleaner.plan.label_rounds import Compare, Judge, Predict, label_rounds
 from cleaner.plan.predicting import out_of_sample
 from cleaner.plan.so_far import End
@@ -58,7 +58,7 @@ def rounds(
     config = Config(seed=seed)
     manifest, evidence, first = manifest_of(labels), None, None
     fits: dict[int, pa.Table] = {}
-    parts = [review.verdicts(manifest, said)] if len(said) else []
+    parts = [meaning.verdicts(manifest, said)] if len(said) else []
     ended: End | None = None
     for stage in ("coarse", "fine"):
         split = getattr(config, stage).model_copy(update={"policy": policy})

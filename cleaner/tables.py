@@ -305,6 +305,11 @@ def lists(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1), kind))
 
 
+def is_usable(manifest: pa.Table) -> np.ndarray:
+    """bool, one a row: whether its image can be read."""
+    return manifest.column("problem").is_null().to_numpy()
+
+
 def held_out(manifest: pa.Table) -> np.ndarray:
     """int8, one a row: how far from what is learnt from its split is; 2 for the test set, 1 for validation, 0 for all
     else."""

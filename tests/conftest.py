@@ -25,8 +25,9 @@ from cleaner import threads
 from cleaner.data.scan import QUALITY_COLUMN, scan
 from cleaner.data.sources import Source, open_source
 from cleaner.demo import write_demo
+from cleaner.people.batch import compose, one_a_file
 from cleaner.people.grid import pages
-from cleaner.people.review import batch, one_a_file, verdicts
+from cleaner.people.meaning import verdicts
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
@@ -70,7 +71,7 @@ class Judged:
         facts = {"why": ["kept"] * len(rows), "gain": pa.array([0.5] * len(rows), pa.float32()), "drawn": drawn}
         because = [DRAWN if at_random else "kept, but the least sure" for at_random in drawn]
         tables = self.manifest, self.standing, self.evidence, self.duplicates, said
-        return batch(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
+        return compose(*tables, rows, because, facts, known_share=known_share, overlap=overlap, seed=seed)
 
     def asking(self, asked: pa.Table, folder: Path, name: str = "fine-1") -> ReviewBatch:
         return ReviewBatch(name, folder, asked, self.manifest)

@@ -23,7 +23,7 @@ from cleaner.progress import track
 from cleaner.run.before import Before
 from cleaner.run.files import digest
 from cleaner.run.steps import makes, sayable
-from cleaner.tables import array
+from cleaner.tables import array, is_usable
 
 AUTO = "auto"
 PIXELS = "pixels"
@@ -180,7 +180,7 @@ def _known(manifest: pa.Table, rows: np.ndarray, before: Before | None) -> tuple
     if before is None:
         return np.full(len(rows), -1, np.int64), np.zeros((0, 0), np.float16)
     old = before.manifest
-    usable = np.flatnonzero(old.column("problem").is_null().to_numpy())
+    usable = np.flatnonzero(is_usable(old))
     hashes = old.column("content_hash").take(pa.array(usable)).combine_chunks()
     place = pc.index_in(manifest.column("content_hash").take(pa.array(rows)), value_set=hashes)
     place = pc.fill_null(place, -1).to_numpy()
@@ -197,7 +197,7 @@ def pace(
 
     Timed are `sample` usable images, evenly spread, after as many that only warm the network up.
     """
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy()).astype(np.int32)
+    usable = np.flatnonzero(is_usable(manifest)).astype(np.int32)
     rows = usable[:: max(1, len(usable) // (2 * sample))][: 2 * sample]
     seconds = 0.0
     for some in (np.sort(rows[::2]), np.sort(rows[1::2])):

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.run.steps import Step, makes
-from cleaner.tables import MAP, check
+from cleaner.tables import MAP, check, is_usable
 
 MOST = 50_000
 _LEAST = 20
@@ -25,7 +25,7 @@ def drawn(manifest: pa.Table, *shards: np.ndarray, most: int, seed: int) -> pa.T
     # Its compiler and its index take long to import, and only here somebody waits for them.
     import pacmap
 
-    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    rows = np.flatnonzero(is_usable(manifest))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     if len(rows) < _LEAST:

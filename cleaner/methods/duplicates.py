@@ -24,7 +24,7 @@ from cleaner.progress import track
 from cleaner.run import ledger
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import DUPLICATES, Action, array, check, held_out
+from cleaner.tables import DUPLICATES, Action, array, check, held_out, is_usable
 
 BY = "rule:duplicates"
 EXACT = "exact"
@@ -70,7 +70,7 @@ def duplicates(
 
 def _first_of_each_file(manifest: pa.Table) -> np.ndarray:
     """int32[n]: the row of the first usable sample with the same bytes; -1 for an unusable one."""
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    usable = np.flatnonzero(is_usable(manifest))
     codes = manifest.column("content_hash").combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, place = np.unique(codes[usable], return_index=True, return_inverse=True)
     original = np.full(len(manifest), -1, np.int32)

@@ -18,7 +18,7 @@ from cleaner.methods.junk import Found, Seen, groups_of_junk, probabilities
 from cleaner.run import ledger
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import Action, Classes, array, matrix
+from cleaner.tables import Action, Classes, array, is_usable, matrix
 from cleaner.threads import one_thread_each
 
 STAGE = "image_noise"
@@ -110,7 +110,7 @@ def judged(
 @makes("no junk", version=1)
 def no_junk(manifest: pa.Table) -> pa.Table:
     """As `judged`, of data in which nobody looks for junk."""
-    rows = np.flatnonzero(manifest.column("problem").is_null().to_numpy()).astype(np.int32)
+    rows = np.flatnonzero(is_usable(manifest)).astype(np.int32)
     none = np.zeros(len(rows), bool)
     columns = {"row": rows, "prob": np.zeros(len(rows)), "far": np.zeros(len(rows)), "like_marked": none}
     return pa.table({**columns, "placeholder": none, "marked": none, "group": pa.nulls(len(rows), pa.int32())})
@@ -155,7 +155,7 @@ def candidates(manifest: pa.Table, judged: pa.Table, *, limit: int) -> pa.Table:
     order = np.argsort(-array(judged, "far"), kind="stable")
     order = order[~np.isin(order, unsure)]
     modes = array(manifest, "mode")
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     names, counts = np.unique(modes[usable].astype(str), return_counts=True)
     rare = set(names[counts < _MINORITY * usable.sum()]) - {"RGB"}
     left = limit - len(unsure)

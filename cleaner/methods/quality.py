@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from cleaner.run import ledger
 from cleaner.run.steps import makes
-from cleaner.tables import PIXEL_QUALITY, QUALITY, Action, array, check
+from cleaner.tables import PIXEL_QUALITY, QUALITY, Action, array, check, is_usable
 
 STAGE = "quality"
 BY = "rule:quality"
@@ -26,7 +26,7 @@ def quality(manifest: pa.Table, pixel_quality: pa.Table, *, spread: float) -> pa
             ranges below the first quartile or above the third.
     """
     width, height = (array(manifest, name).astype(np.float64) for name in ("width", "height"))
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     with np.errstate(invalid="ignore", divide="ignore"):
         shape = np.minimum(width / height, height / width)
         size = np.sqrt(width) * np.sqrt(height)

@@ -14,7 +14,7 @@ from cleaner.methods.references import fitness, fittest
 from cleaner.run.answers import Answers, newest, on_classes
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.tables import SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check
+from cleaner.tables import SMALL_CLASSES, VERDICTS, Action, ClassAnswer, Classes, array, check, is_usable
 
 STAGE = "small_classes"
 EXAMPLES = 12
@@ -23,7 +23,7 @@ EXAMPLES = 12
 def class_counts(manifest: pa.Table, standing: pa.Table) -> pa.Table:
     """SMALL_CLASSES of all classes, by name, without their examples."""
     classes = Classes.of(manifest)
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     given = np.where(usable, classes.encode(standing.column("label")), -1)
     becomes = classes.encode(standing.column("new_label"))
     action = array(standing, "action")

@@ -22,7 +22,7 @@ from cleaner.pages import INK, TINY, drawing, pictures, render
 from cleaner.run.files import write_text
 from cleaner.run.ledger import PERSON
 from cleaner.stages import gallery, in_order, title
-from cleaner.tables import VERDICTS, Action, Classes, array
+from cleaner.tables import VERDICTS, Action, Classes, array, is_usable
 from cleaner.words import ACTIONS, SCORE, models_worth, span, wrong_labels
 
 GALLERY = 48
@@ -252,7 +252,7 @@ def _cards(standing: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
 
 def _galleries(manifest: pa.Table, standing: pa.Table, summary: dict[str, Any], poor: pa.Table) -> list[dict[str, Any]]:
     """What people want to see of a cleaning, the surest decisions first, and the least sure of what was kept."""
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     action, stage = array(standing, "action"), array(standing, "stage")
     dropped = usable & (action == Action.DROP)
     scored = standing.column("score").is_valid().to_numpy()

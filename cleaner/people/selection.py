@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from cleaner.methods import image_noise
 from cleaner.methods.label_noise import believed
 from cleaner.methods.prevalence import cut, draw, more_shares, shares
-from cleaner.people import review
+from cleaner.people.batch import compose, one_a_file
 from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
 from cleaner.stages import judging_labels
-from cleaner.tables import GAINS, PROMISE, STRATA, Action, Why, array, check
+from cleaner.tables import GAINS, PROMISE, STRATA, Action, Why, array, check, is_usable
 
 DRAWN = "drawn at random: tells how many labels are wrong"
 _BECAUSE = {
@@ -74,7 +74,7 @@ def gains(
     seen[array(evidence, "row")], spoken[array(people, "row")] = True, True
     # What other stages have dropped is not brought back by an answer on its label.
     elsewhere = dropped & ~np.isin(stage, (*judging_labels(), image_noise.STAGE))
-    rows = np.flatnonzero(review.one_a_file(manifest, review.usable(manifest) & (seen | as_junk) & ~elsewhere))
+    rows = np.flatnonzero(one_a_file(manifest, is_usable(manifest) & (seen | as_junk) & ~elsewhere))
     doubt = np.where(judged, 1 - right, _EVEN)[rows]
     found = {
         "row": pa.array(rows, pa.int32()),
@@ -192,7 +192,7 @@ def batch(
     from them; the latter, and images that people know, stand at random among the others.
 
     Args:
-        said: SAID, as `review.said_of_images` gives it.
+        said: SAID, as `meaning.said_of_images` gives it.
         before, count, factors: as for `strata`.
         known_share: images on which people have decided, as a share of the batch.
         overlap: share of the batch that two people are asked about.
@@ -208,7 +208,7 @@ def batch(
     facts = {"why": some.column("why"), "gain": some.column("gain"), "drawn": drawn}
     tables = manifest, standing, evidence, duplicates, said
     settings: dict[str, Any] = {"known_share": known_share, "overlap": overlap, "seed": seed}
-    return review.batch(*tables, array(some, "row"), because, facts, **settings)
+    return compose(*tables, array(some, "row"), because, facts, **settings)
 
 
 def chosen(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from cleaner.methods.label_noise import told_of
 from cleaner.methods.prevalence import Survey, prevalence
 from cleaner.run.steps import makes
-from cleaner.tables import Answer, array
+from cleaner.tables import Answer, array, is_usable
 
 
 @makes("how many labels are wrong", version=3)
@@ -110,7 +110,7 @@ def survey(
 
 def _firsts(manifest: pa.Table) -> tuple[pa.Array, np.ndarray]:
     """The contents of the usable images, each once, and the row of the first file that has it."""
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    usable = np.flatnonzero(is_usable(manifest))
     hashes = manifest.column("content_hash").take(pa.array(usable)).combine_chunks().dictionary_encode()
     _, first = np.unique(hashes.indices.to_numpy(zero_copy_only=False), return_index=True)
     return hashes.dictionary, usable[first]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleaner.methods import image_noise, label_noise
-from cleaner.people import review, selection, survey
+from cleaner.people import meaning, selection, survey
 from cleaner.people.disagreement import settled
 from cleaner.people.grid import pages
 from cleaner.plan.asking import unanswered
@@ -34,8 +34,8 @@ def hear_people(run: "Run", data: Data) -> Plan[SoFar]:
         so_far = yield from judge(so_far, marked, image_noise.seed_verdicts, (data.manifest,), seeds)
     how, near = run.config.review.disagreement, {"near": run.config.duplicates.near}
     holding = partial(settled, how=how)
-    said = yield from words_that_hold(run, "people-said", review.said_of_images, holding, {"disagreement": how})
-    so_far = yield from judge(so_far, Judged(PEOPLE, 0), review.verdicts, (data.manifest, said), near)
+    said = yield from words_that_hold(run, "people-said", meaning.said_of_images, holding, {"disagreement": how})
+    so_far = yield from judge(so_far, Judged(PEOPLE, 0), meaning.verdicts, (data.manifest, said), near)
     return replace(so_far, said=said, people=so_far.judged[-1].verdicts)
 
 

@@ -41,7 +41,7 @@ from cleaner.run.state import Judged
 from cleaner.run.steps import Step
 from cleaner.run.store import Cost
 from cleaner.spreadsheets import as_csv
-from cleaner.tables import DUPLICATES, QUALITY, Action, Classes, array, unusable_classes
+from cleaner.tables import DUPLICATES, QUALITY, Action, Classes, array, is_usable, unusable_classes
 
 _NOTHING_LOOKED_FOR: dict[str, Any] = {
     "small_classes": [],
@@ -125,7 +125,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 def _summary(run: Run, so_far: SoFar, parts: Mapping[str, list[Step]]) -> dict[str, Any]:
     manifest, standing = run.store.read(so_far.manifest), run.store.read(so_far.standing)
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     actions = Counter(array(standing, "action"))
     problems = Counter(problem for problem in array(manifest, "problem") if problem is not None)
     costs = {step.output: run.store.cost(step.output) for steps in parts.values() for step in steps}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from cleaner.errors import RunError
 from cleaner.run.files import read_table, rows_where, write_table
-from cleaner.tables import STANDING, VERDICTS, Action, array, check, text
+from cleaner.tables import STANDING, VERDICTS, Action, array, check, is_usable, text
 
 _FOLDED = ("action", "new_label", "by", "stage", "round", "reason", "score")
 PERSON = "person:"
@@ -133,7 +133,7 @@ class Fold:
 
     def __init__(self, manifest: pa.Table, columns: Sequence[str] = _FOLDED) -> None:
         n = len(manifest)
-        usable = manifest.column("problem").is_null().to_numpy()
+        usable = is_usable(manifest)
         first: dict[str, Callable[[], np.ndarray]] = {
             "action": lambda: np.where(usable, Action.KEEP.value, Action.DROP.value).astype(object),
             "new_label": lambda: np.full(n, None, object),

@@ -12,7 +12,7 @@ from cleaner.data.sources import Source, open_source, source_at
 from cleaner.errors import InputError
 from cleaner.run.origin import origin_of
 from cleaner.run.versions import CLEAN, RAW
-from cleaner.tables import Classes
+from cleaner.tables import Classes, is_usable
 from cleaner.training.data import DataSet, Measured, TrainingData
 from cleaner.training.request import TrainingSpec
 from cleaner.training.split import NOTHING, Split, held_out, near_copies, split_of
@@ -125,7 +125,7 @@ class Choice:
         return Measured(self.own, found.rows[held], found.labels[held], words, name == TRUE)
 
     def _named_test(self, other: DataSet) -> Measured:
-        rows = np.flatnonzero(other.manifest.column("problem").is_null().to_numpy())
+        rows = np.flatnonzero(is_usable(other.manifest))
         labels = self._encoded(other.manifest.column("label").take(pa.array(rows)))
         words = "the data set's own test set" if self.spec.test is None else f"{self.spec.test}"
         return Measured(other, rows, labels, words, True)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cleaner.data.sources import Source
 from cleaner.errors import RunError
 from cleaner.run.files import digest, read_table, write_table
-from cleaner.tables import Classes, array
+from cleaner.tables import Classes, array, is_usable
 from cleaner.training.versions import Version
 from cleaner.words import counted
 
@@ -160,7 +160,7 @@ def _rows(folder: Path, manifest: pa.Table, kept: pa.Table) -> np.ndarray:
     Raises:
         RunError: one is gone.
     """
-    usable = np.flatnonzero(manifest.column("problem").is_null().to_numpy())
+    usable = np.flatnonzero(is_usable(manifest))
     there = manifest.select(["content_hash", "path"]).take(pa.array(usable))
     hashes, paths = there.column("content_hash").combine_chunks(), there.column("path").combine_chunks()
     places = pc.index_in(kept.column("content_hash"), value_set=hashes)

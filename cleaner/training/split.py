@@ -23,7 +23,7 @@ from cleaner.run.files import digest, read_table, write_table
 from cleaner.run.origin import origin_of
 from cleaner.run.state import read_state
 from cleaner.run.store import Store
-from cleaner.tables import Classes, array
+from cleaner.tables import Classes, array, is_usable
 from cleaner.training.kept import FOLDER
 from cleaner.words import counted
 
@@ -83,7 +83,7 @@ def split_of(
         share: of what is left becomes validation, where no image of a split can be.
     """
     hashes, group = manifest.column("content_hash").combine_chunks(), _groups(len(manifest), duplicates)
-    usable = manifest.column("problem").is_null().to_numpy()
+    usable = is_usable(manifest)
     alike = pc.is_in(hashes, value_set=near.drop_null()).to_numpy(zero_copy_only=False)
     copies, twins = _beside(test, hashes, group, contents.cast(pa.string()), alike)
     # What is tested on tells no epoch either.
@@ -177,7 +177,7 @@ def near_copies(run: Path, source: Source, other: pa.Table, other_source: Source
         other, source=other_source, backbone=backbone, start=0, stop=len(other), workers=workers, max_pixels=most
     )
     features = ShardedFeatures([store.read(name) for name in names.features])
-    usable, judged = (np.flatnonzero(table.column("problem").is_null().to_numpy()) for table in (manifest, other))
+    usable, judged = (np.flatnonzero(is_usable(table)) for table in (manifest, other))
     rows, place, cosine = near_others(features, usable.astype(np.int32), others[judged], similarity=similarity)
     place = judged[place]
 

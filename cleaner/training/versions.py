@@ -15,7 +15,7 @@ from cleaner.run.state import read_state
 from cleaner.run.store import Store
 from cleaner.run.versions import CLEAN, standing, versions_of
 from cleaner.run.versions import Version as Stood
-from cleaner.tables import Action, Classes, array, held_out
+from cleaner.tables import Action, Classes, array, held_out, is_usable
 
 TRUE = "true"
 _FEWEST = 2
@@ -130,7 +130,7 @@ class Cleaned:
         known = read_truth(truth)
         found = [known.get(name, "") for name in names(self.manifest, str(known.index.name))]
         labels = Classes(self.classes).encode(pa.array(found, pa.string()))
-        chosen = (labels >= 0) & self.manifest.column("problem").is_null().to_numpy() & ~without
+        chosen = (labels >= 0) & is_usable(self.manifest) & ~without
         return self._made(TRUE, chosen, labels, np.ones(len(labels), np.float32))
 
     def _made(self, name: str, chosen: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Version:

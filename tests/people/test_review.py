@@ -5,7 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from cleaner.people.review import batch, verdicts
+from cleaner.people.batch import compose
+from cleaner.people.meaning import verdicts
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
 from cleaner.tables import BATCH, SAID, array
@@ -79,7 +80,7 @@ def test_of_what_no_model_has_judged_there_are_no_guesses(judged):
     rows, facts = np.array([3, 7]), {"why": ["junk", "kept"], "gain": pa.array([0.5, 0.5], pa.float32())}
     tables = some.manifest, some.standing, some.evidence, some.duplicates, SAID.empty_table()
     settings = {"known_share": 0, "overlap": 0, "seed": 0}
-    asked = batch(*tables, rows, ["junk?", "right?"], facts | {"drawn": [False, False]}, **settings).to_pylist()
+    asked = compose(*tables, rows, ["junk?", "right?"], facts | {"drawn": [False, False]}, **settings).to_pylist()
     assert [len(sample["guesses"]) for sample in asked] == [0, 3]
     assert asked[0]["given_prob"] is None and len(asked[0]["given_references"]) == 3
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from cleaner.methods import label_noise
-from cleaner.people.review import verdicts
+from cleaner.people.meaning import verdicts
 from cleaner.people.selection import chosen, factors, gains, promise, strata
 from cleaner.run.ledger import fold
 from cleaner.tables import BATCH, GAINS, SAID, VERDICTS, Why, array

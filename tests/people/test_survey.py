@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.surveys import calibrated, half_seen, useless
 from cleaner.methods.prevalence import prevalence
-from cleaner.people.review import one_a_file
+from cleaner.people.batch import one_a_file
 from cleaner.people.selection import chosen, strata
 from cleaner.people.survey import survey, surveyed
 from cleaner.run.ledger import fold
