@@ -10,7 +10,7 @@ import pyarrow as pa
 from cleaner.config import Config
 from cleaner.data.sources.folder import Folder
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.methods import label_noise
+from cleaner.methods import judging, label_noise
 from cleaner.people import meaning
 from cleaner.plan.label_rounds import Compare, Judge, Predict, label_rounds
 from cleaner.plan.predicting import out_of_sample
@@ -62,7 +62,7 @@ def rounds(
     ended: End | None = None
     for stage in ("coarse", "fine"):
         split = getattr(config, stage).model_copy(update={"policy": policy})
-        carried = stage == "fine" and policy != label_noise.ACCV
+        carried = stage == "fine" and policy != judging.ACCV
         asked = label_rounds(
             split, evidence if carried else None, ended if carried and ended and ended.converged else None
         )

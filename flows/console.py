@@ -3,9 +3,12 @@
 import json
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 _WIDE = 10_000
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -36,3 +39,18 @@ def say_json(value: Any) -> None:
     except UnicodeEncodeError:
         plain = json.dumps(value, indent=2, default=str)
     sys.stdout.write(plain + "\n")
+
+
+def table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(each)) for each in row))
+    return table
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -8,8 +8,7 @@ from cleaner.run.origin import origin_of
 from cleaner.run.store import Store
 from cleaner.run.versions import TOLD, counts, differences, standing, version_of, versions_of
 from cleaner.words import counted
-from flows.console import console, say, say_json
-from flows.shown import table
+from flows.console import console, say, say_json, table
 
 _SHOWN = 5
 _ELSEWHERE = "not in the data"

@@ -12,12 +12,12 @@ from cleaner.people.agreement import Person, agreement_of_all, agreements, dispu
 from cleaner.plan.asking import Ask, hear
 from cleaner.plan.reviews import BatchStatus, batches_of
 from cleaner.plan.runs import Run, reopen
-from cleaner.run.answers import Withdrawal
+from cleaner.run.answer_lines import Withdrawal
 from cleaner.run.state import read_state
 from cleaner.runners.execute import CleanRequest
 from cleaner.words import counted, span
-from flows.console import console, say, say_json
-from flows.shown import row_of, table
+from flows.console import console, say, say_json, table
+from flows.explained import row_of
 
 _SHOWN, _DIGITS = 10, 10
 _WITHDRAWN = {"by": "NAME", "batch": "NAME", "image": "SAMPLE", "class": "NAME", "withdrawal": "NUMBER"}

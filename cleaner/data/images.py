@@ -8,13 +8,10 @@ import ctypes
 import errno
 import hashlib
 import logging
-import re
-import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +20,8 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from cleaner.data.decoding import _SIDEWAYS, orientation_of, rgb, upright
+from cleaner.data.headers import reason, unknown, without_damaged_notes
 from cleaner.data.pixel_quality import SIDE, PixelQuality, pixel_quality
 from cleaner.errors import ImageProblem
 
@@ -51,26 +50,8 @@ Image.init()
 _SAFE = "AVIF BMP DDS DIB GIF HEIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TGA TIFF WEBP"
 FORMATS = tuple(sorted(set(_SAFE.split()) & set(Image.OPEN)))
 """What can be decoded here."""
-_ELSEWHERE = (
-    (rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", "HEIC: install pillow-heif to read it"),
-    (rb"....ftypavi[fs]", "AVIF: install Pillow 11.3 or newer to read it"),
-    (rb"\s*<(\?xml|!--|!DOCTYPE svg|svg)[^\0]*<svg|\s*<svg", "SVG: a drawing; convert it to PNG"),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL: convert it to JPEG or PNG"),
-    (rb"version https://git-lfs", "a Git LFS pointer, not the file: fetch it with git lfs pull"),
-    (rb"(\.\./)*(\.git)?/annex/objects/", "a git-annex pointer, not the file: fetch it with git annex get"),
-)
-_HEAD = 4096
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
-_DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_ORIENTATION = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
-_PNG = b"\x89PNG\r\n\x1a\n"
-_SAMPLES_PER_PIXEL = 277
-_TAGS = 1000
-_BANDS = 4
 _REDUCING_GAP = 3.0
 _MAX_BYTES = 2**29
-_STRIPE = 2**20
 _BYTES_A_PIXEL = 12
 """What decoding takes at most, beside a stripe: the decoder's image, its pixels, and these turned upright."""
 _BYTES_A_COEFFICIENT = 6
@@ -130,7 +111,7 @@ def facts(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> 
         with _opened(data, max_pixels, formats) as image:
             (width, height), mode = image.size, image.mode
             seen = pixel_quality(_pixels(image, data, max_pixels=max_pixels, min_side=SIDE))
-            if _orientation(image) in _SIDEWAYS:
+            if orientation_of(image) in _SIDEWAYS:
                 width, height = height, width
     except ImageProblem as found:
         problem = str(found)
@@ -188,66 +169,19 @@ def _opened(data: bytes, max_pixels: int, formats: Sequence[str]) -> Iterator[Im
     if not data:
         raise ImageProblem("empty file")
     try:
-        with Image.open(BytesIO(_without_damaged_notes(data)), formats=list(formats)) as image:
+        with Image.open(BytesIO(without_damaged_notes(data)), formats=list(formats)) as image:
             yield image
     except ImageProblem:
         raise
     except UnidentifiedImageError as error:
-        raise ImageProblem(_unknown(data)) from error
+        raise ImageProblem(unknown(data)) from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
         if most < max_pixels:
             raise ImageProblem(f"more than {most:,} pixels, the most that is ever read; make it smaller") from error
         raise _too_large(max_pixels) from error
     except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
-        raise ImageProblem(_reason(error)) from error
-
-
-def _unknown(data: bytes) -> str:
-    if data.startswith(_SIGNATURES):
-        return "damaged: its header can't be read"
-    if (bands := _bands_of_tiff(data)) > _BANDS:
-        return f"TIFF of {bands} bands: convert it to RGB"
-    return next((remedy for form, remedy in _ELSEWHERE if re.match(form, data[:_HEAD], re.DOTALL)), "no image")
-
-
-def _bands_of_tiff(data: bytes) -> int:
-    """SamplesPerPixel (tag 277) of the first page; 0 of what is no TIFF, or where it can't be read."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        return 0
-    with suppress(struct.error):
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        for entry in range(min(count, _TAGS)):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, start + 2 + 12 * entry)
-            if tag == _SAMPLES_PER_PIXEL:
-                return int(value)
-    return 0
-
-
-def _without_damaged_notes(data: bytes) -> bytes:
-    """A PNG without those ancillary chunks, which hold no pixels, whose checksum is wrong: as libpng reads it."""
-    if not data.startswith(_PNG):
-        return data
-    kept, start, place = [], 0, len(_PNG)
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        end, kind = place + 12 + length, data[place + 4 : place + 8]
-        is_ancillary = bool(kind[0] & 0x20)
-        if is_ancillary and end <= len(data):
-            (checksum,) = struct.unpack_from(">I", data, end - 4)
-            if zlib.crc32(data[place + 4 : end - 4]) != checksum:
-                kept.append(data[start:place])
-                start = end
-        place = end
-    return b"".join([*kept, data[start:]]) if kept else data
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    cut = isinstance(error, EOFError) or "truncated" in text.lower()
-    return "truncated" if cut else f"damaged: {text[:100]}"
+        raise ImageProblem(reason(error)) from error
 
 
 def _too_large(max_pixels: int) -> ImageProblem:
@@ -288,8 +222,8 @@ def _pixels(image: Image.Image, data: bytes, *, max_pixels: int, min_side: int |
     with _budget.take(whole + image.width * image.height * _BYTES_A_PIXEL):
         pixels = _turbo(image, data, min_side)
         if pixels is None:
-            pixels = _rgb(image)
-        return _upright(pixels, _orientation(image))
+            pixels = rgb(image)
+        return upright(pixels, orientation_of(image))
 
 
 def _turbo(image: Image.Image, data: bytes, min_side: int | None) -> np.ndarray | None:
@@ -302,67 +236,3 @@ def _turbo(image: Image.Image, data: bytes, min_side: int | None) -> np.ndarray 
         if "premature end" in str(error).lower():
             raise ImageProblem("truncated") from error
         return None
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    """uint8 height x width x 3, converted a stripe at a time: whole, a conversion's copies are many times the image."""
-    image.load()
-    convert = _grey_to_rgb(image) if image.mode in _DEEP_GREY else _to_rgb
-    found = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(1, _STRIPE // image.width)
-    for top in range(0, image.height, rows):
-        stripe = image.crop((0, top, image.width, min(top + rows, image.height)))
-        stripe.info = image.info
-        found[top : top + rows] = convert(stripe)
-    return found
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
-    return np.asarray(image.convert("RGB"))
-
-
-def _grey_to_rgb(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """From a stripe of a deep grey image to its pixels, by the black and the white of the whole image.
-
-    Whole numbers are values of as many bits as hold the largest, of 8 to 16: cameras and scanners write 10, 12 or
-    14 bits into files of 16. Fractions in [0, 1] or [0, 255] run from black to white there. Any other range has no
-    agreed black and white, and is stretched from its smallest to its largest value.
-    """
-    deep = np.asarray(image)
-    sound = deep if deep.dtype.kind in "iu" else np.nan_to_num(deep, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(sound.min()), float(sound.max())
-    whites = [2**bits - 1 for bits in (8, 10, 12, 14, 16)] if deep.dtype.kind in "iu" else [1, 255]
-    white = next((white for white in whites if low >= 0 and high <= white), None)
-    black, width = (0.0, white) if white is not None else (low, (high - low) or 1)
-    clear = image.info.get("transparency")
-
-    def convert(stripe: Image.Image) -> np.ndarray:
-        values = np.asarray(stripe)
-        sound = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        grey = np.where(values == clear, 255, np.rint((sound - black) * (255 / width))).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-
-    return convert
-
-
-def _orientation(image: Image.Image) -> int:
-    """How the pixels lie, 1 to 8 (EXIF 2.3, section 4.6.4): 1 is upright. A TIFF's pixels Pillow has turned already."""
-    if image.format == "TIFF":
-        return 1
-    try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, OSError, struct.error):
-        return 1  # broken EXIF; the pixels are fine
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in _SIDEWAYS:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)

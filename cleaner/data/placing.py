@@ -4,53 +4,32 @@ An export leaves a receipt: which files it wrote, and what was in them. A folder
 """
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cleaner.data.receipts import (
+    FOLDER,
+    RECEIPT,
+    Earlier,
+    Seen,
+    called,
+    content_of,
+    earlier_export,
+    read_receipt,
+    receipt_of,
+    rows_of,
+    walked,
+)
 from cleaner.errors import InputError
-from cleaner.progress import track
 from cleaner.run.files import abandoned, own, storage_error
-from cleaner.words import shown
-
-RECEIPT = ".cleaner-export"
-_ROWS = pa.schema([("path", pa.binary()), ("content", pa.string())])
-_FOLDER = "a folder"
-_LONGEST_NAME = 180
-"""Bytes; file systems take 255, and the names of what lies beside an export are longer than its own."""
-
-
-class _Seen(NamedTuple):
-    """What tells whether a file is still the one that was looked at."""
-
-    device: int
-    inode: int
-    size: int
-    changed: int
-    status: int
-
-    @classmethod
-    def of(cls, file: Path) -> "_Seen":
-        found = file.lstat()
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-class _Earlier(NamedTuple):
-    """An earlier export: its files and folders, by their path in it, and what tells that it is still the same."""
-
-    files: dict[str, _Seen]
-    folders: list[str]
-    itself: _Seen
 
 
 def keep_apart(out: Path, places: Iterable[Path], what: str) -> None:
@@ -88,7 +67,7 @@ def placed(out: Path, *, folder: bool, force: bool) -> Iterator[Path]:
         partial = _beside(out, "partial")
         try:
             _put_back(out)
-            earlier = _earlier(out, given, folder=folder, force=force)
+            earlier = earlier_export(out, given, folder=folder, force=force)
             partial.mkdir(parents=True)
             with (partial / RECEIPT).open("x+b") as receipt:
                 own(receipt)
@@ -116,23 +95,13 @@ def _absolute(out: Path) -> Path:
     return Path(os.path.realpath(out.parent)) / out.name
 
 
-def _called(out: Path) -> str:
-    """A name for what lies beside `out`."""
-    name = os.fsencode(out.name)
-    return out.name if len(name) <= _LONGEST_NAME else hashlib.blake2b(name, digest_size=16).hexdigest()
-
-
 def _beside(out: Path, what: str) -> Path:
-    return out.with_name(f".{_called(out)}.{secrets.token_hex(8)}{RECEIPT}-{what}")
-
-
-def _receipt_of(out: Path, *, folder: bool) -> Path:
-    return out / RECEIPT if folder else out.with_name(f".{_called(out)}{RECEIPT}")
+    return out.with_name(f".{called(out)}.{secrets.token_hex(8)}{RECEIPT}-{what}")
 
 
 def _left(out: Path, what: str) -> list[Path]:
     """What exports to `out` have left beside it."""
-    name = re.compile(rf"\.{re.escape(_called(out))}\.[0-9a-f]{{16}}{re.escape(RECEIPT)}-{what}")
+    name = re.compile(rf"\.{re.escape(called(out))}\.[0-9a-f]{{16}}{re.escape(RECEIPT)}-{what}")
     try:
         return [place for place in out.parent.iterdir() if name.fullmatch(place.name)]
     except OSError:
@@ -153,95 +122,14 @@ def _sweep(out: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
     for old in _left(out, "old") if os.path.lexists(out) else []:
         if not (old / RECEIPT).exists():
-            _remove_folders(old, _walked(old)[1])
+            _remove_folders(old, walked(old)[1])
         elif abandoned(old / RECEIPT, seconds=0):
             with suppress(OSError, InputError):
-                wrote = _read_receipt(old / RECEIPT) or {}
-                names, folders = _walked(old)
-                seen = {name: _Seen.of(old / name) for name in names}
-                same = {name: seen[name] for name in names if _content(old / name) in wrote.get(name, ())}
+                wrote = read_receipt(old / RECEIPT) or {}
+                names, folders = walked(old)
+                seen = {name: Seen.of(old / name) for name in names}
+                same = {name: seen[name] for name in names if content_of(old / name) in wrote.get(name, ())}
                 _remove_export(old, same, folders)
-
-
-def _earlier(out: Path, given: Path, *, folder: bool, force: bool) -> _Earlier | None:
-    """The earlier export at `out`; None where nothing lies there, or an empty folder.
-
-    Raises:
-        InputError: what lies there is not to be replaced.
-    """
-    receipt = _receipt_of(out, folder=folder)
-    kind = "folder" if folder else "file"
-    if not os.path.lexists(out) and not folder and os.path.lexists(receipt) and _read_receipt(receipt) is None:
-        raise InputError(f"{receipt}: is there already, and no export left it; give --out another name, or remove it")
-    if not os.path.lexists(out):
-        return None
-    if folder and not out.is_symlink() and out.is_dir():
-        where = "is a mount point" if out.is_mount() else f"can't be replaced, for you may not write into {out.parent}"
-        if out.is_mount() or not os.access(out.parent, os.W_OK):
-            raise InputError(f"{given}: {where}; give --out a new folder in it")
-        if not any(out.iterdir()):
-            return None
-    if not folder and out.is_dir():
-        raise InputError(f"{given}: is a folder; --out wants the name of a file for this format")
-    wrote = _read_receipt(receipt) if not out.is_symlink() and out.is_dir() == folder else None
-    if wrote is None:
-        raise InputError(
-            f"{given}: is there already, and is no {kind} that cleaner exported; give --out another name, or remove it"
-        )
-    if not force:
-        raise InputError(f"{given}: is there already; give --out another name, or --force to replace it")
-    if folder and Path(os.path.realpath(Path.cwd())).is_relative_to(out):
-        raise InputError(f"{given}: is where you are; go to another folder and give the same command again")
-    itself = _Seen.of(receipt if folder else out)
-    names, folders = _walked(out) if folder else ([out.name], [])
-    files, strange = {}, [name for name in folders if _FOLDER not in wrote.get(name, ())]
-    for name in track(names, len(names), "files of the earlier export checked"):
-        file = out / name if folder else out
-        files[name] = _Seen.of(file)  # Before its content is read, so that what is written after that is noticed.
-        if name not in wrote or _content(file) not in wrote[name]:
-            strange.append(name)
-    if strange:
-        what = f"holds what no export wrote: {shown(sorted(strange))}" if folder else "was changed since"
-        raise InputError(f"{given}: {what}; move that away, or give --out another name")
-    return _Earlier(files, folders, itself)
-
-
-def _read_receipt(file: Path) -> dict[str, set[str]] | None:
-    """Of each file that an export wrote what it may hold; None where there is no receipt."""
-    try:
-        with file.open("rb") as opened:  # Arrow itself takes no name that is no UTF-8.
-            rows = pq.ParquetFile(opened).read().select(_ROWS.names).cast(_ROWS)
-    except (OSError, KeyError, pa.ArrowException):
-        return None
-    wrote: dict[str, set[str]] = {}
-    for name, content in zip(*(rows.column(column).to_pylist() for column in _ROWS.names), strict=True):
-        wrote.setdefault(os.fsdecode(name), set()).add(content)
-    return wrote
-
-
-def _rows(contents: Iterable[tuple[str, str]]) -> pa.Table:
-    return pa.Table.from_pylist([{"path": os.fsencode(name), "content": content} for name, content in contents], _ROWS)
-
-
-def _walked(folder: Path) -> tuple[list[str], list[str]]:
-    """The paths of all files in a folder but its receipt, links among them; and of all folders, the deepest first."""
-    names: list[str] = []
-    folders: list[str] = []
-    for place, within, files in os.walk(folder, topdown=False):
-        for name in [*files, *within]:
-            path = os.path.relpath(Path(place) / name, folder)
-            (folders if name in within and not (Path(place) / name).is_symlink() else names).append(path)
-    return [name for name in names if name != RECEIPT], folders
-
-
-def _content(file: Path) -> str:
-    """What tells a file's content: its hash, or where a link leads; of what is neither file nor link nothing."""
-    if file.is_symlink():
-        return f"-> {os.fsencode(file.readlink()).hex()}"
-    if not stat.S_ISREG(file.lstat().st_mode):
-        return ""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @contextmanager
@@ -256,23 +144,23 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _check_same(out: Path, itself: Path, earlier: _Earlier | None) -> None:
+def _check_same(out: Path, itself: Path, earlier: Earlier | None) -> None:
     """Raise InputError where something has come to lie at `out`, or another export has, while this one was written."""
-    there = _Seen.of(itself) if os.path.lexists(itself) else None
+    there = Seen.of(itself) if os.path.lexists(itself) else None
     if there != (earlier.itself if earlier else None) or (earlier is None and out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out}: has changed while the export was written, and stays as it is; give it again")
 
 
-def _swap_file(new: Path, out: Path, earlier: _Earlier | None) -> None:
+def _swap_file(new: Path, out: Path, earlier: Earlier | None) -> None:
     """Let `new` become `out`. The receipt comes before, and names both: an export wrote whichever lies there after a
     kill."""
-    content, receipt = _content(new), _receipt_of(out, folder=False)
+    content, receipt = content_of(new), receipt_of(out, folder=False)
     written = new.with_name(RECEIPT + "-of-file")
     with _one_at_a_time(out.parent):
         _check_same(out, out, earlier)
-        known = {content} | ((_read_receipt(receipt) or {}).get(out.name, set()) if earlier else set())
+        known = {content} | ((read_receipt(receipt) or {}).get(out.name, set()) if earlier else set())
         with written.open("xb") as file:
-            pq.write_table(_rows((out.name, each) for each in sorted(known)), file)
+            pq.write_table(rows_of((out.name, each) for each in sorted(known)), file)
             file.flush()
             os.fsync(file.fileno())
         written.replace(receipt)
@@ -284,11 +172,11 @@ def _swap_file(new: Path, out: Path, earlier: _Earlier | None) -> None:
             raise
 
 
-def _swap_folder(new: Path, out: Path, earlier: _Earlier | None, receipt: IO[bytes]) -> None:
+def _swap_folder(new: Path, out: Path, earlier: Earlier | None, receipt: IO[bytes]) -> None:
     """Write the receipt of the folder `new`, and let that become `out`."""
-    names, folders = _walked(new)
-    wrote = [(name, _content(new / name)) for name in names] + [(name, _FOLDER) for name in folders]
-    pq.write_table(_rows(wrote), receipt)
+    names, folders = walked(new)
+    wrote = [(name, content_of(new / name)) for name in names] + [(name, FOLDER) for name in folders]
+    pq.write_table(rows_of(wrote), receipt)
     receipt.flush()
     os.fsync(receipt.fileno())
     with _one_at_a_time(out.parent):
@@ -316,7 +204,7 @@ def _opened(receipt: Path) -> IO[bytes]:
         return receipt.open("rb")
 
 
-def _remove_export(aside: Path, files: dict[str, _Seen], folders: list[str]) -> None:
+def _remove_export(aside: Path, files: dict[str, Seen], folders: list[str]) -> None:
     """Remove the files of an export that have stayed as they were.
 
     Raises:
@@ -324,9 +212,9 @@ def _remove_export(aside: Path, files: dict[str, _Seen], folders: list[str]) -> 
     """
     for name, seen in files.items():
         with suppress(OSError):
-            if _Seen.of(aside / name) == seen:
+            if Seen.of(aside / name) == seen:
                 (aside / name).unlink()
-    if _walked(aside)[0]:
+    if walked(aside)[0]:
         visible = aside.with_name(aside.name.removeprefix(".").replace(f"{RECEIPT}-old", "-earlier"))
         (aside / RECEIPT).unlink(missing_ok=True)
         aside.replace(visible)

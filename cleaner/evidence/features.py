@@ -18,6 +18,7 @@ from cleaner.data.images import resized
 from cleaner.data.scan import load
 from cleaner.data.sources import Source
 from cleaner.errors import WeightsError
+from cleaner.evidence.pixel_features import CELLS, pixel_features
 from cleaner.evidence.weights import file_hash, packaged_file
 from cleaner.progress import track
 from cleaner.run.before import Before
@@ -33,8 +34,6 @@ _TINY = 16
 _SMALL = 128
 _SMALL_SIZE = 160  # what pays on 32-pixel images: benchmarks/features.py
 _SIZE = 224
-_CELLS = 4
-_DIRECTIONS = 8
 UNPACED = 500
 """A data set of so few samples is one shard, whatever the pace."""
 _PACED = 48
@@ -100,7 +99,7 @@ def _median_side(manifest: pa.Table) -> float:
 
 def _suitable_size(name: str, side: float) -> int:
     if name == PIXELS:
-        return int(min(_TINY, max(8, side // _CELLS * _CELLS)))
+        return int(min(_TINY, max(8, side // CELLS * CELLS)))
     return _network_size(name) or (_SMALL_SIZE if side < _SMALL else _SIZE)
 
 
@@ -256,38 +255,6 @@ def _kept_as(backbone: Backbone) -> str | None:
     file = packaged_file(backbone.name)
     packaged = [file.stat().st_size, file.stat().st_mtime_ns] if backbone.weights is None and file else []
     return f"{backbone.name}-{digest(sayable(backbone), libraries, packaged)}"
-
-
-def pixel_features(images: np.ndarray) -> np.ndarray:
-    """The floor for tiny images: the pixels themselves, then histograms of the directions of their gradients.
-
-    Histograms of oriented gradients after Dalal and Triggs (CVPR 2005, section 6), without their block normalisation:
-    4 x 4 cells of 8 directions. Together 98.4 % on scikit-learn's digits, where the pixels alone give 96.9 %.
-
-    Args:
-        images: uint8 n x side x side x 3; the side at least 4.
-
-    Returns:
-        float32 n x (3 side² + 128); pixels in [-1, 1].
-    """
-    pixels = images.astype(np.float32) / 127.5 - 1
-    flat = pixels.reshape(len(images), 3 * images.shape[1] ** 2)
-    return np.concatenate([flat, _gradient_histograms(pixels.mean(3))], axis=1)
-
-
-def _gradient_histograms(grey: np.ndarray) -> np.ndarray:
-    n, side, _ = grey.shape
-    padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), "edge")
-    across = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
-    down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    strength, direction = np.hypot(across, down), np.arctan2(down, across)
-    edges = np.linspace(0, side, _CELLS + 1).astype(int)[:-1]
-    histograms = []
-    for number in range(_DIRECTIONS):
-        near = np.maximum(0, np.cos(direction - number * 2 * np.pi / _DIRECTIONS)) ** 4 * strength
-        cells = np.add.reduceat(np.add.reduceat(near, edges, axis=1), edges, axis=2)
-        histograms.append(cells.reshape(n, _CELLS**2) * (_CELLS / side) ** 2)
-    return np.concatenate(histograms, axis=1)
 
 
 class ShardedFeatures:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from cleaner.evidence.crossfit import Features
 from cleaner.evidence.features import ShardedFeatures
 from cleaner.evidence.neighbors import directions, groups, mean_of
-from cleaner.methods.junk import Found, Seen, groups_of_junk, probabilities
+from cleaner.methods.junk import Found, Seen, probabilities
+from cleaner.methods.placeholders import groups_of_junk
 from cleaner.run import ledger
 from cleaner.run.ledger import MISLABELLED, PEOPLE, PERSON
 from cleaner.run.steps import makes

@@ -6,11 +6,12 @@ labels are foretold as those of others are; the labels of junk tell nothing. Whe
 its labels no better, nothing is junk.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
+
+from cleaner.methods.appearance import Points, appearance, looks, whitening
 
 _STEPS = 100
 _FAR = 2.5
@@ -23,21 +24,14 @@ _BIN_PRIOR = 3.0
 _CLAIMED = 0.9
 _SHARPENED = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 _LEAST_ERROR, _MOST_ERROR = 0.02, 0.5
-_LEAST_SHARE = 1e-5
+LEAST_SHARE = 1e-5
 _GAINS = {1.0: 3.0, 0.75: 3.0, 0.5: -3.0}
 """By how many nats junk must explain the labels of what is far better than models that are too sure of it, by the
 exponent that these are flattened by."""
 _MARK_GAIN = 2.94
-_SPREAD_PRIOR = 5.0
-_KNOWN_FROM = 0.5
-_MARK_RIDGE = 100.0
 _MARKS_REACH = 4.0
 _JUDGED_FROM = -3.0
 _FLOOR, _CEILING = 0.1, 0.9
-_GROUP_PRIOR = 0.1
-_GROUP_MARK = 3.9
-_GROUP_ERRORS = (0.05, 0.25, 0.5)
-_INFORMED = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Seen:
     def shares(self) -> np.ndarray:
         """float64[n]: how often each given label is given."""
         counts = np.bincount(self.given, minlength=self.classes)
-        return np.maximum(counts[self.given] / max(1, len(self.given)), _LEAST_SHARE)
+        return np.maximum(counts[self.given] / max(1, len(self.given)), LEAST_SHARE)
 
     def foretold(self, exponent: float) -> np.ndarray:
         """float64[n]: how probable the given label is, with predictions to the power of `exponent`; what the likeliest
@@ -94,58 +88,6 @@ class Found:
     like_marked: np.ndarray
 
 
-Points = Callable[[], Iterable[tuple[slice, np.ndarray]]]
-"""The features of all images, in blocks."""
-
-
-def groups_of_junk(groups: np.ndarray, seen: Seen) -> np.ndarray:
-    """float64[n]: the probability that an image is of a group of placeholders, one image under many classes, whose
-    labels are as random as all labels together are; many pictures of one thing are not.
-
-    The labels of a group come either at random (in the shares of all labels, or a Dirichlet-multinomial around them),
-    or from one class, with 5, 25 or 50 % at random. One group of ten is expected to be junk. Where labels tell
-    nothing of any image none is.
-
-    Args:
-        groups: int[n], number of each one's group of images that are nearly equal, -1 for none.
-    """
-    junk = np.zeros(len(groups))
-    shares = np.maximum(np.bincount(seen.given, minlength=seen.classes) / max(1, len(seen.given)), _LEAST_SHARE)
-    entropy = -(shares * np.log(shares)).sum()
-    told = np.log(0.95 * seen.given_prob / seen.shares + 0.05).mean() if len(groups) else 0.0
-    if told < _INFORMED * entropy:
-        return junk
-    for number in range(int(groups.max(initial=-1)) + 1):
-        members = np.flatnonzero(groups == number)
-        marked = seen.marks[members]
-        odds = random_labels(np.bincount(seen.given[members], minlength=seen.classes), shares)
-        odds += _GROUP_MARK * (int((marked == 1).sum()) - int((marked == 0).sum()))
-        junk[members] = scipy.special.expit(odds + scipy.special.logit(_GROUP_PRIOR))
-    return junk
-
-
-def random_labels(counts: np.ndarray, shares: np.ndarray) -> float:
-    """By how many nats labels of these counts, int[classes], are likelier if drawn by `shares` than if they come from
-    one class or from shares of their own."""
-    total = counts.sum()
-    at_random = counts @ np.log(shares)
-    own = (
-        scipy.special.gammaln(shares.sum())
-        - scipy.special.gammaln(shares.sum() + total)
-        + (scipy.special.gammaln(shares + counts) - scipy.special.gammaln(shares)).sum()
-    )
-    of_one = [
-        scipy.special.logsumexp(
-            np.log(shares)
-            + at_random
-            + total * np.log(error)
-            + counts * (np.log(1 - error + error * shares) - np.log(error * shares))
-        )
-        for error in _GROUP_ERRORS
-    ]
-    return float(at_random - max(own, *of_one))
-
-
 def mixture(far: np.ndarray, seen: Seen, look: np.ndarray | None = None, *, by_marks: bool = False) -> Judged:
     """The probability of junk, by expectation-maximisation; it never falls with `far`.
 
@@ -168,7 +110,7 @@ def mixture(far: np.ndarray, seen: Seen, look: np.ndarray | None = None, *, by_m
         free = now.shares(known, open_)
         found = _as_marked(free, marked)
         out = found[:, 1] + found[:, 2]
-        parts = np.maximum((weight[:, None] * found).sum(0) / weight.sum(), _LEAST_SHARE)
+        parts = np.maximum((weight[:, None] * found).sum(0) / weight.sum(), LEAST_SHARE)
         centre = max(_LEAST_CENTRE, float((out @ z + by_marks * begun) / max(out.sum() + by_marks, 1e-12)))
         spread = max(_NARROWEST, float(np.sqrt((out @ (z - centre) ** 2 + _PRIOR_SPREAD) / (out.sum() + 1))))
         now = _Mixed(centre, spread, parts / parts.sum(), _claims(found, known.bins))
@@ -297,66 +239,6 @@ def _explains(
         if gain + marks < least:
             return False
     return True
-
-
-def appearance(points: Points, weights: np.ndarray, fold: np.ndarray, metric: np.ndarray | None = None) -> np.ndarray:
-    """float64[n]: how like junk each image looks, along the direction from the mean of the others to that of junk, both
-    of the folds that are not its own; no number where there is too little junk in these.
-
-    Args:
-        points: called, gives float32[m, d] of all n in turn, each with the slice that they are.
-        weights: float64[n] in [0, 1], how much each is junk.
-        fold: int[n], not negative.
-        metric: float64[d, d], of the product with that direction; none: as it is.
-    """
-    found, folds = np.full(len(weights), np.nan), int(fold.max(initial=-1)) + 1
-    sums: np.ndarray = np.zeros((2 * folds, 1))
-    for part, block in points():
-        shares = np.zeros((2 * folds, len(block)), np.float32)
-        shares[fold[part], np.arange(len(block))] = weights[part]
-        shares[folds + fold[part], np.arange(len(block))] = 1 - weights[part]
-        sums = sums + (shares @ block).astype(np.float64)
-    junk, others = (np.bincount(fold, w, folds) for w in (weights, 1 - weights))
-    axes = np.full((folds, sums.shape[1]), np.nan)
-    for number in range(folds):
-        rest = np.arange(folds) != number
-        of_junk, of_others = junk[rest].sum(), others[rest].sum()
-        if of_junk >= _KNOWN_FROM and of_others > 0:
-            axes[number] = sums[:folds][rest].sum(0) / of_junk - sums[folds:][rest].sum(0) / of_others
-    if metric is not None:
-        axes = axes @ metric
-    for part, block in points():
-        found[part] = np.einsum("nd,nd->n", block, axes[fold[part]].astype(np.float32))
-    return found
-
-
-def looks(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float64[n]: the log ratio of two normal densities of `along`, as `appearance` gives it, of junk and of the
-    others; 0 where it is no number. The less junk there is, the less it may say."""
-    known = ~np.isnan(along)
-    found: np.ndarray = np.zeros(len(along))
-    junk = weights[known]
-    total = junk.sum()
-    if total < _KNOWN_FROM or (1 - junk).sum() < 2:
-        return found
-    h = along[known]
-    means = [float(np.average(h, weights=w)) for w in (1 - junk, junk)]
-    wide = max(float(np.average((h - means[0]) ** 2, weights=1 - junk)), 1e-12)
-    of_junk = (junk @ (h - means[1]) ** 2 + _SPREAD_PRIOR * wide) / (total + _SPREAD_PRIOR) * (1 + 1 / total)
-    ratio = -0.5 * (h - means[1]) ** 2 / of_junk - 0.5 * np.log(of_junk)
-    ratio += 0.5 * (h - means[0]) ** 2 / wide + 0.5 * np.log(wide)
-    most = 0.5 * np.log(1 + total / 4)
-    found[known] = np.clip(ratio, -most, most)
-    return found
-
-
-def whitening(sample: np.ndarray, marks: int) -> np.ndarray:
-    """float64[d, d]: the metric in which all directions have the same spread, as far as so many marks of junk can tell:
-    the fewer, the more the directions stay as they are. `sample`: float32[m, d]."""
-    spreads = np.atleast_2d(np.cov(sample.T.astype(np.float64), ddof=0))
-    ridge = max(_MARK_RIDGE / marks * np.trace(spreads) / len(spreads), 1e-12)
-    found: np.ndarray = np.linalg.inv(spreads + ridge * np.eye(len(spreads)))
-    return found
 
 
 def shift(free: np.ndarray, marks: np.ndarray) -> float:

@@ -5,25 +5,23 @@ back, and a positive that it doubts goes.
 """
 
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.evidence.channel import Confusion, Guesses, likelihood
+from cleaner.evidence.channel import likelihood
 from cleaner.methods.belief import Beliefs, Fit, Gate, believe, fit_of, flag_below, reliability, span
+from cleaner.methods.judging import ACCV, guesses_of, is_decided, is_learnt, is_open, weighed_of
+from cleaner.methods.reasons import reasons
 from cleaner.run import ledger
-from cleaner.run.ledger import PERSON
 from cleaner.run.steps import makes
-from cleaner.stages import judging_labels
-from cleaner.tables import Action, Answer, Classes, array, matrix
-from cleaner.words import counted, percent
+from cleaner.tables import Action, Classes, array, matrix
 
 COARSE = "coarse"
 LEAST_GAIN = 0.002
 """By how much a round must raise the mean log likelihood of a given label, so as not to be refused."""
-ACCV = "accv"
 _VOUCHED = 5
 RELIABILITY = pa.list_(
     pa.struct({"answers": pa.int64()} | {name: pa.float64() for name in ("believed", "right", "low", "high")})
@@ -68,17 +66,17 @@ def verdicts(
         stage, round, by: as they are to stand in the ledger; `by` is the predictor's name.
     """
     classes = Classes.of(manifest)
-    learnt = _learnt(manifest, standing, evidence, classes, policy)
-    open_ = _open(standing)[array(evidence, "row")]
+    learnt = is_learnt(manifest, standing, evidence, classes, policy)
+    open_ = is_open(standing)[array(evidence, "row")]
     stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
     who = stage, round, f"model:{by}"
     unlearnt = _unscored(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), who, _NOT_LEARNT)
-    weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    beliefs = believe(_guesses(manifest, standing, weighed, classes), told, _row(Fit, fit), _row(Gate, first))
+    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    beliefs = believe(guesses_of(manifest, standing, weighed, classes), told, _row(Fit, fit), _row(Gate, first))
     if beliefs.gate.knowledge == 0 and policy != ACCV:
         untold = _unscored(manifest, evidence.filter(pa.array(open_ & learnt)), who, _NOTHING_KNOWN)
         return pa.concat_tables([untold, unlearnt]).sort_by("row").combine_chunks()
-    beliefs = beliefs.of(_open(standing)[array(weighed, "row")])
+    beliefs = beliefs.of(is_open(standing)[array(weighed, "row")])
     evidence = evidence.filter(pa.array(open_ & learnt))
     rows = array(evidence, "row")
     outranked = array(evidence, "given_rank") >= effective_k(k, len(classes.names))
@@ -98,8 +96,8 @@ def verdicts(
 def fit(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
     """One row, a `belief.Fit` and the `belief.Gate` that it comes to, by the evidence of one round; arguments as for
     `verdicts`."""
-    weighed, _ = _weighed(manifest, standing, evidence, said, policy)
-    found, gate = fit_of(_guesses(manifest, standing, weighed, Classes.of(manifest)))
+    weighed, _ = weighed_of(manifest, standing, evidence, said, policy)
+    found, gate = fit_of(guesses_of(manifest, standing, weighed, Classes.of(manifest)))
     columns = asdict(found) | asdict(gate)
     return pa.table({name: pa.array([value], pa.float64()) for name, value in columns.items()})
 
@@ -130,8 +128,8 @@ def noise(
     as `belief.Gate` has it: `information` and its `error` in nats, `knowledge`, `gate`, `accuracy`. `corrected`: how
     many answers of people beliefs are corrected by; `reliability`: how they stand to these, as `belief.reliability`.
     """
-    weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
+    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    guesses = guesses_of(manifest, standing, weighed, Classes.of(manifest))
     known = _row(Gate, first)
     beliefs = believe(guesses, told, _row(Fit, fit), known)
     shares = dict[str, float | None](noise=None, low=None, high=None)
@@ -158,44 +156,14 @@ def believed(
     """Of each sample, those that people have answered on among them, how far its label is believed, float64[n], not a
     number where models know nothing of it; and whether it would be flagged, bool[n]. Arguments as for `verdicts`."""
     right, flagged = np.full(len(manifest), np.nan), np.zeros(len(manifest), bool)
-    weighed, told = _weighed(manifest, standing, evidence, said, policy)
-    guesses = _guesses(manifest, standing, weighed, Classes.of(manifest))
+    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    guesses = guesses_of(manifest, standing, weighed, Classes.of(manifest))
     beliefs = believe(guesses, told, _row(Fit, fit), _row(Gate, first))
     if beliefs.gate.knowledge > 0 or policy == ACCV:
         rows = array(weighed, "row")
         right[rows] = beliefs.right
-        flagged[rows] = beliefs.right < flag_below(beliefs.of(_open(standing)[rows]))
+        flagged[rows] = beliefs.right < flag_below(beliefs.of(is_open(standing)[rows]))
     return right, flagged
-
-
-def _weighed(
-    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, policy: str
-) -> tuple[pa.Table, np.ndarray]:
-    """The evidence that says how much noise there is, on what is judged and on what people answered; and what they
-    answered, as `believe` wants it."""
-    told = told_of(manifest, said)[array(evidence, "row")]
-    learnt = _learnt(manifest, standing, evidence, Classes.of(manifest), policy)
-    some = learnt & (_open(standing)[array(evidence, "row")] | (told >= 0))
-    return evidence.filter(pa.array(some)), told[some]
-
-
-def told_of(manifest: pa.Table, said: pa.Table) -> np.ndarray:
-    """int8: of each sample 1 where people said that its label is right, 0 where that it shows another class, else -1.
-
-    Args:
-        said: SAID, of each image one word.
-    """
-    found = np.full(len(manifest), -1, np.int8)
-    which: Any = pc.index_in(manifest.column("content_hash"), value_set=said.column("content_hash").combine_chunks())
-    rows = np.flatnonzero(which.is_valid().to_numpy())
-    words, labels = said.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
-    for row, number, label in zip(rows.tolist(), which.drop_null().to_pylist(), labels, strict=True):
-        word = words[number]
-        if word["answer"] in (Answer.RIGHT, Answer.ANOTHER):
-            found[row] = label == (word["label"] if word["answer"] == Answer.RIGHT else word["new_label"])
-        elif word["answer"] == Answer.WRONG and word["label"] == label:
-            found[row] = 0
-    return found
 
 
 @makes("what a round explains", version=3)
@@ -218,24 +186,10 @@ def gain(
 def _likelihood(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, other: pa.Table, fit: pa.Table) -> float:
     """Of `evidence` on the rows that `other` has too."""
     both = pc.is_in(evidence.column("row"), value_set=other.column("row").combine_chunks()).to_numpy()
-    some = evidence.filter(pa.array(both & _open(standing)[array(evidence, "row")]))
+    some = evidence.filter(pa.array(both & is_open(standing)[array(evidence, "row")]))
     found = _row(Fit, fit)
-    guesses = _guesses(manifest, standing, some, Classes.of(manifest))
+    guesses = guesses_of(manifest, standing, some, Classes.of(manifest))
     return likelihood(guesses, found.exponent, found.strength) if len(some) else 0.0
-
-
-def _learnt(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes, policy: str) -> np.ndarray:
-    """bool: whether the models that judged a sample, those of its fold, had one of its given class to learn from."""
-    rows, fold = pa.array(array(evidence, "row")), array(evidence, "fold").astype(np.int64)
-    given = classes.encode(manifest.column("label").take(rows))
-    action = array(standing, "action")[rows]
-    renamed = _decided(standing)[rows] & (action == Action.RELABEL)
-    taught = np.where(weights(standing, policy)[rows] > 0, given, -1)
-    taught[renamed] = classes.encode(standing.column("new_label").take(rows))[renamed]
-    folds = int(fold.max(initial=0)) + 1
-    counts = np.bincount((taught * folds + fold)[taught >= 0], minlength=len(classes.names) * folds)
-    counts = counts.reshape(len(classes.names), folds)
-    return counts.sum(1)[given] > counts[given, fold]
 
 
 def _unscored(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str], why: str) -> pa.Table:
@@ -255,7 +209,7 @@ def _raw(evidence: pa.Table, classes: np.ndarray) -> np.ndarray:
 def _vouched(standing: pa.Table, positives: np.ndarray, classes: Classes) -> np.ndarray:
     """bool: of each class whether five images vouch for it: the rows `positives` with the label that they were given,
     and what people decided. Of fewer a model knows too little to give their label to others."""
-    stands = _decided(standing) & (array(standing, "action") != Action.DROP)
+    stands = is_decided(standing) & (array(standing, "action") != Action.DROP)
     stands[positives] = True
     labels = pc.coalesce(standing.column("new_label"), standing.column("label")).filter(pa.array(stands))
     found = classes.encode(labels)
@@ -273,49 +227,11 @@ def effective_k(k: int, classes: int) -> int:
     return max(1, min(k, classes // 20))
 
 
-def weights(standing: pa.Table, policy: str) -> np.ndarray:
-    """float32: how much models are to learn from each sample.
-
-    By belief, as far as its label is believed: none is dropped for training, and none relabelled but by people. By the
-    recipe, what is kept. Nothing from what is dropped for another reason than its label.
-    """
-    action, personal = array(standing, "action"), _decided(standing)
-    kept, renamed = action == Action.KEEP, personal & (action == Action.RELABEL)
-    if policy == ACCV:
-        return (kept | renamed).astype(np.float32)
-    doubted = ~personal & np.isin(array(standing, "stage"), judging_labels())
-    believed = pc.fill_null(standing.column("score"), 1.0).to_numpy()
-    return np.where(renamed, 1, np.where(kept | doubted, believed, 0)).astype(np.float32)
-
-
 def changes(before: pa.Table, verdicts: pa.Table) -> tuple[int, int]:
     """How many samples `verdicts` make positive that were not so in the standing `before`, and how many the reverse."""
     was = array(before, "action")[array(verdicts, "row")] == Action.KEEP
     now = array(verdicts, "action") == Action.KEEP
     return int((now & ~was).sum()), int((was & ~now).sum())
-
-
-def _open(standing: pa.Table) -> np.ndarray:
-    """bool: what no person has decided and no other stage has dropped."""
-    elsewhere = (array(standing, "action") == Action.DROP) & ~np.isin(array(standing, "stage"), judging_labels())
-    return ~(_decided(standing) | elsewhere)
-
-
-def _decided(standing: pa.Table) -> np.ndarray:
-    return pc.starts_with(standing.column("by"), PERSON).to_numpy()
-
-
-def _guesses(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, classes: Classes) -> Guesses:
-    """Of the labels as they were given: what people relabelled was predicted under its new label."""
-    rows, count = array(evidence, "row"), len(classes.names)
-    given = classes.encode(manifest.column("label").take(pa.array(rows)))
-    if len(rows) == 0:
-        return Guesses.of(np.zeros((0, 1), np.int32), np.zeros((0, 1)), given, np.zeros(0), count)
-    top_classes, top_probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
-    renamed = (_decided(standing) & (array(standing, "action") == Action.RELABEL))[rows]
-    others = np.clip(1 - top_probs.sum(1), 0, 1) / max(1, count - top_probs.shape[1])
-    given_prob = np.where(renamed, others, array(evidence, "given_prob"))
-    return Guesses.of(top_classes, top_probs, given, given_prob, count)
 
 
 def _table(
@@ -335,7 +251,7 @@ def _table(
     return ledger.verdicts(
         manifest,
         rows,
-        _reasons(evidence, labels, classes, beliefs.confusion, answers),
+        reasons(evidence, labels, classes, beliefs.confusion, answers),
         stage=stage,
         by=by,
         round=round,
@@ -343,36 +259,3 @@ def _table(
         new_label=pa.array(names[beliefs.other], pa.string(), mask=~becomes),
         score=pa.array(beliefs.right, pa.float32(), mask=np.full(len(rows), beliefs.gate.knowledge == 0)),
     )
-
-
-def _reasons(
-    evidence: pa.Table, labels: pa.ChunkedArray, classes: Classes, confusion: Confusion, answers: int
-) -> list[str]:
-    """`apple ranks 7th of 80 (p 0.01); pear ranks 1st (p 0.93); of pears about 0.2 % are labelled apple, of apples 97
-    %`, in other words; where the given label ranks 1st, the 2nd beside it and nothing of how labels are mistaken."""
-    if len(evidence) == 0:
-        return []
-    given, rank, prob = classes.encode(labels), array(evidence, "given_rank"), array(evidence, "given_prob")
-    top, probs = matrix(evidence, "top_classes"), matrix(evidence, "top_probs")
-    place = np.where(rank == 0, min(1, top.shape[1] - 1), 0)[:, None]
-    rival = np.take_along_axis(top, place, 1)[:, 0]
-    columns = [rank, prob, rival, np.take_along_axis(probs, place, 1)[:, 0]]
-    columns += [confusion.of(rival, given), confusion.of(given, given)]
-    names, count, reasons = classes.names, len(classes.names), []
-    corrected = f"; corrected by {counted(answers, 'answer')}" if answers else ""
-    for label, rank_, own, other, p, mistaken, right in zip(
-        labels.to_pylist(), *map(np.ndarray.tolist, columns), strict=True
-    ):
-        reason = f"{label} ranks {_ordinal(rank_ + 1)} of {count} (p {own:.2f})"
-        if rank_ > 0:
-            reason += f"; {names[other]} ranks 1st (p {p:.2f}); about {percent(mistaken)} % of {names[other]}"
-            reason += f" and {percent(right)} % of {label} carry this label"
-        elif count > 1:
-            reason += f"; {names[other]} ranks 2nd (p {p:.2f})"
-        reasons.append(reason + corrected)
-    return reasons
-
-
-def _ordinal(number: int) -> str:
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from cleaner.run.answers import Words, newest, of_each, on_images
+from cleaner.run.answer_lines import Words
+from cleaner.run.answers import newest, of_each, on_images
 from cleaner.tables import SAID, Answer, HowAsked
 
 

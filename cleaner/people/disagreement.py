@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from cleaner.people.agreement import on_known, shown
-from cleaner.run.answers import Words, newest, of_each, on_images
+from cleaner.run.answer_lines import Words
+from cleaner.run.answers import newest, of_each, on_images
 from cleaner.tables import SAID, HowAsked
 
 DISPUTED = "disputed"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleaner.methods.label_noise import told_of
+from cleaner.methods.judging import told_of
 from cleaner.methods.prevalence import Survey, prevalence
 from cleaner.run.steps import makes
 from cleaner.tables import Answer, array, is_usable

@@ -13,7 +13,8 @@ from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, 
 from cleaner.people.disagreement import majority
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.plan.items import Ask
-from cleaner.run.answers import Answers, Spoken, Words, in_utc, of_each
+from cleaner.run.answer_lines import Spoken, Words, in_utc
+from cleaner.run.answers import Answers, of_each
 from cleaner.run.batches import REVIEW, stage_of
 from cleaner.stages import title
 from cleaner.tables import SAID, Answer, HowAsked

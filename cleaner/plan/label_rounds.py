@@ -4,7 +4,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cleaner.methods.label_noise import ACCV, LEAST_GAIN
+from cleaner.methods.judging import ACCV
+from cleaner.methods.label_noise import LEAST_GAIN
 from cleaner.plan.so_far import End
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from cleaner.data.sources import Source
 from cleaner.evidence.crossfit import Predictor, Task, assign_folds, keys_of
 from cleaner.evidence.features import ShardedFeatures
-from cleaner.methods import label_noise
+from cleaner.methods import judging
 from cleaner.methods.references import pictures
 from cleaner.plan.items import Plan, one
 from cleaner.plan.so_far import SoFar, require_some_left
@@ -80,7 +80,7 @@ def out_of_sample(
 ) -> pa.Table:
     """The EVIDENCE on the samples of the `asked` folds, by models of what stands that did not see them.
 
-    Models learn from each sample as `label_noise.weights` has it, and from what people relabelled under its new label;
+    Models learn from each sample as `judging.weights` has it, and from what people relabelled under its new label;
     they are asked about every sample that is usable and no junk, whatever the rounds before said of it.
     """
     classes = Classes.of(manifest)
@@ -98,7 +98,7 @@ def out_of_sample(
     task = Task(
         labels=labels,
         train=(action == Action.KEEP) | relabelled,
-        weights=label_noise.weights(standing, policy),
+        weights=judging.weights(standing, policy),
         predict=~gone,
         folds=assign_folds(given, groups, keys, folds=folds),
         finer_folds=assign_folds(given, groups, keys, folds=folds, finer=FINER),

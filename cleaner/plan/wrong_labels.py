@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from cleaner.methods import label_noise
+from cleaner.methods import judging, label_noise
 from cleaner.plan.items import Ends, Plan, Stands, one
 from cleaner.plan.label_rounds import Compare, Judge, Predict, label_rounds
 from cleaner.plan.predicting import predicted
@@ -104,7 +104,7 @@ class WrongLabels(Stage):
             return so_far.unjudged, None
         before = _before(run, self, so_far)
         alike = before is not None and before.predictor == self.predictor
-        if before is None or not alike or label_noise.ACCV in (before.policy, self.policy):
+        if before is None or not alike or judging.ACCV in (before.policy, self.policy):
             return None, None
         ended = so_far.ended[before.name]
         return so_far.labels.evidence, ended if ended.converged else None

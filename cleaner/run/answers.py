@@ -20,36 +20,11 @@ import pyarrow as pa
 from filelock import FileLock
 
 from cleaner.errors import InputError, RunError
+from cleaner.run.answer_lines import Spoken, Withdrawal, Words, line_of, sound, stored, told
 from cleaner.run.files import storage_error
-from cleaner.tables import SAID, Answer, ClassAnswer, HowAsked
+from cleaner.tables import SAID, HowAsked
 
 FILE = "answers.jsonl"
-_ONCE = HowAsked.ONCE.value
-_WITHDRAWS = {"content_hash", "label", "by", "batch"}
-_OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {*map(str, HowAsked)}
-
-Words = list[dict[str, Any]]
-"""Rows of SAID."""
-Spoken = list[tuple[dict[str, Any], int]]
-"""Words, and the number of the withdrawal that each is withdrawn by; 0 where it holds."""
-
-
-@dataclass(frozen=True)
-class Withdrawal:
-    """Attributes:
-    number: from 1 on, in the order in which they were stored.
-    which: the words that are withdrawn, those that have each of these values: `content_hash`, `label` (of a class of
-        which they speak), `by`, `batch`; or `withdrawal`, the number of a withdrawal.
-    at: when, as in SAID.
-    words: how many are withdrawn by this one.
-    holds: whether it is not withdrawn itself.
-    """
-
-    number: int
-    which: dict[str, Any]
-    at: str
-    words: int
-    holds: bool
 
 
 @dataclass(frozen=True)
@@ -82,7 +57,7 @@ class Answers:
 
     def spoken(self, first: int | None = None) -> Spoken:
         """All words, withdrawn or not; otherwise as `words`."""
-        return _told(self._lines(first))[0]
+        return told(self._lines(first))[0]
 
     def withdrawals(self) -> list[Withdrawal]:
         """All withdrawals, the oldest first.
@@ -90,7 +65,7 @@ class Answers:
         Raises:
             RunError: a line is damaged.
         """
-        return _told(self._lines())[1]
+        return told(self._lines())[1]
 
     def lines(self) -> int:
         """How many words and withdrawals are stored."""
@@ -105,7 +80,7 @@ class Answers:
     def _lines(self, first: int | None = None) -> Words:
         # What stands after the last line's end is what is left of a write that was killed, or one that is under way.
         lines = self._data().split(b"\n")[:-1]
-        return [_line(self.file, number, line) for number, line in enumerate(lines[:first], 1)]
+        return [line_of(self.file, number, line) for number, line in enumerate(lines[:first], 1)]
 
     def read(self, first: int | None = None) -> pa.Table:
         """The `words` as SAID.
@@ -145,8 +120,8 @@ class Answers:
 
         def line() -> Words:
             lines = self._lines()
-            new = _sound({"withdraws": which, "at": datetime.now(UTC).isoformat()})
-            before, after = _told(lines)[1], _told([*lines, new])[1]
+            new = sound({"withdraws": which, "at": datetime.now(UTC).isoformat()})
+            before, after = told(lines)[1], told([*lines, new])[1]
             found.append(after[-1])
             if "withdrawal" in which and not any(was.number == which["withdrawal"] and was.holds for was in before):
                 raise InputError(f"{self.folder}: no withdrawal {which['withdrawal']} holds, so none is taken back")
@@ -161,7 +136,7 @@ class Answers:
         now = datetime.now(UTC).isoformat()
         try:
             with FileLock(self.folder / f".{FILE}.lock"):
-                text = "".join(json.dumps(_at(word, now), ensure_ascii=False) + "\n" for word in words()).encode()
+                text = "".join(json.dumps(stored(word, now), ensure_ascii=False) + "\n" for word in words()).encode()
                 with self.file.open("a+b") as file:
                     _cut_half_a_line(file)
                     file.write(text)
@@ -171,98 +146,6 @@ class Answers:
             raise RunError(f"{self.file}: what was to be added is no answer ({error}); nothing was") from error
         except OSError as error:
             raise storage_error(self.file, error) from error
-
-
-def _at(line: dict[str, Any], now: str) -> dict[str, Any]:
-    """A line as it is stored; a word without a moment is said now."""
-    if "withdraws" in line:
-        return _sound(line)
-    return _sound({**line, "at": line["at"] or now, "asked": line["asked"] or _ONCE})
-
-
-def _line(file: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        word = json.loads(line)
-        if isinstance(word, dict) and "withdraws" not in word:
-            word.setdefault("asked", _ONCE)
-        return _sound(word)
-    except ValueError as error:
-        remedy = "restore it from a copy: people's answers are in it"
-        raise RunError(f"{file}: line {number}: is damaged ({error}); {remedy}") from error
-
-
-def _told(lines: Words) -> tuple[Spoken, list[Withdrawal]]:
-    """The words, each with the first withdrawal that holds for it, and the withdrawals, of sound lines."""
-    places = [place for place, line in enumerate(lines) if "withdraws" in line]
-    holds = dict.fromkeys(range(1, len(places) + 1), True)
-    for number in range(len(places), 0, -1):  # Whether the later ones hold is known.
-        undone = lines[places[number - 1]]["withdraws"].get("withdrawal", number)
-        if holds[number] and undone < number:
-            holds[undone] = False
-    spoken, counts = [], dict.fromkeys(holds, 0)
-    for place, line in enumerate(lines):
-        if "withdraws" in line:
-            continue
-        by = [
-            number
-            for number, at in enumerate(places, 1)
-            if holds[number] and at > place and _means(lines[at]["withdraws"], line)
-        ]
-        spoken.append((line, by[0] if by else 0))
-        if by:
-            counts[by[0]] += 1
-    found = [(number, lines[place]) for number, place in enumerate(places, 1)]
-    withdrawals = [
-        Withdrawal(number, line["withdraws"], line["at"], counts[number], holds[number]) for number, line in found
-    ]
-    return spoken, withdrawals
-
-
-def _means(which: dict[str, Any], word: dict[str, Any]) -> bool:
-    """Whether a withdrawal of words is one of this word."""
-    if "withdrawal" in which or ("label" in which and word["content_hash"] is not None):
-        return False
-    return all(word[name] == value for name, value in which.items())
-
-
-def _sound(word: Any) -> dict[str, Any]:
-    """A word or a withdrawal whose moment is in UTC, so that moments are in order as text is.
-
-    Raises:
-        ValueError: it can't be one.
-    """
-    if isinstance(word, dict) and set(word) == {"withdraws", "at"}:
-        which = word["withdraws"]
-        if not isinstance(which, dict) or not which or not (set(which) <= _WITHDRAWS or set(which) == {"withdrawal"}):
-            raise ValueError("withdraws nothing that there is")
-        if not isinstance(word["at"], str):
-            raise ValueError("a moment that is none")
-        if not all(isinstance(value, int if name == "withdrawal" else str) for name, value in which.items()):
-            raise ValueError("withdraws by a value that can't be")
-        return {**word, "at": in_utc(word["at"])}
-    if not isinstance(word, dict) or set(word) != set(SAID.names):
-        raise ValueError("other fields than an answer's")
-    if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
-        raise ValueError("a field that is no text")
-    if not (word["seconds"] is None or isinstance(word["seconds"], (int, float))):
-        raise ValueError("seconds that are no number")
-    known = _OF_CLASSES if word["content_hash"] is None else _OF_IMAGES
-    if word["answer"] not in known:
-        raise ValueError(f"the answer {word['answer']!r}, which is none of {', '.join(sorted(known))}")
-    if word["asked"] not in _HOW:
-        raise ValueError(f"asked {word['asked']!r}, which is none of {', '.join(sorted(_HOW))}")
-    return {**word, "at": in_utc(word["at"] or "")}
-
-
-def in_utc(moment: str) -> str:
-    """A moment, ISO 8601, in UTC with microseconds; one without a zone is taken to be in it.
-
-    Raises:
-        ValueError: it is none.
-    """
-    at = datetime.fromisoformat(moment)
-    utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return utc.isoformat(timespec="microseconds")
 
 
 def _cut_half_a_line(file: BinaryIO) -> None:

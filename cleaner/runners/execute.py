@@ -18,7 +18,8 @@ from cleaner.plan.items import Begins, Ends, Reached, Stands
 from cleaner.plan.pruning import prune, remember_needed
 from cleaner.plan.questions import done
 from cleaner.plan.results import conclude, concluded
-from cleaner.plan.runs import NO_REVIEWER, Run, open_run, remember, verified
+from cleaner.plan.run_checks import NO_REVIEWER
+from cleaner.plan.runs import Run, open_run, remember, verified
 from cleaner.plan.so_far import SoFar, require_some_left
 from cleaner.progress import listening
 from cleaner.run.finished import PROVISIONAL, damage, read_summary, withdraw

@@ -44,7 +44,7 @@ def why(
     cleaner why runs/photos cats/0042.jpg --version judged-1
     ```
     """
-    from flows.shown import show_sample
+    from flows.explained import show_sample
 
     show_sample(folder, sample, version=version, as_json=as_json)
 
@@ -95,7 +95,7 @@ def issues(
     cleaner issues runs/photos --format parquet --out issues.parquet
     ```
     """
-    from flows.shown import show_issues
+    from flows.handed_over import show_issues
 
     show_issues(folder, kind=kind, label=label, below=below, top=top, form=form, out=out)
 
@@ -148,7 +148,7 @@ def export(
     cleaner export runs/photos --format csv --out before.csv --version judged-1
     ```
     """
-    from flows.shown import show_export
+    from flows.handed_over import show_export
 
     how = {"force": force, "provisional": provisional, "absolute": absolute}
     show_export(folder, form, out, assignments or [], **how, version=version)

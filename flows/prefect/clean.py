@@ -21,7 +21,8 @@ from prefect.states import Completed, Crashed
 from cleaner.config import Config
 from cleaner.errors import RunLocked, WaitsForPeople
 from cleaner.plan.estimate import estimate
-from cleaner.plan.runs import NO_REVIEWER, Run
+from cleaner.plan.run_checks import NO_REVIEWER
+from cleaner.plan.runs import Run
 from cleaner.run.files import write_text
 from cleaner.run.finished import read_summary
 from cleaner.run.steps import Step, perform

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 from cleaner import parts
 from cleaner.config import Config
 from cleaner.errors import CleanerError, ConfigError
-from cleaner.plan.runs import NO_REVIEWER
+from cleaner.plan.run_checks import NO_REVIEWER
 from cleaner.runners.execute import CleanRequest
 from cleaner.settings import Section, complaints
 from flows.prefect.limits import Limits

@@ -17,7 +17,7 @@ from prefect.events import emit_event
 
 from cleaner.errors import CleanerError
 from cleaner.plan.news import new_answers, new_images
-from cleaner.plan.runs import NO_REVIEWER
+from cleaner.plan.run_checks import NO_REVIEWER
 from cleaner.run.origin import read_origin
 from cleaner.run.state import Doing, read_state
 from cleaner.run.store import Store

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cleaner.data import placing
+from cleaner.data import receipts
 from cleaner.data.exporters import export
 from cleaner.data.exporters.csv import Csv
 from cleaner.data.exporters.image_folder import ImageFolder
@@ -142,7 +142,7 @@ def test_a_file_that_is_edited_while_the_next_export_is_written_stays(tmp_path):
 def test_what_is_written_while_an_earlier_export_is_checked_stays(tmp_path, monkeypatch, folder):
     out = tmp_path / "clean"
     place_folder(out, a="1") if folder else place_file(out, "1")
-    content, mine = placing._content, out / "a" if folder else out
+    content, mine = receipts.content_of, out / "a" if folder else out
 
     def then_edited(file):
         found = content(file)
@@ -150,7 +150,7 @@ def test_what_is_written_while_an_earlier_export_is_checked_stays(tmp_path, monk
             file.write_text("mine")
         return found
 
-    monkeypatch.setattr(placing, "_content", then_edited)
+    monkeypatch.setattr(receipts, "content_of", then_edited)
     with pytest.raises(InputError):
         place_folder(out, force=True, a="2") if folder else place_file(out, "2", force=True)
     assert "mine" in [file.read_text() for file in tmp_path.rglob("[ac]*") if file.is_file()]

@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from cleaner.data.scan import scan
 from cleaner.data.sources import open_source
 from cleaner.errors import WeightsError
-from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, pixel_features, shard_size, sound
+from cleaner.evidence.features import Backbone, ShardedFeatures, check, choose, embed, shard_size, sound
+from cleaner.evidence.pixel_features import pixel_features
 from cleaner.progress import listening
 
 LITE = "tf_efficientnet_lite0"

@@ -5,7 +5,9 @@ import pytest
 
 from cleaner.evidence.crossfit import Features
 from cleaner.evidence.neighbors import groups
-from cleaner.methods.junk import Seen, groups_of_junk, looks, mixture, probabilities, random_labels, shift, whitening
+from cleaner.methods.appearance import looks, whitening
+from cleaner.methods.junk import Seen, mixture, probabilities, shift
+from cleaner.methods.placeholders import groups_of_junk, random_labels
 
 CLASSES, FINE, WIDTH = 10, 1_500, 40
 

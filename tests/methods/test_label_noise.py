@@ -10,7 +10,7 @@ from cleaner.data.sources.folder import Folder
 from cleaner.evidence.channel import some_of
 from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
 from cleaner.evidence.predictors.probe import Probe
-from cleaner.methods import label_noise
+from cleaner.methods import judging, label_noise
 from cleaner.run.ledger import fold
 from cleaner.tables import MANIFEST, SAID, VERDICTS, array
 
@@ -229,9 +229,9 @@ def test_each_sample_is_learnt_as_far_as_its_label_is_believed():
         by=["", *["model:probe"] * 4, "rule:duplicates", "person:ana", "person:ana", "person:ana"],
         score=[None, 0.9, 0.2, 0.1, 0.0, 0.8, 0.0, 1.0, 0.0],
     )
-    believed = label_noise.weights(standing, "belief")
+    believed = judging.weights(standing, "belief")
     assert believed == pytest.approx([1, 0.9, 0.2, 0.1, 0, 0, 1, 1, 0])
-    assert label_noise.weights(standing, "accv").tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 0]
+    assert judging.weights(standing, "accv").tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 0]
 
 
 def test_what_was_dropped_as_junk_is_not_judged_by_its_label():
@@ -360,7 +360,7 @@ def test_what_people_said_of_a_file_tells_of_the_label_that_each_copy_was_given(
         {"content_hash": "b", "label": "apple", "answer": "wrong"},
         {"content_hash": "c", "label": "apple", "answer": "junk"},
     ]
-    assert label_noise.told_of(manifest, pa.Table.from_pylist(words, SAID)).tolist() == [0, 1, -1, -1]
+    assert judging.told_of(manifest, pa.Table.from_pylist(words, SAID)).tolist() == [0, 1, -1, -1]
 
 
 def test_where_people_have_found_all_that_is_wrong_nothing_that_is_sure_is_dropped():

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from cleaner.data.exporters import images_of
 from cleaner.data.listings import split_of
-from cleaner.data.placing import RECEIPT
+from cleaner.data.receipts import RECEIPT
 from cleaner.data.sources import Source
 from cleaner.errors import SourceError
 from cleaner.progress import track

@@ -1,8 +1,6 @@
 """A table that names image files and their labels: CSV and its relatives, JSON lines, or Parquet."""
 
-import os
 import posixpath
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -14,6 +12,7 @@ import pyarrow as pa
 
 from cleaner.data import images
 from cleaner.data.delimited import kind_of, read_bytes, read_delimited, table_of
+from cleaner.data.found_files import common, found_file, is_file, those_outside
 from cleaner.data.listings import (
     Stamp,
     as_labels,
@@ -146,7 +145,7 @@ class Table:
         return [self.path]
 
     def file(self, path: str) -> Path:
-        return _found(self._from, path)
+        return found_file(self._from, path)
 
     def read(self, rows: np.ndarray, paths: list[str]) -> Iterator[bytes | OSError]:
         return threaded(images.read, map(self.file, paths), workers=_READERS)
@@ -220,7 +219,7 @@ class Table:
         return read.without(blank | missing | again, f"left out: {', '.join(said)}") if said else read
 
     def _is_there(self, path: str) -> bool:
-        return _is_file(_found(self._from, path))
+        return is_file(found_file(self._from, path))
 
     def _require_paths(self) -> None:
         """Check that each path is of a file under the root, and of another than the rows before.
@@ -238,11 +237,11 @@ class Table:
         def complain(what: str, rows: list[int], remedy: str) -> None:
             refuse(self.path, what, [f"{read.place(row)} ({paths[row]})" for row in rows], remedy)
 
-        found = [str(_found(own, path)) for path in paths]
-        outside = _outside(own, self._around, found)
-        remedy = f"give the folder that holds them all, --root {_common(own, found)}"
-        complain(f"path outside {self._around}", outside, remedy)
-        missing = [row for row, path in enumerate(found) if not _is_file(Path(path))]
+        found = [str(found_file(own, path)) for path in paths]
+        strange = those_outside(own, self._around, found)
+        remedy = f"give the folder that holds them all, --root {common(own, found)}"
+        complain(f"path outside {self._around}", strange, remedy)
+        missing = [row for row, path in enumerate(found) if not is_file(Path(path))]
         complain("missing file", missing, f"write paths relative to {where}{skip}")
         again = repeated_rows([posixpath.normpath(path) for path in found])
         remedy = "leave one label of it" if self.skip_missing else f"keep one row an image{skip}"
@@ -260,54 +259,3 @@ def _listing(file: Path, read: _Read) -> pa.Table:
     labels = as_labels(as_text(file, read.table, read.label))
     paths = as_text(file, read.table, read.path)
     return pa.table({"path": paths, "label": labels} | {name: read.table.column(name) for name in others})
-
-
-def _found(folder: Path, path: str) -> Path:
-    """The file that a path means: as it is written, or, where there is none, with slashes for backslashes and each part
-    in either of Unicode's forms, as other systems write it."""
-    written = folder / path
-    if ("\\" not in path and path.isascii()) or _is_file(written):
-        return written
-    place = folder
-    for part in path.replace("\\", "/").split("/"):
-        forms = (
-            place / each for each in dict.fromkeys([part, *(unicodedata.normalize(f, part) for f in ("NFC", "NFD"))])
-        )
-        place = next((form for form in forms if _is_there(form)), place / part)
-    return place if _is_file(place) else written
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:
-        return False
-
-
-def _outside(own: Path, root: Path, paths: list[str]) -> list[int]:
-    """The rows whose path, from the folder `own`, leads out of `root`, by `..`, as an absolute one or through a link to
-    a folder. A link to a file may lead anywhere."""
-    real_root = os.path.realpath(root)
-    folders = [posixpath.dirname(path) for path in paths]
-    inside = {folder: _is_inside(real_root, own / folder) for folder in set(folders)}
-    return [row for row, folder in enumerate(folders) if not inside[folder]]
-
-
-def _common(own: Path, paths: list[str]) -> str:
-    """The deepest folder that holds all `paths`."""
-    folders = {posixpath.dirname(path) for path in paths if "\0" not in path}
-    return os.path.commonpath([os.path.realpath(own / folder) for folder in [*folders, ""]])
-
-
-def _is_inside(real_root: str, folder: Path) -> bool:
-    try:
-        return Path(os.path.realpath(folder)).is_relative_to(real_root)
-    except ValueError:  # A null character: no file has such a path, so it will be missing.
-        return True
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
