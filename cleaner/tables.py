@@ -1,7 +1,7 @@
 """Every schema, and the few functions that turn columns into arrays.
 
-A *row* is a sample's position in the manifest: 0-based, int32, the same in every table of one run. The file is long because all
-tables stand in it, side by side.
+A *row* is a sample's position in the manifest: 0-based, int32, the same in every table of one run. The file is
+long because all tables stand in it, side by side.
 """
 
 from dataclasses import dataclass
