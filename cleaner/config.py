@@ -268,11 +268,11 @@ def read_config(
         raise ConfigError(where + "; ".join(complaints(Config, error))) from error
 
 
-def _columns(said: str) -> dict[str, Any]:
+def _columns(text: str) -> dict[str, Any]:
     """`path=filename,label=class` as settings."""
-    named = dict(part.partition("=")[::2] for part in said.split(","))
+    named = dict(part.partition("=")[::2] for part in text.split(","))
     if not named.keys() <= {"path", "label"} or not all(named.values()):
-        raise ConfigError(f"--columns {said}: wants path=NAME,label=NAME, or one of the two")
+        raise ConfigError(f"--columns {text}: wants path=NAME,label=NAME, or one of the two")
     return {f"{key}_column": name for key, name in named.items()}
 
 

@@ -102,9 +102,9 @@ _IN_WORDS = (
 
 def complaint(problem: Any) -> str:
     """What pydantic says of one wrong value, one of `ValidationError.errors()`: `= 0: should be greater than 0`."""
-    said = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
     for theirs, ours in _IN_WORDS:
-        said = re.sub(theirs, ours, said)
+        message = re.sub(theirs, ours, message)
     # A whole table is no value that anybody looks for.
     value = "" if isinstance(problem["input"], (dict, list, tuple)) else f"= {problem['input']!r}"
-    return f"{value}: {said[:1].lower()}{said[1:]}"
+    return f"{value}: {message[:1].lower()}{message[1:]}"

@@ -20,12 +20,12 @@ _say: ContextVar[Callable[[str], None] | None] = ContextVar("cleaner_notes", def
 @contextmanager
 def listening(listener: Listener, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Within the block `listener` hears of every tracked loop of this thread, and `say` of its notes."""
-    token, said = _listener.set(listener), _say.set(say)
+    token, say_token = _listener.set(listener), _say.set(say)
     try:
         yield
     finally:
         _listener.reset(token)
-        _say.reset(said)
+        _say.reset(say_token)
 
 
 def note(line: str) -> None:

@@ -22,8 +22,8 @@ def title(name: str) -> str:
 
 def named(name: str) -> str:
     """The title with a capital letter."""
-    said = title(name)
-    return said[:1].upper() + said[1:]
+    words = title(name)
+    return words[:1].upper() + words[1:]
 
 
 @cache

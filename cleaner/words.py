@@ -53,8 +53,8 @@ def promised(promise: dict[str, Any]) -> str:
     """`about 45 answers are expected to overturn a verdict; of what is kept about 2.1 % is wrong by now, and 0.8 %
     then`, of a row of PROMISE."""
     changes, before, after = promise["changes"], percent(promise["before"]), percent(promise["after"])
-    said = f"about {counted(round(changes), 'answer')} are expected to overturn a verdict"
-    return f"{said}; of what is kept about {before} % is wrong by now, and {after} % then, as the models see it"
+    sentence = f"about {counted(round(changes), 'answer')} are expected to overturn a verdict"
+    return f"{sentence}; of what is kept about {before} % is wrong by now, and {after} % then, as the models see it"
 
 
 def percent(share: float) -> str:
@@ -83,10 +83,10 @@ def wrong_labels(noise: dict[str, Any]) -> str:
             f"the models put the share of wrong labels {span}, and may err; {TELLING} reviewed images would narrow this"
             f" {_ASKING}"
         )
-    said = f"{low} % of the labels were wrong"
+    sentence = f"{low} % of the labels were wrong"
     if low != high:
-        said = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
-    return f"{said}, by {counted(answers, 'answer')} of people on images drawn at random"
+        sentence = f"between {low} and {high} % of the labels were wrong, {estimate} % as estimated"
+    return f"{sentence}, by {counted(answers, 'answer')} of people on images drawn at random"
 
 
 def models_worth(noise: dict[str, Any]) -> str:

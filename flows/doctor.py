@@ -97,7 +97,7 @@ def _accelerator(package: str, gain: str) -> Finding:
 
 def _gpu() -> Finding:
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
             capture_output=True,
             text=True,
@@ -106,7 +106,7 @@ def _gpu() -> Finding:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return Finding("gpu", "none; everything runs on the CPU")
-    found = "; ".join(said.strip().splitlines())
+    found = "; ".join(output.strip().splitlines())
     if "+cpu" in (_version("torch") or ""):
         again = to_install("--force-reinstall", "torch")
         return Finding("gpu", found, remedy=f"this torch is built for CPUs only: {again}")

@@ -40,24 +40,24 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     wanted = versions.version_of(folder, version) if version is not None else None
     manifest = Store(folder).read(wanted.manifest) if wanted else _manifest(folder, finished=summary is not None)
     row = row_of(manifest, sample)
-    said = manifest.slice(row, 1).to_pylist()[0]
+    known = manifest.slice(row, 1).to_pylist()[0]
     counted_then = wanted.parts if wanted else summary["versions"]["ledger"] if summary else None
-    verdicts = _verdicts(folder, said["sample_id"], counted_then)
-    words = _words(folder, said["content_hash"])
+    verdicts = _verdicts(folder, known["sample_id"], counted_then)
+    words = _words(folder, known["content_hash"])
     stands: dict[str, Any] | None = None
     if wanted is not None:
         of_it = pa.Table.from_pylist([verdict | {"row": 0} for verdict in verdicts if verdict["counts"]], VERDICTS)
         (stands,) = fold(manifest.slice(row, 1), [of_it.slice(place, 1) for place in range(len(of_it))]).to_pylist()
     elif summary is not None:
-        (stands,) = read_result(folder, VERDICTS_FILE, sample_id=said["sample_id"]).to_pylist()
+        (stands,) = read_result(folder, VERDICTS_FILE, sample_id=known["sample_id"]).to_pylist()
     if as_json:
-        everything = {"sample": said, "said": words, "verdicts": verdicts, "stands": stands}
+        everything = {"sample": known, "said": words, "verdicts": verdicts, "stands": stands}
         say_json(everything)
         return
     out = console()
-    say(out, f"{said['path']} ({said['sample_id']}), given label {said['label']}")
-    if said["problem"]:
-        say(out, f"can't be used: {said['problem']}")
+    say(out, f"{known['path']} ({known['sample_id']}), given label {known['label']}")
+    if known["problem"]:
+        say(out, f"can't be used: {known['problem']}")
     for word in words:
         label = f" {word['new_label']}" if word["new_label"] else ""
         withdrawn = f"; withdrawn by withdrawal {word['withdrawn']}" if word["withdrawn"] else ""

@@ -74,10 +74,10 @@ class Bar:
         say(self.console, line)
 
     def begins(self, words: str, done: float) -> None:
-        part, said = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[said]}"))
-        self._progress = Progress(part, BarColumn(24), said, console=self.console, transient=True)
-        self._progress.add_task(words, total=None, said="")
-        self._progress.update(self._progress.add_task("the whole run", total=1, said=""), completed=done)
+        part, detail = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[detail]}"))
+        self._progress = Progress(part, BarColumn(24), detail, console=self.console, transient=True)
+        self._progress.add_task(words, total=None, detail="")
+        self._progress.update(self._progress.add_task("the whole run", total=1, detail=""), completed=done)
         self._pace.left(done)
         self._progress.start()
 
@@ -85,11 +85,11 @@ class Bar:
         if self._progress is None:
             return
         part, whole = self._progress.tasks
-        said = f"{count:,} of {total:,} {what}"
-        self._progress.update(part.id, completed=count, total=total, said=said)
+        detail = f"{count:,} of {total:,} {what}"
+        self._progress.update(part.id, completed=count, total=total, detail=detail)
         shown = max(done, whole.completed)
-        said = ", ".join(filter(None, (f"{100 * shown:.0f} %", self._pace.left(shown))))
-        self._progress.update(whole.id, completed=shown, said=said)
+        detail = ", ".join(filter(None, (f"{100 * shown:.0f} %", self._pace.left(shown))))
+        self._progress.update(whole.id, completed=shown, detail=detail)
 
     def ends(self, told: str) -> None:
         self.close()

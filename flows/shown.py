@@ -96,13 +96,13 @@ def show_status(folder: Path, *, as_json: bool) -> None:
         raise RunError(problem)
     if as_json:
         so_far = read_summary(folder / PROVISIONAL)
-        said = {
+        status = {
             **_state(state),
             "summary": summary,
             "provisional": so_far,
             "trainings": [_training(each) for each in trained],
         }
-        say_json(said)
+        say_json(status)
         return
     out = console()
     say(out, f"{folder}: {_where(state, 'clean')}")
@@ -118,8 +118,8 @@ def show_status(folder: Path, *, as_json: bool) -> None:
 
 
 def _state(state: State | None) -> dict[str, Any]:
-    said = None if state is None else state.model_dump(mode="json")
-    return {"state": said, "ended": bool(state and state.doing is Doing.WORKING and state.ended)}
+    status = None if state is None else state.model_dump(mode="json")
+    return {"state": status, "ended": bool(state and state.doing is Doing.WORKING and state.ended)}
 
 
 def _training(kept: Kept) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def compare_here(asked: TrainRequest, versions: Sequence[str], seeds: Sequence[i
     """
     specs = [spec for version in versions for seed in seeds for spec in asked.specs(version, seed)]
     trained = [(training.folder, summary) for training, summary in train_here(specs, go_on=False)]
-    file, said = write_comparison(asked.run / FOLDER, asked.name, trained)
-    typer.echo(f"{said}\ntable and picture  {os.path.relpath(file)}")
+    file, text = write_comparison(asked.run / FOLDER, asked.name, trained)
+    typer.echo(f"{text}\ntable and picture  {os.path.relpath(file)}")
 
 
 def show_augmented(asked: TrainRequest, version: str, seed: int) -> None:

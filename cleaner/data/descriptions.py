@@ -91,12 +91,12 @@ def read_description(file: Path) -> Description:
         SourceError: it is none; the message names everything that is wrong with it.
     """
     try:
-        said: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SourceError(f"{file}: can't be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"{file}: no valid TOML ({error}); a data manifest is one") from error
     try:
-        return Description.model_validate(said)
+        return Description.model_validate(content)
     except ValidationError as error:
         raise SourceError(f"{file}: {'; '.join(complaints(Description, error))}") from error

@@ -129,8 +129,8 @@ def doubtful_labels(labels: pa.ChunkedArray) -> list[str]:
     """Lines about class names that look like a mistake."""
     names = sorted(name for name in labels.unique().to_pylist() if name)
     lists = [name for name in names if _is_list(name, set(names))]
-    said = [f"labels that look like lists, each taken for one class: {shown(lists)}"] if lists else []
-    return said + look_alikes(labels)
+    notes = [f"labels that look like lists, each taken for one class: {shown(lists)}"] if lists else []
+    return notes + look_alikes(labels)
 
 
 def _is_list(name: str, names: set[str]) -> bool:

@@ -161,5 +161,5 @@ class OutOfFold:
 def _of(points: torch.Tensor, labels: np.ndarray, weights: np.ndarray, part: np.ndarray, classes: int) -> Sums:
     learnt = part[weights[part] > 0]
     device = points.device
-    said = torch.from_numpy(labels[learnt]).to(device), torch.from_numpy(weights[learnt]).to(device)
-    return Sums.of(points[torch.from_numpy(learnt).to(device)], *said, classes)
+    targets = torch.from_numpy(labels[learnt]).to(device), torch.from_numpy(weights[learnt]).to(device)
+    return Sums.of(points[torch.from_numpy(learnt).to(device)], *targets, classes)

@@ -53,12 +53,12 @@ def seed_verdicts(manifest: pa.Table, *, seeds: dict[str, bool]) -> pa.Table:
     """
     rows = pc.index_in(pa.array(seeds, pa.string()), value_set=manifest.column("path")).drop_null()
     marked = zip(*(manifest.column(name).take(rows).to_pylist() for name in ("content_hash", "path")), strict=True)
-    said: dict[str, bool] = {}
+    by_content: dict[str, bool] = {}
     for content, path in marked:
-        said[content] = said.get(content, False) or seeds[path]
-    found = pc.index_in(manifest.column("content_hash"), value_set=pa.array(said, pa.string()), skip_nulls=True)
+        by_content[content] = by_content.get(content, False) or seeds[path]
+    found = pc.index_in(manifest.column("content_hash"), value_set=pa.array(by_content, pa.string()), skip_nulls=True)
     rows = np.flatnonzero(found.is_valid().to_numpy())
-    junk = np.array(list(said.values()), bool)[found.drop_null().to_numpy()]
+    junk = np.array(list(by_content.values()), bool)[found.drop_null().to_numpy()]
     reasons = np.where(junk, "marked as junk", "marked as no junk")
     actions = pa.array(np.full(len(rows), Action.DROP.value), pa.string(), mask=~junk)
     score = pa.array(np.zeros(len(rows), np.float32), mask=~junk)
@@ -178,8 +178,8 @@ def marks(manifest: pa.Table, *parts: pa.Table) -> pa.Table:
         personal = pc.starts_with(part.column("by"), PERSON).to_numpy()
         junk = (array(part, "action") == Action.DROP) & np.isin(array(part, "stage"), (STAGE, PEOPLE))
         rows = array(part, "row")
-        said = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
-        known[rows[personal & said & (array(part, "stage") != MISLABELLED)]] = 0
+        spoke = part.column("action").is_valid().to_numpy() | (array(part, "by") == SEEDS)
+        known[rows[personal & spoke & (array(part, "stage") != MISLABELLED)]] = 0
         known[rows[personal & junk]] = 1
     rows = np.flatnonzero(known >= 0).astype(np.int32)
     return pa.table({"row": rows, "junk": known[rows] == 1})

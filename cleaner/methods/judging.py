@@ -15,26 +15,26 @@ ACCV = "accv"
 
 
 def weighed_of(
-    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, policy: str
+    manifest: pa.Table, standing: pa.Table, evidence: pa.Table, answers: pa.Table, policy: str
 ) -> tuple[pa.Table, np.ndarray]:
     """The evidence that says how much noise there is, on what is judged and on what people answered; and what they
     answered, as `believe` wants it."""
-    told = told_of(manifest, said)[array(evidence, "row")]
+    told = told_of(manifest, answers)[array(evidence, "row")]
     learnt = is_learnt(manifest, standing, evidence, Classes.of(manifest), policy)
     some = learnt & (is_open(standing)[array(evidence, "row")] | (told >= 0))
     return evidence.filter(pa.array(some)), told[some]
 
 
-def told_of(manifest: pa.Table, said: pa.Table) -> np.ndarray:
+def told_of(manifest: pa.Table, answers: pa.Table) -> np.ndarray:
     """int8: of each sample 1 where people said that its label is right, 0 where that it shows another class, else -1.
 
     Args:
-        said: SAID, of each image one word.
+        answers: SAID, of each image one word.
     """
     found = np.full(len(manifest), -1, np.int8)
-    which: Any = pc.index_in(manifest.column("content_hash"), value_set=said.column("content_hash").combine_chunks())
+    which: Any = pc.index_in(manifest.column("content_hash"), value_set=answers.column("content_hash").combine_chunks())
     rows = np.flatnonzero(which.is_valid().to_numpy())
-    words, labels = said.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
+    words, labels = answers.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
     for row, number, label in zip(rows.tolist(), which.drop_null().to_pylist(), labels, strict=True):
         word = words[number]
         if word["answer"] in (Answer.RIGHT, Answer.ANOTHER):

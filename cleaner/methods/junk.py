@@ -248,11 +248,11 @@ def shift(free: np.ndarray, marks: np.ndarray) -> float:
     judged = (marks >= 0) & (odds > _JUDGED_FROM)
     if not judged.any():
         return 0.0
-    said = marks[judged] == 1
+    called_junk = marks[judged] == 1
 
     def loss(moved: float) -> float:
         prob = _FLOOR + (_CEILING - _FLOOR) * scipy.special.expit(odds[judged] + moved)
-        return float(-np.log(np.where(said, prob, 1 - prob)).sum() + moved**2 / 8)
+        return float(-np.log(np.where(called_junk, prob, 1 - prob)).sum() + moved**2 / 8)
 
     return float(scipy.optimize.minimize_scalar(loss, bounds=(-30, 0), method="bounded").x)
 

@@ -35,7 +35,7 @@ def verdicts(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     fit: pa.Table,
     first: pa.Table,
     *,
@@ -53,7 +53,7 @@ def verdicts(
         standing: what stood when the evidence was made.
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
-        said: what people said of images, SAID: beliefs in all labels are corrected by it.
+        answers: what people said of images, SAID: beliefs in all labels are corrected by it.
         fit: as `fit` gives it of this evidence.
         first: the same of the first evidence that the same kind of models gave.
         k: the recipe's; `effective_k` says what it comes to.
@@ -71,7 +71,7 @@ def verdicts(
     stands = array(standing, "action")[array(evidence, "row")] == Action.KEEP
     who = stage, round, f"model:{by}"
     unlearnt = _unscored(manifest, evidence.filter(pa.array(open_ & ~learnt & stands)), who, _NOT_LEARNT)
-    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    weighed, told = weighed_of(manifest, standing, evidence, answers, policy)
     beliefs = believe(guesses_of(manifest, standing, weighed, classes), told, _row(Fit, fit), _row(Gate, first))
     if beliefs.gate.knowledge == 0 and policy != ACCV:
         untold = _unscored(manifest, evidence.filter(pa.array(open_ & learnt)), who, _NOTHING_KNOWN)
@@ -87,16 +87,16 @@ def verdicts(
         negative = _disbelieved(beliefs, outranked, stage)
     becomes = negative & (beliefs.other_prob >= relabel) & (_raw(evidence, beliefs.other) >= relabel / 2)
     becomes &= _vouched(standing, rows[~negative], classes)[beliefs.other]
-    answers = int((told >= 0).sum())
-    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, who, answers)
+    count = int((told >= 0).sum())
+    judged = _table(manifest, evidence, classes, beliefs, negative, becomes, who, count)
     return pa.concat_tables([judged, unlearnt]).sort_by("row").combine_chunks()
 
 
 @makes("how far models are to be believed", version=2)
-def fit(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, said: pa.Table, *, policy: str) -> pa.Table:
+def fit(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, answers: pa.Table, *, policy: str) -> pa.Table:
     """One row, a `belief.Fit` and the `belief.Gate` that it comes to, by the evidence of one round; arguments as for
     `verdicts`."""
-    weighed, _ = weighed_of(manifest, standing, evidence, said, policy)
+    weighed, _ = weighed_of(manifest, standing, evidence, answers, policy)
     found, gate = fit_of(guesses_of(manifest, standing, weighed, Classes.of(manifest)))
     columns = asdict(found) | asdict(gate)
     return pa.table({name: pa.array([value], pa.float64()) for name, value in columns.items()})
@@ -115,7 +115,7 @@ def noise(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     fit: pa.Table,
     first: pa.Table,
     *,
@@ -128,7 +128,7 @@ def noise(
     as `belief.Gate` has it: `information` and its `error` in nats, `knowledge`, `gate`, `accuracy`. `corrected`: how
     many answers of people beliefs are corrected by; `reliability`: how they stand to these, as `belief.reliability`.
     """
-    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    weighed, told = weighed_of(manifest, standing, evidence, answers, policy)
     guesses = guesses_of(manifest, standing, weighed, Classes.of(manifest))
     known = _row(Gate, first)
     beliefs = believe(guesses, told, _row(Fit, fit), known)
@@ -147,7 +147,7 @@ def believed(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     fit: pa.Table,
     first: pa.Table,
     *,
@@ -156,7 +156,7 @@ def believed(
     """Of each sample, those that people have answered on among them, how far its label is believed, float64[n], not a
     number where models know nothing of it; and whether it would be flagged, bool[n]. Arguments as for `verdicts`."""
     right, flagged = np.full(len(manifest), np.nan), np.zeros(len(manifest), bool)
-    weighed, told = weighed_of(manifest, standing, evidence, said, policy)
+    weighed, told = weighed_of(manifest, standing, evidence, answers, policy)
     guesses = guesses_of(manifest, standing, weighed, Classes.of(manifest))
     beliefs = believe(guesses, told, _row(Fit, fit), _row(Gate, first))
     if beliefs.gate.knowledge > 0 or policy == ACCV:
@@ -192,9 +192,9 @@ def _likelihood(manifest: pa.Table, standing: pa.Table, evidence: pa.Table, othe
     return likelihood(guesses, found.exponent, found.strength) if len(some) else 0.0
 
 
-def _unscored(manifest: pa.Table, evidence: pa.Table, said: tuple[str, int, str], why: str) -> pa.Table:
+def _unscored(manifest: pa.Table, evidence: pa.Table, who: tuple[str, int, str], why: str) -> pa.Table:
     """VERDICTS that keep samples of whose labels nothing can be known."""
-    stage, round, by = said
+    stage, round, by = who
     rows, reasons = array(evidence, "row"), pa.repeat(why, len(evidence))
     return ledger.verdicts(manifest, rows, reasons, stage=stage, by=by, round=round, action=Action.KEEP)
 
@@ -241,12 +241,12 @@ def _table(
     beliefs: Beliefs,
     negative: np.ndarray,
     becomes: np.ndarray,
-    said: tuple[str, int, str],
+    who: tuple[str, int, str],
     answers: int,
 ) -> pa.Table:
     rows, names = array(evidence, "row"), np.array(classes.names, object)
     action = np.where(becomes, Action.RELABEL.value, np.where(negative, Action.DROP.value, Action.KEEP.value))
-    stage, round, by = said
+    stage, round, by = who
     labels = manifest.column("label").take(pa.array(rows))
     return ledger.verdicts(
         manifest,

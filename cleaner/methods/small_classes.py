@@ -52,10 +52,10 @@ def small_classes(manifest: pa.Table, standing: pa.Table, *, min_images: int) ->
 
 
 @makes("small classes asked about", version=2)
-def asked_about(small: pa.Table, said: pa.Table, *, most: int) -> pa.Table:
-    """Of the SMALL_CLASSES on which nobody has `said` anything the first `most`, those with the fewest images: more
+def asked_about(small: pa.Table, answers: pa.Table, *, most: int) -> pa.Table:
+    """Of the SMALL_CLASSES on which nobody has `answers` anything the first `most`, those with the fewest images: more
     than people look at in one go."""
-    answered = pc.is_in(small.column("label"), value_set=said.column("label").combine_chunks())
+    answered = pc.is_in(small.column("label"), value_set=answers.column("label").combine_chunks())
     return small.filter(pc.invert(answered)).slice(0, most)
 
 
@@ -66,16 +66,16 @@ def said_of_classes(*, answers: Answers, first: int) -> pa.Table:
 
 
 @makes("verdicts on small classes", version=1)
-def verdicts(manifest: pa.Table, standing: pa.Table, said: pa.Table) -> pa.Table:
+def verdicts(manifest: pa.Table, standing: pa.Table, answers: pa.Table) -> pa.Table:
     """VERDICTS on every sample that stands for a class which people remove or merge into another.
 
     A class that takes another's images and is itself merged hands them on; one that is removed takes them with it. Of
     classes that are merged into each other all stay.
 
     Args:
-        said: as `said_of_classes` gives it.
+        answers: as `said_of_classes` gives it.
     """
-    gone = {word["label"]: word for word in said.to_pylist() if word["answer"] != ClassAnswer.KEEP}
+    gone = {word["label"]: word for word in answers.to_pylist() if word["answer"] != ClassAnswer.KEEP}
     becomes = {name: _becomes(name, gone, set(Classes.of(manifest).names)) for name in gone}
     names = Classes(tuple(name for name in gone if becomes[name] != name))
     number = names.encode(pc.coalesce(standing.column("new_label"), standing.column("label")))

@@ -79,7 +79,7 @@ def write_report(
         "galleries": _galleries(manifest, standing, summary, VERDICTS.empty_table() if poor is None else poor),
         "tiny": bool(np.nanmedian(array(manifest, "width") * 1.0) <= TINY),
     }
-    noise, worth = (said(summary["label_noise"]).replace("`", "") for said in (wrong_labels, models_worth))
+    noise, worth = (sentence(summary["label_noise"]).replace("`", "") for sentence in (wrong_labels, models_worth))
     shown = pictures(source, manifest, dict.fromkeys(_rows(view), SIDE))
     words: dict[str, Any] = {"title": title, "actions": ACTIONS, "score": SCORE, "about": about}
     words |= {"noise": noise[:1].upper() + noise[1:], "worth": worth[:1].upper() + worth[1:]}

@@ -39,8 +39,8 @@ class Agreement:
 def people(words: Words) -> list[Person]:
     """Everybody who has answered, the busiest first."""
     seconds = defaultdict(list)
-    for by, said in _newest(words).items():
-        for word in said.values():
+    for by, answers in _newest(words).items():
+        for word in answers.values():
             seconds[by].append(word["seconds"])
     found, sure = [], on_known(pa.Table.from_pylist(words, SAID))
     for by, spent in seconds.items():
@@ -50,12 +50,12 @@ def people(words: Words) -> list[Person]:
     return sorted(found, key=lambda person: (-person.answers, person.by))
 
 
-def on_known(said: pa.Table) -> dict[str, tuple[int, int]]:
+def on_known(answers: pa.Table) -> dict[str, tuple[int, int]]:
     """By person: on how many known images they said what holds of these, and on how many they said anything but that
     they can't tell."""
-    holds = {word["content_hash"]: word for word in newest(on_images(said)).to_pylist()}
+    holds = {word["content_hash"]: word for word in newest(on_images(answers)).to_pylist()}
     found: dict[str, tuple[int, int]] = {}
-    for by, words in _newest([word for word in said.to_pylist() if word["asked"] == HowAsked.KNOWN]).items():
+    for by, words in _newest([word for word in answers.to_pylist() if word["asked"] == HowAsked.KNOWN]).items():
         told = [(word, holds[content]) for content, word in words.items() if content in holds]
         told = [(word, known) for word, known in told if word["answer"] != Answer.UNSURE]
         found[by] = sum(_agree(word, known) for word, known in told), len(told)
@@ -78,16 +78,16 @@ def agreement_of_all(words: Words) -> float | None:
     """Fleiss' kappa (Fleiss 1971) over the images that at least two of more than two people have judged, each image by
     as many as it was; None for fewer people, or where all always say one and the same."""
     of, taken = _newest(words), defaultdict[str, list[str]](list)
-    for said in of.values():
-        for about, word in said.items():
+    for answers in of.values():
+        for about, word in answers.items():
             if word["content_hash"]:
                 taken[about].append(shown(word))
-    judged = [Counter(said) for said in taken.values() if len(said) > 1]
+    judged = [Counter(counts) for counts in taken.values() if len(counts) > 1]
     whole = sum(judged, Counter[str]())
     total = whole.total()
     if len(of) < 3 or len(whole) < 2:
         return None
-    alike = [sum(n * (n - 1) for n in said.values()) / (said.total() * (said.total() - 1)) for said in judged]
+    alike = [sum(n * (n - 1) for n in counts.values()) / (counts.total() * (counts.total() - 1)) for counts in judged]
     chance = sum((n / total) ** 2 for n in whole.values())
     return (sum(alike) / len(alike) - chance) / (1 - chance)
 
@@ -107,8 +107,8 @@ def disputed(words: Words) -> list[tuple[tuple[str, str], int]]:
 def _newest(words: Words) -> dict[str, dict[str, dict[str, Any]]]:
     """Of each person the newest word on each image or class."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for about, said in of_each(words, lambda word: word["content_hash"] or f"class {word['label']}").items():
-        for word in said:
+    for about, answers in of_each(words, lambda word: word["content_hash"] or f"class {word['label']}").items():
+        for word in answers:
             found.setdefault(word["by"], {})[about] = word
     return found
 

@@ -22,7 +22,7 @@ def compose(
     standing: pa.Table,
     evidence: pa.Table,
     duplicates: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     rows: np.ndarray,
     because: list[str],
     facts: dict[str, Any],
@@ -35,7 +35,7 @@ def compose(
     others.
 
     Args:
-        said: as `said_of_images` gives it.
+        answers: as `said_of_images` gives it.
         rows, because, facts: of each image to ask about, those that were drawn at random last; `facts` the last columns
             of BATCH.
         known_share: images on which people have decided, as a share of the batch; they stand under others' reasons.
@@ -44,7 +44,7 @@ def compose(
     """
     random = np.random.default_rng((seed, 1))
     drawn = np.asarray(facts["drawn"])
-    known = _known(manifest, said, array(evidence, "row"))
+    known = _known(manifest, answers, array(evidence, "row"))
     again = random.permutation(sorted(known))[: ceil(known_share * len(rows))].astype(int)
     among = random.uniform(0, max(1, len(rows) - drawn.sum()), drawn.sum() + len(again))
     places = np.concatenate([np.arange(len(rows) - drawn.sum()), among])
@@ -61,9 +61,9 @@ def compose(
     return _assemble(manifest, shown, because, guesses, fitness(standing), duplicates, expected, asked, columns)
 
 
-def _known(manifest: pa.Table, said: pa.Table, rows: np.ndarray) -> dict[int, str]:
+def _known(manifest: pa.Table, answers: pa.Table, rows: np.ndarray) -> dict[int, str]:
     """Of the `rows` those that are the first to show what people have named a class of, and the class."""
-    told = [(word["content_hash"], shown(word)) for word in said.to_pylist() if word["answer"] in _NAMES]
+    told = [(word["content_hash"], shown(word)) for word in answers.to_pylist() if word["answer"] in _NAMES]
     classes, found = set(Classes.of(manifest).names), {}
     names = {content: name for content, name in told if name in classes}
     hashes = manifest.column("content_hash").take(pa.array(rows))
@@ -107,9 +107,13 @@ class _Guesses:
         classes, judged = Classes.of(manifest), array(evidence, "row")
         place = np.searchsorted(judged, rows).clip(max=max(0, len(judged) - 1))
         there = judged[place] == rows if len(judged) else np.zeros(len(rows), bool)
-        said = evidence.take(place[there])
+        of_them = evidence.take(place[there])
         given = classes.encode(manifest.column("label").take(rows[there]))
-        top, probs, own = matrix(said, "top_classes"), matrix(said, "top_probs"), said.column("given_prob").to_pylist()
+        top, probs, own = (
+            matrix(of_them, "top_classes"),
+            matrix(of_them, "top_probs"),
+            of_them.column("given_prob").to_pylist(),
+        )
         found = cls([[] for _ in rows], [[] for _ in rows], [None for _ in rows])
         for at, number in enumerate(np.flatnonzero(there).tolist()):
             other = np.flatnonzero(top[at] != given[at])[:GUESSES]

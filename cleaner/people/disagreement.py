@@ -20,7 +20,7 @@ DISPUTED = "disputed"
 Disagreement = Literal["third", "accurate", "open"]
 
 
-def settled(said: pa.Table, how: Disagreement) -> pa.Table:
+def settled(answers: pa.Table, how: Disagreement) -> pa.Table:
     """SAID: the one word that holds on each image, ordered by content; `by` names all who disagree where the answer is
     DISPUTED.
 
@@ -28,11 +28,13 @@ def settled(said: pa.Table, how: Disagreement) -> pa.Table:
         how: `third`: the word of the majority; `accurate`: of whoever is right most often on the images that were known
             (by the rule of succession; of equals the newest); `open`: none. Without either it is disputed.
     """
-    several = [word for word in said.to_pylist() if word["asked"] == HowAsked.SEVERAL]
+    several = [word for word in answers.to_pylist() if word["asked"] == HowAsked.SEVERAL]
     together = of_each(several, _question)
-    accuracy = {by: (right + 1) / (of + 2) for by, (right, of) in on_known(said).items()} if how == "accurate" else {}
+    accuracy = (
+        {by: (right + 1) / (of + 2) for by, (right, of) in on_known(answers).items()} if how == "accurate" else {}
+    )
     held = []
-    for word in newest(on_images(said)).to_pylist():
+    for word in newest(on_images(answers)).to_pylist():
         words = together[_question(word)] if word["asked"] == HowAsked.SEVERAL else [word]
         held.append(_settled(words, how, accuracy))
     return pa.Table.from_pylist(held, SAID)
@@ -44,8 +46,8 @@ def _question(word: dict[str, Any]) -> str:
 
 def majority(words: Words) -> dict[str, Any] | None:
     """The newest word that says what more than half of `words` say, of each person one."""
-    said, count = Counter(map(shown, words)).most_common(1)[0]
-    return [word for word in words if shown(word) == said][-1] if 2 * count > len(words) else None
+    most, count = Counter(map(shown, words)).most_common(1)[0]
+    return [word for word in words if shown(word) == most][-1] if 2 * count > len(words) else None
 
 
 def _settled(words: Words, how: Disagreement, accuracy: dict[str, float]) -> dict[str, Any]:

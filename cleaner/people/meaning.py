@@ -24,7 +24,7 @@ def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) 
 
 
 @makes("verdicts of people", version=3)
-def verdicts(manifest: pa.Table, said: pa.Table, *, near: Near = "keep") -> pa.Table:
+def verdicts(manifest: pa.Table, answers: pa.Table, *, near: Near = "keep") -> pa.Table:
     """VERDICTS on every usable sample of whose bytes people have spoken, rows ascending.
 
     The image is junk: all its copies are dropped, score 0. It shows a class: one copy stays, if there is one a copy
@@ -34,12 +34,12 @@ def verdicts(manifest: pa.Table, said: pa.Table, *, near: Near = "keep") -> pa.T
     tell, or people disagree: no action, no score. A word of a class that the data set has no more says nothing.
 
     Args:
-        said: as `said_of_images` gives it.
+        answers: as `said_of_images` gives it.
     """
-    found: Any = pc.index_in(manifest.column("content_hash"), value_set=said.column("content_hash").combine_chunks())
+    found: Any = pc.index_in(manifest.column("content_hash"), value_set=answers.column("content_hash").combine_chunks())
     rows = np.flatnonzero(found.is_valid().to_numpy() & is_usable(manifest))
     which = found.take(pa.array(rows)).to_numpy()
-    words, classes = said.to_pylist(), set(Classes.of(manifest).names)
+    words, classes = answers.to_pylist(), set(Classes.of(manifest).names)
     copies: dict[int, list[tuple[int, str, str]]] = {}
     columns = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "label"))
     for number, *copy in zip(which.tolist(), rows.tolist(), *columns, strict=True):

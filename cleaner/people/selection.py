@@ -39,7 +39,7 @@ def gains(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     fit: pa.Table,
     first: pa.Table,
     junk: pa.Table,
@@ -58,7 +58,7 @@ def gains(
     count = len(manifest)
     action, stage = array(standing, "action"), array(standing, "stage")
     decided = pc.starts_with(standing.column("by"), PERSON).to_numpy()
-    right, flagged = believed(manifest, standing, evidence, said, fit, first, policy=policy)
+    right, flagged = believed(manifest, standing, evidence, answers, fit, first, policy=policy)
     judged, likely = ~np.isnan(right), np.zeros(count)
     unmarked = ~array(junk, "marked")
     likely[array(junk, "row")[unmarked]] = array(junk, "prob")[unmarked]
@@ -177,7 +177,7 @@ def batch(
     standing: pa.Table,
     evidence: pa.Table,
     duplicates: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     gains: pa.Table,
     candidates: pa.Table,
     strata: pa.Table,
@@ -192,7 +192,7 @@ def batch(
     from them; the latter, and images that people know, stand at random among the others.
 
     Args:
-        said: SAID, as `meaning.said_of_images` gives it.
+        answers: SAID, as `meaning.said_of_images` gives it.
         before, count, factors: as for `strata`.
         known_share: images on which people have decided, as a share of the batch.
         overlap: share of the batch that two people are asked about.
@@ -206,7 +206,7 @@ def batch(
         for row, kind, at_random in zip(*(some.column(name).to_pylist() for name in ("row", "why")), drawn, strict=True)
     ]
     facts = {"why": some.column("why"), "gain": some.column("gain"), "drawn": drawn}
-    tables = manifest, standing, evidence, duplicates, said
+    tables = manifest, standing, evidence, duplicates, answers
     settings: dict[str, Any] = {"known_share": known_share, "overlap": overlap, "seed": seed}
     return compose(*tables, array(some, "row"), because, facts, **settings)
 

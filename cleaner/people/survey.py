@@ -23,7 +23,7 @@ def surveyed(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     then: pa.Table,
     strata: pa.Table,
     *,
@@ -41,7 +41,7 @@ def surveyed(
         then: the manifest of which `strata`, STRATA, are.
         drawn: the content hashes of what was drawn at random from them.
     """
-    found = survey(manifest, standing, evidence, said, then, strata, drawn=drawn)
+    found = survey(manifest, standing, evidence, answers, then, strata, drawn=drawn)
     share = prevalence(found)
     if share is None:
         return models_alone(models)
@@ -60,7 +60,7 @@ def survey(
     manifest: pa.Table,
     standing: pa.Table,
     evidence: pa.Table,
-    said: pa.Table,
+    answers: pa.Table,
     then: pa.Table,
     strata: pa.Table,
     *,
@@ -68,8 +68,8 @@ def survey(
 ) -> Survey:
     """What people said of one file each with the same bytes; arguments as for `surveyed`."""
     contents, first = _firsts(manifest)
-    told, spoken = told_of(manifest, said)[first], _among(contents, said.column("content_hash"))
-    junk = said.column("content_hash").filter(pc.equal(said.column("answer"), Answer.JUNK.value))
+    told, spoken = told_of(manifest, answers)[first], _among(contents, answers.column("content_hash"))
+    junk = answers.column("content_hash").filter(pc.equal(answers.column("answer"), Answer.JUNK.value))
     untold = spoken & (told < 0) & ~_among(contents, junk)
     surveyed_then = then.column("content_hash").take(strata.column("row")).combine_chunks()
     place = pc.index_in(contents, value_set=surveyed_then)

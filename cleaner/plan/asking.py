@@ -48,8 +48,8 @@ def ask_people(run: "Run", ask: Ask, say: Callable[[str], None]) -> None:
         stage, todo = title(stage_of(ask.name)), run.reviewer.todo(ask.name, batches.folder)
         of, more = sum(wanted(run, ask.name).values()), _more(run)
         after = f"; at most {counted(more, 'batch', 'batches')} may come after it" if more else ""
-        said = f"; {promised(promise)}" if (promise := promise_of(run, ask.name)) else ""
-        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}{said}")
+        promised_ = f"; {promised(promise)}" if (promise := promise_of(run, ask.name)) else ""
+        raise WaitsForPeople(f"{stage}: {missing:,} of {of:,} answers are missing; {todo}{after}{promised_}")
 
 
 def promise_of(run: "Run", name: str) -> dict[str, Any] | None:
@@ -198,9 +198,9 @@ def wanted(run: "Run", name: str, words: Words | None = None) -> dict[str, int]:
         return dict.fromkeys(asked.column("label").to_pylist(), 1)
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
     held, people = _held(run.store.answers.words() if words is None else words, name), dict(zip(*columns, strict=True))
-    for about, said in held.items():
-        if people.get(about, 1) > 1 and any(word["asked"] == HowAsked.ONCE for word in said):
-            people[about] = len(said)
+    for about, those in held.items():
+        if people.get(about, 1) > 1 and any(word["asked"] == HowAsked.ONCE for word in those):
+            people[about] = len(those)
     return people | dict.fromkeys(_disputed(run, held), 3)
 
 
@@ -231,8 +231,8 @@ def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -
         )
     }
     # A reviewer may know better who was asked than the batch does.
-    said = [{name: value for name, value in word.items() if value is not None} for word in answers.to_pylist()]
-    return [{"batch": batch, **of[word["sample_id"]], "asked": how[word["sample_id"]], **word} for word in said]
+    rows = [{name: value for name, value in word.items() if value is not None} for word in answers.to_pylist()]
+    return [{"batch": batch, **of[word["sample_id"]], "asked": how[word["sample_id"]], **word} for word in rows]
 
 
 def _words_on_classes(batch: str, answers: pa.Table) -> list[dict[str, Any]]:

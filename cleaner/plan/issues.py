@@ -101,9 +101,9 @@ def near(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
     reasons = [
         f"looks like {path} ({like:.3f})" for path, like in zip(originals, array(other, "similarity"), strict=True)
     ]
-    said = {"reason": pa.array(reasons, pa.string()), "group": other.column("group").combine_chunks()}
-    said["score"] = pa.nulls(len(other), pa.float64())
-    return _rows(standing, array(other, "row"), Issue.NEAR, **said)
+    columns = {"reason": pa.array(reasons, pa.string()), "group": other.column("group").combine_chunks()}
+    columns["score"] = pa.nulls(len(other), pa.float64())
+    return _rows(standing, array(other, "row"), Issue.NEAR, **columns)
 
 
 def leaking(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table:
@@ -114,9 +114,9 @@ def leaking(manifest: pa.Table, standing: pa.Table, twins: pa.Table) -> pa.Table
     for group, split in zip(groups, splits, strict=True):
         of.setdefault(group, set()).add(str(split))
     reasons = [f"the same picture is in {' and '.join(sorted(of[group]))}" for group in groups]
-    said = {"reason": pa.array(reasons, pa.string()), "group": leaking.column("group").combine_chunks()}
-    said["score"] = pa.nulls(len(leaking), pa.float64())
-    return _rows(standing, array(leaking, "row"), Issue.LEAKAGE, **said)
+    columns = {"reason": pa.array(reasons, pa.string()), "group": leaking.column("group").combine_chunks()}
+    columns["score"] = pa.nulls(len(leaking), pa.float64())
+    return _rows(standing, array(leaking, "row"), Issue.LEAKAGE, **columns)
 
 
 def small(small: pa.Table) -> pa.Table:

@@ -87,7 +87,7 @@ def new_answers(store: Store, state: State | None, standing: list[BatchStatus]) 
     if state.doing is Doing.WAITING:
         return "" if any(batch.missing for batch in standing) else "all that was asked is answered"
     file = store.answers.file
-    said = file.stat().st_mtime if file.exists() else 0.0
-    if said <= (store.folder / STATE).stat().st_mtime or time.time() - said < _ANSWERING:
+    told_at = file.stat().st_mtime if file.exists() else 0.0
+    if told_at <= (store.folder / STATE).stat().st_mtime or time.time() - told_at < _ANSWERING:
         return ""
     return "people have said more since it was finished"

@@ -73,16 +73,16 @@ def _needed(run: Run) -> set[str]:
     file, state = store.folder / FILE, read_state(store.folder)
     summary = read_summary(store.folder)
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); give the same `cleaner clean` command again") from error
-    known = isinstance(said, dict) and summary is not None and said.get("standing") == summary["versions"]["standing"]
-    if not known or state is None or not isinstance(said.get("outputs"), list):
+    known = isinstance(kept, dict) and summary is not None and kept.get("standing") == summary["versions"]["standing"]
+    if not known or state is None or not isinstance(kept.get("outputs"), list):
         again = "give the same `cleaner clean` command again, which removes by itself what it needs no more"
         raise RunError(
             f"{store.folder}: is not finished, or by an older version, and may need all that it has; {again}"
         )
-    needed = {str(name) for name in said["outputs"]}
+    needed = {str(name) for name in kept["outputs"]}
     names = state.names
     needed |= {names.manifest, names.stamps, names.pixel_quality, names.duplicates, names.standing, names.noise}
     needed |= {*names.features, *names.ledger}

@@ -34,9 +34,9 @@ def hear_people(run: "Run", data: Data) -> Plan[SoFar]:
         so_far = yield from judge(so_far, marked, image_noise.seed_verdicts, (data.manifest,), seeds)
     how, near = run.config.review.disagreement, {"near": run.config.duplicates.near}
     holding = partial(settled, how=how)
-    said = yield from words_that_hold(run, "people-said", meaning.said_of_images, holding, {"disagreement": how})
-    so_far = yield from judge(so_far, Judged(PEOPLE, 0), meaning.verdicts, (data.manifest, said), near)
-    return replace(so_far, said=said, people=so_far.judged[-1].verdicts)
+    answers = yield from words_that_hold(run, "people-said", meaning.said_of_images, holding, {"disagreement": how})
+    so_far = yield from judge(so_far, Judged(PEOPLE, 0), meaning.verdicts, (data.manifest, answers), near)
+    return replace(so_far, answers=answers, people=so_far.judged[-1].verdicts)
 
 
 def words_that_hold(
@@ -97,7 +97,7 @@ def ask_of_images(run: "Run", so_far: SoFar) -> Plan[bool]:
     known = so_far.manifest, so_far.rounds_stand, models.evidence
     if junk is None:
         junk = yield from one(Step("no-junk", image_noise.no_junk, (so_far.manifest,)))
-    of_gains = *known, so_far.said, models.fit, models.first, junk, so_far.people
+    of_gains = *known, so_far.answers, models.fit, models.first, junk, so_far.people
     gains = yield from one(Step("gains", selection.gains, of_gains, {"policy": models.policy}))
     before, drawn = _drawn(run)
     count = wanted.max_samples if before else wanted.first
@@ -110,7 +110,7 @@ def ask_of_images(run: "Run", so_far: SoFar) -> Plan[bool]:
     strata = yield from one(cut)
     more = {"known_share": wanted.known_share, "overlap": _overlap(run), "seed": run.config.seed}
     twins = so_far.tables.get("duplicates") or (yield from one(Step("no-duplicates", no_duplicates)))
-    of_batch = *known, twins, so_far.said, gains, candidates, strata, *before
+    of_batch = *known, twins, so_far.answers, gains, candidates, strata, *before
     batch = yield from one(Step("review-batch", selection.batch, of_batch, {**settings, **more}))
     if wanted.grid:
         more = {"grid": wanted.grid, "overlap": _overlap(run), "seed": run.config.seed}
@@ -126,7 +126,7 @@ def ask_of_images(run: "Run", so_far: SoFar) -> Plan[bool]:
 def surveyed(run: "Run", so_far: SoFar) -> Plan[SoFar]:
     """How many labels are wrong: by people's answers on images that were drawn at random, if there are any."""
     models = so_far.labels
-    inputs = (so_far.manifest, models.before, models.evidence, so_far.said, models.fit, models.first)
+    inputs = (so_far.manifest, models.before, models.evidence, so_far.answers, models.fit, models.first)
     thought = yield from one(Step("noise-models", label_noise.noise, inputs, {"policy": models.policy}))
     so_far = yield from stand(so_far, "rounds")
     so_far = replace(so_far, rounds_stand=so_far.standing)
@@ -134,7 +134,7 @@ def surveyed(run: "Run", so_far: SoFar) -> Plan[SoFar]:
     if not before:
         noise = yield from one(Step("noise", survey.models_alone, (thought,)))
     else:
-        drawn_from = (thought, so_far.manifest, so_far.rounds_stand, models.evidence, so_far.said, *before)
+        drawn_from = (thought, so_far.manifest, so_far.rounds_stand, models.evidence, so_far.answers, *before)
         noise = yield from one(Step("noise", survey.surveyed, drawn_from, {"drawn": drawn}))
     return replace(so_far, noise=noise)
 

@@ -59,8 +59,8 @@ def see(run: "Run", data: Data) -> Plan[Data]:
     settings = {"backbone": backbone, "max_pixels": run.config.scan.max_pixels}
     resources: dict[str, Any] = {"source": run.source, "workers": run.workers}
     cache_key = {"engine": engine() if backbone.name != PIXELS else ""}
-    said = {name: sayable(value) for name, value in settings.items()}
-    features_by = digest(vars(embed)["version"], said, cache_key)
+    named = {name: sayable(value) for name, value in settings.items()}
+    features_by = digest(vars(embed)["version"], named, cache_key)
     before = run.before if run.before is not None and run.before.names.features_by == features_by else None
     shard = wanted.shard
     if len(manifest) > UNPACED:
@@ -91,17 +91,17 @@ def _what_changed(run: "Run", data: Data) -> str:
     same = pc.equal(pc.fill_null(now.column("content_hash").filter(both), ""), pc.fill_null(then, ""))
     kept = pc.sum(both).as_py() or 0
     counts = {"new": len(now) - kept, "gone": len(was) - kept, "changed": kept - (pc.sum(same).as_py() or 0)}
-    said = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
-    return f"; since it was read before: {said}" if said else ""
+    changes = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    return f"; since it was read before: {changes}" if changes else ""
 
 
 def _what_was_read(manifest: pa.Table) -> str:
     classes = counted(len(Classes.of(manifest).names), "class", "classes")
-    said = f"{counted(len(manifest), 'image')} of {classes}"
+    read = f"{counted(len(manifest), 'image')} of {classes}"
     unusable = len(manifest) - manifest.column("problem").null_count
     lost = unusable_classes(manifest)
     gone = f"; no image can be used of {shown(lost)}" if lost else ""
-    return f"{said}, {unusable:,} of them unreadable{gone}" if unusable else said
+    return f"{read}, {unusable:,} of them unreadable{gone}" if unusable else read
 
 
 @makes("listing", version=1)

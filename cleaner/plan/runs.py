@@ -125,8 +125,8 @@ def open_run(
         predictor.files()
     for stage in config.order:
         stage.check(run)
-    said = run.reviewer.check(opened.listing()) if run.reviewer else ""
-    return replace(run, notes=(*opened.notes(), *filter(None, [said])), before=_before(folder))
+    note = run.reviewer.check(opened.listing()) if run.reviewer else ""
+    return replace(run, notes=(*opened.notes(), *filter(None, [note])), before=_before(folder))
 
 
 def verified(run: Run) -> Run:
@@ -149,9 +149,9 @@ def verified(run: Run) -> Run:
     if not found:
         return replace(run, notes=(*run.notes, f"all {len(rows):,} images are what they were when they were read"))
     names = shown([path for path, _ in found])
-    said = f"{counted(len(found), 'image')} changed unnoticed: {names}; all are read anew"
+    note = f"{counted(len(found), 'image')} changed unnoticed: {names}; all are read anew"
     origin = run.origin.model_copy(update={"verified": digest(run.origin.verified, found)})
-    return replace(run, origin=origin, notes=(*run.notes, said))
+    return replace(run, origin=origin, notes=(*run.notes, note))
 
 
 def _before(folder: Path) -> Before | None:

@@ -70,7 +70,7 @@ class SoFar:
 
     Attributes:
         data: what was read.
-        said: the words of people that hold on images.
+        answers: the words of people that hold on images.
         people: the verdicts that they are.
         judged: the rounds that count, the oldest first: their verdicts are the parts of the ledger that count.
         ended: of each stage with rounds whether it converged, after how many, and why it stopped.
@@ -86,7 +86,7 @@ class SoFar:
     """
 
     data: Data
-    said: str = ""
+    answers: str = ""
     people: str = ""
     judged: tuple[Judged, ...] = ()
     ended: Mapping[str, End] = field(default_factory=dict)

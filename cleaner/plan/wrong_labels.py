@@ -117,7 +117,7 @@ class WrongLabels(Stage):
         settings = {**self.model_dump(exclude={"max_rounds", "predictor"}), "by": self.predictor}
         settings |= {"stage": self.name, "round": wanted.number}
         round_ = Judged(self.name, wanted.number, before=before, evidence=evidence)
-        inputs = (so_far.manifest, before, evidence, so_far.said, fit, first)
+        inputs = (so_far.manifest, before, evidence, so_far.answers, fit, first)
         so_far = yield from judge(so_far, round_, label_noise.verdicts, inputs, settings)
         verdicts = run.store.read(so_far.judged[-1].verdicts)
         new, _ = label_noise.changes(run.store.read(before), verdicts)
@@ -128,7 +128,7 @@ class WrongLabels(Stage):
         """How far the models of this evidence are to be believed, once."""
         if evidence in so_far.fits:
             return so_far
-        inputs, settings = (so_far.manifest, so_far.standing, evidence, so_far.said), {"policy": self.policy}
+        inputs, settings = (so_far.manifest, so_far.standing, evidence, so_far.answers), {"policy": self.policy}
         fit = yield from one(Step(f"{self.name}-fit", label_noise.fit, inputs, settings))
         firsts = {self.predictor: fit, **so_far.firsts}
         return replace(so_far, fits={**so_far.fits, evidence: fit}, firsts=firsts)

@@ -90,14 +90,14 @@ class Answers:
         """
         return pa.Table.from_pylist(self.words(first), SAID)
 
-    def append(self, said: pa.Table) -> None:
-        """Add the words `said`, SAID; those without a moment are said now.
+    def append(self, answers: pa.Table) -> None:
+        """Add the words `answers`, SAID; those without a moment are said now.
 
         Raises:
             StorageError: the disk refused the write.
             RunError: one of them is no answer, or its moment is none.
         """
-        self._locked(lambda: said.to_pylist())
+        self._locked(lambda: answers.to_pylist())
 
     def append_news(self, news: Callable[[Spoken], Words]) -> None:
         """Add what `news` makes of all that was `spoken` so far. Nobody else adds any between the two.
@@ -157,11 +157,11 @@ def _cut_half_a_line(file: BinaryIO) -> None:
         file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def newest(said: pa.Table) -> pa.Table:
+def newest(answers: pa.Table) -> pa.Table:
     """Of SAID the newest word on each image and on each class that decides anything, ordered by what they are about; of
     two words of one moment the one that was stored last."""
     last: dict[tuple[str, str], dict[str, Any]] = {}
-    for word in said.to_pylist():
+    for word in answers.to_pylist():
         if word["asked"] == HowAsked.KNOWN:
             continue
         about = (word["content_hash"] or "", "" if word["content_hash"] else word["label"])
@@ -181,9 +181,9 @@ def of_each(words: Words, about: Callable[[dict[str, Any]], str]) -> dict[str, W
     return {thing: list(by.values()) for thing, by in found.items()}
 
 
-def on_images(said: pa.Table) -> pa.Table:
-    return said.filter(said.column("content_hash").is_valid())
+def on_images(answers: pa.Table) -> pa.Table:
+    return answers.filter(answers.column("content_hash").is_valid())
 
 
-def on_classes(said: pa.Table) -> pa.Table:
-    return said.filter(said.column("content_hash").is_null())
+def on_classes(answers: pa.Table) -> pa.Table:
+    return answers.filter(answers.column("content_hash").is_null())

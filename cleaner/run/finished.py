@@ -58,15 +58,15 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / SUMMARY
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        summary = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         # Asked for first, it could be withdrawn before it is read.
         return None
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); {_AGAIN}") from error
-    if not isinstance(said, dict) or not isinstance(said.get("versions"), dict):
+    if not isinstance(summary, dict) or not isinstance(summary.get("versions"), dict):
         raise RunError(f"{file}: is no summary of a run; {_AGAIN}")
-    return said
+    return summary
 
 
 def read_result(folder: Path, name: str, *, sample_id: str | None = None) -> pa.Table:

@@ -62,8 +62,8 @@ def read_origin(folder: Path) -> Origin | None:
     """
     file = folder / FILE
     try:
-        said = _read(file)
-        return None if said is None else Origin.model_validate(_of_known_stages(said))
+        content = _read(file)
+        return None if content is None else Origin.model_validate(_of_known_stages(content))
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
@@ -84,15 +84,15 @@ def origin_of(folder: Path) -> Origin:
     return origin
 
 
-def _of_known_stages(said: Any) -> Any:
+def _of_known_stages(content: Any) -> Any:
     """Without the stages that this installation does not have, so that whoever only looks at a run can."""
-    config = said.get("config") if isinstance(said, dict) else None
+    config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("stages"), list):
-        return said
+        return content
     known = parts.names("stages")
     gone = {name for name in config["stages"] if name not in known}
     kept = {name: value for name, value in config.items() if name not in gone}
-    return said | {"config": kept | {"stages": [name for name in config["stages"] if name in known]}}
+    return content | {"config": kept | {"stages": [name for name in config["stages"] if name in known]}}
 
 
 def _read(file: Path) -> Any:

@@ -54,8 +54,8 @@ class Step:
     def output(self) -> str:
         """The step's name and a hash of all that its output depends on."""
         made = vars(self.function)
-        said = {key: sayable(value) for key, value in self.settings.items()}
-        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, said, dict(self.cache_key))}"
+        settings = {key: sayable(value) for key, value in self.settings.items()}
+        return f"{self.name}-{digest(made['kind'], made['version'], self.inputs, settings, dict(self.cache_key))}"
 
 
 def sayable(value: Any) -> Any:

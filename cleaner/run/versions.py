@@ -81,12 +81,12 @@ def _judged(folder: Path) -> list[Version]:
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            said = json.loads(line)
-            if not isinstance(said, dict) or said.keys() != {field.name for field in fields(Version)}:
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or entry.keys() != {field.name for field in fields(Version)}:
                 raise ValueError("other fields than a version's")
         except ValueError as error:
             raise RunError(f"{file}: line {number}: is damaged ({error}); restore it, or remove that line") from error
-        found.append(Version(**said | {"parts": tuple(said["parts"])}))
+        found.append(Version(**entry | {"parts": tuple(entry["parts"])}))
     return found
 
 

@@ -110,7 +110,7 @@ def _execute(run: Run, runner: Runner, telling: Telling) -> None:
     parts = _Parts()
     end = _walk(run, parts, runner, telling)
     telling.journal.has(end.names())
-    remember_version(run.store, end.manifest, end.parts, spoken=run.store.rows(end.said))
+    remember_version(run.store, end.manifest, end.parts, spoken=run.store.rows(end.answers))
     remember_needed(run.store, end.standing, parts.outputs())
     if not concluded(end, run.store.folder):
         with telling.step(0, 1):
@@ -226,7 +226,7 @@ class _Provisional:
         self._write(with_page=True)
         if self._stands is not None:
             so_far = self._stands.so_far
-            spoken = self.run.store.rows(so_far.said)
+            spoken = self.run.store.rows(so_far.answers)
             remember_version(self.run.store, so_far.manifest, so_far.parts, spoken=spoken)
         return self._stands is not None or _are_of(self.run, self.run.store.folder / PROVISIONAL)
 

@@ -21,8 +21,8 @@ def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
         StorageError: the disk refuses the write.
     """
     tensors: dict[str, torch.Tensor] = {}
-    said = _flat(state, "", tensors)
-    write_bytes(file, save(tensors, metadata={"state": json.dumps(said)}))
+    plain = _flat(state, "", tensors)
+    write_bytes(file, save(tensors, metadata={"state": json.dumps(plain)}))
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -50,20 +50,20 @@ def _flat(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, dict):
         return {_PAIRS: [[key, _flat(each, f"{path}/{key}", tensors)] for key, each in value.items()]}
     if isinstance(value, list | tuple):
-        said = [_flat(each, f"{path}/{number}", tensors) for number, each in enumerate(value)]
-        return {_TUPLE: said} if isinstance(value, tuple) else said
+        plain = [_flat(each, f"{path}/{number}", tensors) for number, each in enumerate(value)]
+        return {_TUPLE: plain} if isinstance(value, tuple) else plain
     return value
 
 
-def _nested(said: Any, tensors: Any) -> Any:
-    if isinstance(said, list):
-        return [_nested(each, tensors) for each in said]
-    if not isinstance(said, dict):
-        return said
-    if _TENSOR in said:
-        return tensors.get_tensor(said[_TENSOR])
-    if _DTYPE in said:
-        return getattr(torch, said[_DTYPE])
-    if _TUPLE in said:
-        return tuple(_nested(each, tensors) for each in said[_TUPLE])
-    return {key: _nested(each, tensors) for key, each in said[_PAIRS]}
+def _nested(plain: Any, tensors: Any) -> Any:
+    if isinstance(plain, list):
+        return [_nested(each, tensors) for each in plain]
+    if not isinstance(plain, dict):
+        return plain
+    if _TENSOR in plain:
+        return tensors.get_tensor(plain[_TENSOR])
+    if _DTYPE in plain:
+        return getattr(torch, plain[_DTYPE])
+    if _TUPLE in plain:
+        return tuple(_nested(each, tensors) for each in plain[_TUPLE])
+    return {key: _nested(each, tensors) for key, each in plain[_PAIRS]}

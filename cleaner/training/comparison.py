@@ -209,14 +209,14 @@ def write_comparison(folder: Path, name: str, trained: Sequence[tuple[Path, dict
     if not trusted:
         of += "; not known to be right, so that they may favour the version that they come from"
     stem = f"comparison-{name}-{digest([folder.name for folder, _ in trained])}"
-    said = verdicts(found, trusted=trusted)
-    about = f"Intervals: {100 * LEVEL:.0f} %, over seeds and test images" + (", of all together" * (len(said) > 1))
-    lines = [f"# What cleaning was worth: {name}", of, table(found), *said, about, f"![accuracies]({stem}.png)"]
+    sentences = verdicts(found, trusted=trusted)
+    about = f"Intervals: {100 * LEVEL:.0f} %, over seeds and test images" + (", of all together" * (len(sentences) > 1))
+    lines = [f"# What cleaning was worth: {name}", of, table(found), *sentences, about, f"![accuracies]({stem}.png)"]
     write_json(folder / f"{stem}.json", summaries)
     chart = accuracies(_frame(found))
     write_bytes(folder / f"{stem}.png", vl_convert.vegalite_to_png(chart.to_json(), scale=2))
     file = write_text(folder / f"{stem}.md", "\n\n".join(lines) + "\n")
-    return file, "\n".join([table(found), "", *said])
+    return file, "\n".join([table(found), "", *sentences])
 
 
 def _frame(found: Sequence[Measured]) -> Any:

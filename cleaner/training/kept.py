@@ -41,12 +41,12 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / SUMMARY
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        summary = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); delete it, and give the same command again") from error
-    if said is not None and not isinstance(said, dict):
+    if summary is not None and not isinstance(summary, dict):
         raise RunError(f"{file}: is no summary of a training; delete it, and give the same command again")
-    return said
+    return summary
 
 
 def outcome(summary: dict[str, Any]) -> str:

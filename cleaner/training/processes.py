@@ -79,11 +79,11 @@ def _train_together(folder: Path, processes: int) -> None:
 def _relay(lines: Iterable[str]) -> None:
     """Tell whoever listens here what the first process tells."""
     for line in lines:
-        said = json.loads(line)
-        if isinstance(said, str):
-            note(said)
+        message = json.loads(line)
+        if isinstance(message, str):
+            note(message)
         else:
-            tell(*said)
+            tell(*message)
 
 
 def main() -> None:

@@ -57,9 +57,9 @@ class Split:
     def words(self) -> str:
         """What is left out because it is measured on elsewhere; empty where nothing is."""
         copies, near = int(self.copies.sum()), int(self.near.sum())
-        said = [f"{counted(copies, 'image')} that {'are' if copies > 1 else 'is'} measured on too"] * bool(copies)
-        said += [f"{counted(near, 'image')} nearly the same as such"] * bool(near)
-        return f"not learnt from: {', and '.join(said)}" if said else ""
+        reasons = [f"{counted(copies, 'image')} that {'are' if copies > 1 else 'is'} measured on too"] * bool(copies)
+        reasons += [f"{counted(near, 'image')} nearly the same as such"] * bool(near)
+        return f"not learnt from: {', and '.join(reasons)}" if reasons else ""
 
 
 def split_of(

@@ -131,11 +131,11 @@ def clean(
     settings = read_config(config, assignments or [], seed=seed, root=root, columns=columns, skip_missing=skip_missing)
     if only_estimate:
         from cleaner.plan.estimate import estimate
-        from flows.prefect.limits import said
+        from flows.prefect.limits import sentences
 
         nowhere = source.absolute().parent / f".{source.name}-{os.getpid()}-of-no-run"
         request = CleanRequest(source, run or nowhere, settings, reviewer, truth, workers)
-        typer.echo("\n".join(said(estimate(request.open()))))
+        typer.echo("\n".join(sentences(estimate(request.open()))))
         return
     if run is None:
         raise typer.BadParameter("say where the run is to lie: --run DIR")

@@ -33,7 +33,7 @@ from flows.console import console, say
 from flows.prefect.artifacts import Shown, key_of, show_summary, show_waiting
 from flows.prefect.attempts import AT_WORK, LEFT, WAITS, attempt, is_passing
 from flows.prefect.devices import a_device
-from flows.prefect.limits import Limits, hold_to, said
+from flows.prefect.limits import Limits, hold_to, sentences
 from flows.progress_bar import Lines
 
 FLOW_RUN = "flow_run"
@@ -149,7 +149,7 @@ def _carry_out(request: CleanRequest, dashboard: str | None, limits: Limits) -> 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
     if limits.any:
         cost = estimate(at_hand.run)
-        get_run_logger().info("; ".join(said(cost)))
+        get_run_logger().info("; ".join(sentences(cost)))
         hold_to(limits, cost)
     shown = Shown(at_hand.display, key_of(folder))
 

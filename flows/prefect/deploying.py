@@ -51,8 +51,8 @@ def watch_here(schedule: Schedule, say: Callable[[str], None]) -> None:
 
 def write_yaml(file: Path, schedule: Schedule, pool: str, out: Path) -> None:
     """Write the deployments of `schedule`, read from `file`, as a prefect.yaml."""
-    said = {"pull": [], "deployments": [_said(deployment) for deployment in _for(pool, schedule)]}
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120)
+    content = {"pull": [], "deployments": [_said(deployment) for deployment in _for(pool, schedule)]}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     write_text(out, _HEAD.format(file=file.name, out=out.name) + text)
 
 
@@ -86,6 +86,6 @@ def _said(deployment: RunnerDeployment) -> dict[str, Any]:
 
 
 def _said_of(trigger: Any) -> dict[str, Any]:
-    said: dict[str, Any] = trigger.model_dump(mode="json", exclude_unset=True)
-    in_order = {name: sorted(value) if isinstance(value, list) else value for name, value in said.items()}
+    values: dict[str, Any] = trigger.model_dump(mode="json", exclude_unset=True)
+    in_order = {name: sorted(value) if isinstance(value, list) else value for name, value in values.items()}
     return {"type": "event", **in_order}

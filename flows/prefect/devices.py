@@ -33,8 +33,8 @@ def gpus() -> list[str]:
     if asks is None:
         return []
     command = [asks, "--query-gpu=uuid", "--format=csv,noheader"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
-    return said.stdout.split() if said.returncode == 0 else []
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
+    return listed.stdout.split() if listed.returncode == 0 else []
 
 
 @contextmanager

@@ -207,10 +207,10 @@ def _await(server: subprocess.Popen[str], complaints: IO[str]) -> None:
     except (ValueError, OSError) as error:
         _stop(server)
         complaints.seek(0)
-        said = complaints.read()
-        if ours := re.search(rf"^{re.escape(ServerError.__module__)}\.ServerError: (.*)", said, re.MULTILINE):
+        output = complaints.read()
+        if ours := re.search(rf"^{re.escape(ServerError.__module__)}\.ServerError: (.*)", output, re.MULTILINE):
             raise ServerError(ours[1]) from error
-        raised = re.findall(r"^\w[\w.]*(?:Error|Exception): .*", said, re.MULTILINE)
+        raised = re.findall(r"^\w[\w.]*(?:Error|Exception): .*", output, re.MULTILINE)
         raise CleanerError(
             f"Prefect's embedded server does not start with PREFECT_HOME={home()} ({raised[-1] if raised else error});"
             " set PREFECT_HOME to a new folder, or give --runner local"

@@ -20,7 +20,7 @@ class Limits(Section):
         return self != Limits()
 
 
-def said(cost: Estimate) -> list[str]:
+def sentences(cost: Estimate) -> list[str]:
     """An estimate, in lines for people."""
     new = "" if cost.new == cost.images else f", {cost.new:,} of them yet to be read"
     low, high = cost.seconds

@@ -185,7 +185,7 @@ def _tell(to: str, subject: str, body: str) -> None:
 def _read(folder: Path) -> dict[str, Any]:
     file = folder / TOLD
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: is damaged ({error}); delete it") from error
-    return said if isinstance(said, dict) else {}
+    return told if isinstance(told, dict) else {}

@@ -173,29 +173,31 @@ def read_schedule(file: Path, *, elsewhere: Callable[[str], None] | None = None)
         ConfigError: with everything that is wrong in one message.
     """
     try:
-        said = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: can't be read ({error.strerror}); give a TOML file of data sets") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: no valid TOML ({error})") from error
     wrong: list[str] = []
     try:
-        Schedule.model_validate(said)
+        Schedule.model_validate(content)
     except ValidationError as error:
         wrong += complaints(Schedule, error)
     # What is right by itself is looked at all the same: mistakes are told all at once.
     place = file.absolute().parent
-    data = dict(_right_ones(said.get("data"), DataSet, place))
-    notices = dict(_right_ones(said.get("notify"), Notice, place))
-    wrong += _wrong_names(said.get("data"), data, notices, elsewhere)
+    data = dict(_right_ones(content.get("data"), DataSet, place))
+    notices = dict(_right_ones(content.get("notify"), Notice, place))
+    wrong += _wrong_names(content.get("data"), data, notices, elsewhere)
     if wrong:
         raise ConfigError(f"{file}: {'; '.join(wrong)}")
-    return Schedule.model_validate(said | {"data": data, "notify": list(notices.values())})
+    return Schedule.model_validate(content | {"data": data, "notify": list(notices.values())})
 
 
-def _right_ones(said: Any, kind: type[_Kind], place: Path) -> Iterator[tuple[Any, _Kind]]:
+def _right_ones(content: Any, kind: type[_Kind], place: Path) -> Iterator[tuple[Any, _Kind]]:
     """Those entries of a table, or of a list, that are of this kind, with absolute paths, by their names or numbers."""
-    for name, entry in said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list) else ():
+    for name, entry in (
+        content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    ):
         with suppress(ValidationError):
             yield name, kind.model_validate(_from(place, kind.model_validate(entry)))
 
@@ -212,11 +214,11 @@ def _from(folder: Path, value: Any) -> Any:
 
 
 def _wrong_names(
-    said: Any, data: dict[str, DataSet], notices: dict[int, Notice], elsewhere: Callable[[str], None] | None
+    content: Any, data: dict[str, DataSet], notices: dict[int, Notice], elsewhere: Callable[[str], None] | None
 ) -> Iterator[str]:
     """What is wrong with what is named, of that which is right in itself."""
     for number, notice in notices.items():
-        if isinstance(said, dict) and (unknown := sorted(set(notice.data) - set(said))):
+        if isinstance(content, dict) and (unknown := sorted(set(notice.data) - set(content))):
             yield f"notify.{number}.data: no data set {', '.join(unknown)}"
         if not elsewhere and (problem := _wrong_address(notice.to)):
             yield f"notify.{number}.to: {problem}"

@@ -127,7 +127,7 @@ def _write_secrets(folder: Path, schedule: Schedule) -> None:
         folder / DATABASE,
         f"CREATE ROLE prefect LOGIN PASSWORD '{password}';\nCREATE DATABASE prefect OWNER prefect;\n",
     )
-    said = {
+    settings = {
         "PREFECT_PORT": port,
         "DASHBOARD_PORT": 8501,
         "LABEL_STUDIO_PORT": studio,
@@ -152,7 +152,7 @@ def _write_secrets(folder: Path, schedule: Schedule) -> None:
         "LATEST_VERSION_CHECK": "false",
     }
     told = {notice.to: "" for notice in schedule.notify}
-    lines = [f"{name}={value}" for name, value in said.items()]
+    lines = [f"{name}={value}" for name, value in settings.items()]
     lines += [f"# The address for {name}, as Apprise takes it.\n{name}=" for name in told]
     _write_privately(folder / ENVIRONMENT, "\n".join([*lines, ""]))
 

@@ -40,11 +40,11 @@ def desk(look: Look, seats: Seats, person: str, over: str) -> None:
     """Put questions before `person`; `over` is said where there are none left."""
     key = f"desk {seats.name} {person}"
     _hear(seats, person, key)
-    said = _said(key)
+    message = _said(key)
     order = seats.hand_out(person, _AHEAD)
-    new = [number for number in order if number not in {*said.get("have", [])}]
+    new = [number for number in order if number not in {*message.get("have", [])}]
     pictures = _pictures(look, seats, new)
-    whole = said.get("whole")
+    whole = message.get("whole")
     data = {
         "key": key,
         "ack": st.session_state.get(f"{key} ack", 0),
@@ -57,8 +57,8 @@ def desk(look: Look, seats: Seats, person: str, over: str) -> None:
         "asked": seats.asked,
         "typed": seats.typed,
         "paged": seats.paged,
-        "begins": not said.get("have"),
-        "classes": [] if said.get("have") else list(seats.classes),
+        "begins": not message.get("have"),
+        "classes": [] if message.get("have") else list(seats.classes),
         "whole": {"n": whole["n"], "src": _large(look, seats, whole["row"], _WHOLE)} if whole else None,
     }
     _component(key=key, data=data, on_said_change=lambda: None, width="stretch")

@@ -24,7 +24,7 @@ def choose(samples: Samples) -> Filter:
     low, high = bar.slider("Probability that the label is right", 0.0, 1.0, (0.0, 1.0), 0.01, **_in("score"))
     stages = known_values(samples, "stage")
     stage = bar.multiselect("Decided by", stages, format_func=title, **_in("stage"))
-    said = _one(bar, "People have said something", list(_YES_NO), "said")
+    spoken = _one(bar, "People have said something", list(_YES_NO), "said")
     copies = _one(bar, "Has duplicates", list(_YES_NO), "copies")
     splits = known_values(samples, "split")
     split = _one(bar, "Split", splits, "split") if splits else None
@@ -37,7 +37,7 @@ def choose(samples: Samples) -> Filter:
         guess=guess,
         low=low,
         high=high,
-        reviewed=None if said is None else _YES_NO[said],
+        reviewed=None if spoken is None else _YES_NO[spoken],
         copies=None if copies is None else _YES_NO[copies],
         split=split,
         path=path or "",

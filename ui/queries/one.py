@@ -21,14 +21,14 @@ class Sample:
     known: its row of the manifest; `stands`, of what stands, with the row number and what models take it for.
     verdicts: those that count, the oldest first.
     guesses: class and probability, the likeliest first; empty where no model has judged it.
-    said: what people said of the image, the oldest first.
+    answers: what people said of the image, the oldest first.
     """
 
     known: dict[str, Any]
     stands: dict[str, Any]
     verdicts: list[dict[str, Any]]
     guesses: list[tuple[str, float]]
-    said: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
 
 
 def sample(look: Look, samples: Samples, row: int) -> Sample | None:
@@ -41,9 +41,9 @@ def sample(look: Look, samples: Samples, row: int) -> Sample | None:
     verdicts = [
         verdict for name in look.names.ledger for verdict in _row(samples, str(look.store.table(name)), "row", row)
     ]
-    said = on_images(look.store.answers.read())
-    said = said.filter(np.equal(array(said, "content_hash"), known["content_hash"])).sort_by("at")
-    return Sample(known, stands[0], verdicts, _guesses(samples, row), said.to_pylist())
+    answers = on_images(look.store.answers.read())
+    answers = answers.filter(np.equal(array(answers, "content_hash"), known["content_hash"])).sort_by("at")
+    return Sample(known, stands[0], verdicts, _guesses(samples, row), answers.to_pylist())
 
 
 def _row(samples: Samples, file: str, column: str, row: int) -> list[dict[str, Any]]:

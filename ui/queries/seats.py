@@ -106,7 +106,7 @@ class Seats:
             return
         words = [word for word in self.run.store.answers.words() if word["batch"] == self.name]
         held = of_each(words, lambda word: str(word[self._known]))
-        self._said = {about: [word["by"] for word in said] for about, said in held.items()}
+        self._said = {about: [word["by"] for word in answers] for about, answers in held.items()}
         self._wanted = wanted(self.run, self.name)
         self._known_of = stamp
 

@@ -87,8 +87,8 @@ def _draw(look: Look, output: str) -> None:
     if look.store.has(output):
         st.rerun()
     assert process.stderr is not None
-    said = process.stderr.read().strip().splitlines() or ["it was ended"]
-    st.error(f"The map can't be drawn: {said[-1]}")
+    errors = process.stderr.read().strip().splitlines() or ["it was ended"]
+    st.error(f"The map can't be drawn: {errors[-1]}")
     if st.button("Try again"):
         del drawing[wanted]
         st.rerun()

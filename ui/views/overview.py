@@ -104,8 +104,8 @@ def _of_all(count: int, images: int) -> str:
 def _noise(gone: list[tuple[str, str, int]], noise: dict[str, float] | None, images: int) -> None:
     """How much of each kind of noise was found, and of wrong labels how much there was."""
     if noise is not None:
-        said = wrong_labels(noise)
-        st.markdown(f"**{said[:1].upper()}{said[1:]}.**")
+        sentence = wrong_labels(noise)
+        st.markdown(f"**{sentence[:1].upper()}{sentence[1:]}.**")
     found = Counter[str]()
     for stage, _, count in gone:
         found["wrong labels" if stage in judging_labels() else title(stage)] += count

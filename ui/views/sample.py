@@ -91,10 +91,10 @@ def _guesses(place: st.delta_generator.DeltaGenerator, found: Sample) -> None:
 
 def _history(found: Sample) -> None:
     st.subheader("How it came to that")
-    if not found.verdicts and not found.said:
+    if not found.verdicts and not found.answers:
         st.caption("No stage has judged it.")
     two_digits = {"score": st.column_config.NumberColumn(format="%.2f")}
-    for rows in ([_word(word) for word in found.said], [_verdict(verdict) for verdict in found.verdicts]):
+    for rows in ([_word(word) for word in found.answers], [_verdict(verdict) for verdict in found.verdicts]):
         if rows:
             st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=two_digits, height="content")
 

@@ -82,12 +82,12 @@ class DataManifest:
     def notes(self) -> list[str]:
         listing, checks = self.listing(), self.says.checks
         wanted, classes = getattr(checks, self.part), len(listing.column("label").unique())
-        said = [f"{self.says.name}: licence {self.says.licence}"]
+        notes = [f"{self.says.name}: licence {self.says.licence}"]
         if wanted is not None and wanted != len(listing):
-            said.append(f"{self.says.name} has {wanted:,} images to {self.part}, here are {len(listing):,}")
+            notes.append(f"{self.says.name} has {wanted:,} images to {self.part}, here are {len(listing):,}")
         if checks.classes is not None and checks.classes != classes:
-            said.append(f"{self.says.name} has {checks.classes:,} classes, here are {classes:,}")
-        return said + doubtful_labels(listing.column("label"))
+            notes.append(f"{self.says.name} has {checks.classes:,} classes, here are {classes:,}")
+        return notes + doubtful_labels(listing.column("label"))
 
     def places(self) -> list[Path]:
         return [self.path, *self._inner.places()]
@@ -172,15 +172,17 @@ class DataManifest:
     @cached_property
     def _names(self) -> dict[str, str] | None:
         """What stands as label -> the class's name; None where labels are names."""
-        said = self.says.classes
-        if said is None:
+        declared = self.says.classes
+        if declared is None:
             return None
-        if not isinstance(said, Names):
-            return {str(number): name for number, name in enumerate(said)}
-        at, number = self._around / said.at, said.id or said.name
-        rows = _source("table")(at, separator=said.separator, columns=said.columns, named=(number, said.name)).listing()
+        if not isinstance(declared, Names):
+            return {str(number): name for number, name in enumerate(declared)}
+        at, number = self._around / declared.at, declared.id or declared.name
+        rows = _source("table")(
+            at, separator=declared.separator, columns=declared.columns, named=(number, declared.name)
+        ).listing()
         names = rows.column("label").to_pylist()
-        ids = rows.column("path").to_pylist() if said.id else map(str, range(len(names)))
+        ids = rows.column("path").to_pylist() if declared.id else map(str, range(len(names)))
         return dict(zip(ids, names, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:

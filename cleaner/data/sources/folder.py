@@ -106,10 +106,10 @@ class Folder:
     def notes(self) -> list[str]:
         found = [*self._walked.left_out.items(), *self._beside_splits.items()]
         folders = [f"{folder} ({why})" for folder, why in sorted(found)]
-        said = [f"folders left out: {shown(folders, 5)}"] if found else []
+        notes = [f"folders left out: {shown(folders, 5)}"] if found else []
         if self._splits:
-            said.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
-        return said + self._doubts() + doubtful_labels(self.listing().column("label"))
+            notes.append(f"read as splits, not as classes: {', '.join(sorted(self._splits))}")
+        return notes + self._doubts() + doubtful_labels(self.listing().column("label"))
 
     @property
     def test(self) -> None:
@@ -184,16 +184,16 @@ class Folder:
 
     def _doubts(self) -> list[str]:
         """Lines about folders that may not be what they were taken for."""
-        said = []
+        notes = []
         classes = set() if self._splits or self.class_depth > 1 else set(self._within)
         if called := sorted(top for top in classes if split_of(top)):
-            said.append(f"taken for classes though they are called as splits are: {shown(called)}")
+            notes.append(f"taken for classes though they are called as splits are: {shown(called)}")
         inner = {name for top in classes for name in self._within[top]}
         common = sorted(name for name in inner if all(name in self._within[top] for top in classes))
         if common and len(classes) > 1:
             what = f"{shown(sorted(classes))}: taken for classes, though each holds"
             inner_ = f"the folders {shown(common)}"
-            said.append(f"{what} {inner_}; if those are the classes, give a table of paths and labels")
+            notes.append(f"{what} {inner_}; if those are the classes, give a table of paths and labels")
         inside = [
             folder for folder in self._walked.folders if not self._splits or folder.partition("/")[0] in self._splits
         ]
@@ -201,8 +201,8 @@ class Folder:
             {self._label(f"{folder}/") for folder in inside} - {self._label(file.path) for file in self._files} - {""}
         )
         if empty:
-            said.append(f"classes without an image, left out: {shown(empty)}")
-        return said
+            notes.append(f"classes without an image, left out: {shown(empty)}")
+        return notes
 
     @cached_property
     def _beside_splits(self) -> dict[str, str]:

@@ -92,8 +92,8 @@ class ParquetImages:
         return table.add_column(0, "path", pa.array(map(str, range(len(table))), pa.string()))
 
     def notes(self) -> list[str]:
-        said = [f"read as splits: {', '.join(sorted(set(self._splits.values())))}"] if self._splits else []
-        return said + doubtful_labels(self.listing().column("label"))
+        notes = [f"read as splits: {', '.join(sorted(set(self._splits.values())))}"] if self._splits else []
+        return notes + doubtful_labels(self.listing().column("label"))
 
     @property
     def _splits(self) -> dict[Path, str]:

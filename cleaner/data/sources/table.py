@@ -215,8 +215,8 @@ class Table:
             if before != row and labels[before] == labels[row]:
                 again.add(row)
         kinds = {"missing file": missing, "row without path or label": blank, "repeated row": again}
-        said = [_told(what, [read.place(row) for row in sorted(rows)]) for what, rows in kinds.items() if rows]
-        return read.without(blank | missing | again, f"left out: {', '.join(said)}") if said else read
+        reasons = [_told(what, [read.place(row) for row in sorted(rows)]) for what, rows in kinds.items() if rows]
+        return read.without(blank | missing | again, f"left out: {', '.join(reasons)}") if reasons else read
 
     def _is_there(self, path: str) -> bool:
         return is_file(found_file(self._from, path))

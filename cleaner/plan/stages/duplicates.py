@@ -90,13 +90,13 @@ class Duplicates(Stage):
 
     def _what_is_twice(self, manifest: pa.Table, twins: pa.Table) -> str:
         found = duplicates.counts(manifest, twins)
-        said = [f"{counted(found.copies, 'extra copy', 'extra copies')}, left out"] if found.copies else []
+        parts = [f"{counted(found.copies, 'extra copy', 'extra copies')}, left out"] if found.copies else []
         if found.elsewhere:
             copies = counted(found.elsewhere, "copy under another label", "copies under other labels")
-            said.append(f"{copies}, to be settled when labels are known")
+            parts.append(f"{copies}, to be settled when labels are known")
         if found.near:
             nearly = counted(found.near, "near-duplicate")
-            said.append(f"{nearly} of {counted(found.groups, 'picture')}, {_SETTLED[self.near]}")
+            parts.append(f"{nearly} of {counted(found.groups, 'picture')}, {_SETTLED[self.near]}")
         if pictures := pc.count_distinct(duplicates.leakage(manifest, twins).column("group")).as_py():
-            said.append(f"leakage: {counted(pictures, 'picture')} in more than one split")
-        return "; ".join(said) or "no picture is there twice"
+            parts.append(f"leakage: {counted(pictures, 'picture')} in more than one split")
+        return "; ".join(parts) or "no picture is there twice"

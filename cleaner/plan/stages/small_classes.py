@@ -48,9 +48,9 @@ class SmallClasses(Stage):
         so_far = yield from stand(so_far, self.name)
         inputs, settings = (so_far.manifest, so_far.standing), {"min_images": self.min_images}
         found = yield from one(Step("small_classes", small_classes.small_classes, inputs, settings))
-        said = yield from _said(run)
+        answers = yield from _said(run)
         round_ = Judged(self.name, 1, before=so_far.standing)
-        so_far = yield from judge(so_far, round_, small_classes.verdicts, (*inputs, said), {})
+        so_far = yield from judge(so_far, round_, small_classes.verdicts, (*inputs, answers), {})
         return so_far.leaves(self.name, found)
 
     def settled(self, store: Store, so_far: SoFar) -> str:
@@ -60,8 +60,8 @@ class SmallClasses(Stage):
     def ask(self, run: "Run", so_far: SoFar) -> Plan[bool]:
         if not may_ask(run, self.name):
             return False
-        said, most = (yield from _said(run)), {"most": self.max_asked}
-        inputs = (so_far.tables[self.name], said)
+        answers, most = (yield from _said(run)), {"most": self.max_asked}
+        inputs = (so_far.tables[self.name], answers)
         batch = yield from one(Step("small_classes-batch", small_classes.asked_about, inputs, most))
         if run.store.rows(batch) == 0:
             return False

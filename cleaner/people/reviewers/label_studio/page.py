@@ -146,15 +146,15 @@ def read_result(result: list[dict[str, Any]], label: str, classes: Mapping[str, 
     Raises:
         ValueError: it is none; the message says why, for people.
     """
-    said = _chosen(result, ANSWER, "choices")
-    if said is None:
+    choice = _chosen(result, ANSWER, "choices")
+    if choice is None:
         raise ValueError("no answer was chosen")
-    if said.startswith(_GUESS):
-        return _as_answer(_class(said.removeprefix(_GUESS), classes), label)
-    if said not in list(Answer):
-        raise ValueError(f"{said!r} is no answer")
-    if said != Answer.ANOTHER:
-        return said, None
+    if choice.startswith(_GUESS):
+        return _as_answer(_class(choice.removeprefix(_GUESS), classes), label)
+    if choice not in list(Answer):
+        raise ValueError(f"{choice!r} is no answer")
+    if choice != Answer.ANOTHER:
+        return choice, None
     chosen = _chosen(result, CLASS, "taxonomy")
     if chosen is None:
         raise ValueError("another class was chosen, but not which")
@@ -180,16 +180,16 @@ def read_class_result(result: list[dict[str, Any]], label: str, classes: Mapping
     Raises:
         ValueError: it says nothing of that.
     """
-    said = _chosen(result, ANSWER, "choices")
-    if said not in list(ClassAnswer):
-        raise ValueError("no answer was chosen" if said is None else f"{said!r} is no answer")
-    if said != ClassAnswer.MERGE:
-        return said, None
+    choice = _chosen(result, ANSWER, "choices")
+    if choice not in list(ClassAnswer):
+        raise ValueError("no answer was chosen" if choice is None else f"{choice!r} is no answer")
+    if choice != ClassAnswer.MERGE:
+        return choice, None
     chosen = _chosen(result, CLASS, "taxonomy")
     if chosen is None:
         raise ValueError("it is to be merged into another class, but not which")
     into = _class(chosen, classes)
-    return (ClassAnswer.KEEP.value, None) if into == label else (said, into)
+    return (ClassAnswer.KEEP.value, None) if into == label else (choice, into)
 
 
 def _as_answer(shown: str, label: str) -> tuple[str, str | None]:
