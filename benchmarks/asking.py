@@ -18,7 +18,7 @@ from cleaner.people import meaning, selection
 from cleaner.people.survey import survey
 from cleaner.people.worth import Worth, worth
 from cleaner.run.ledger import fold
-from cleaner.tables import SAID, Action, Answer, HowAsked, array
+from cleaner.tables import ANSWER_LOG, Action, Answer, HowAsked, array
 
 BATCHES = 3
 MOST = 300
@@ -34,7 +34,7 @@ wrong, in %: by the survey after all answers, and in truth.
 
 
 def said_of(data: Noisy, rows: np.ndarray) -> pa.Table:
-    """SAID: the true answers on these rows."""
+    """ANSWER_LOG: the true answers on these rows."""
     right = (data.given == data.true)[rows]
     names = [str(row) for row in rows.tolist()]
     true, given = ([f"{labels[row]:05d}" for row in rows.tolist()] for labels in (data.true, data.given))
@@ -42,7 +42,7 @@ def said_of(data: Noisy, rows: np.ndarray) -> pa.Table:
     known["answer"] = [Answer.RIGHT.value if yes else Answer.ANOTHER.value for yes in right]
     known["new_label"] = [None if yes else label for yes, label in zip(right, true, strict=True)]
     known |= {"asked": [HowAsked.ONCE.value] * len(rows), "at": ["2026"] * len(rows)}
-    return pa.table([known.get(part.name, pa.nulls(len(rows), part.type)) for part in SAID], SAID)
+    return pa.table([known.get(part.name, pa.nulls(len(rows), part.type)) for part in ANSWER_LOG], ANSWER_LOG)
 
 
 def batches(data: Noisy) -> Iterator[str]:

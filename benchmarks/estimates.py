@@ -25,7 +25,7 @@ from cleaner.evidence.fitting import guesses_of
 from cleaner.methods import label_noise
 from cleaner.methods.belief import believe, fit_of, flag_below
 from cleaner.run.ledger import fold
-from cleaner.tables import SAID, matrix
+from cleaner.tables import ANSWER_LOG, matrix
 
 SEED, SAMPLES, REPEATS = 0, 5_000, 300
 
@@ -68,7 +68,7 @@ def doubted(data: Noisy) -> str:
     """A line: what all rounds come to, and what is said of the models."""
     *_, last = rounds(data.features, data.given, policy="belief", seed=SEED)
     manifest = manifest_of(data.given)
-    known = manifest, fold(manifest, []), last.evidence, SAID.empty_table(), last.fit, last.first
+    known = manifest, fold(manifest, []), last.evidence, ANSWER_LOG.empty_table(), last.fit, last.first
     said = label_noise.noise(*known, policy="belief").to_pylist()[0]
     score = pc.fill_null(last.verdicts.column("score"), 0.5).to_numpy()
     right = (matrix(last.evidence, "top_classes")[:, 0] == data.true).mean()

@@ -39,7 +39,7 @@ from cleaner.evidence.features import choose, embed
 from cleaner.methods import image_noise, label_noise
 from cleaner.methods.prevalence import cut, draw, shares
 from cleaner.run.ledger import fold
-from cleaner.tables import SAID, Action, Answer, array, matrix
+from cleaner.tables import ANSWER_LOG, Action, Answer, array, matrix
 
 SEED = 0
 SEEDS = (0, 1, 2)
@@ -230,7 +230,7 @@ def strong(data: Path) -> Iterator[str]:
         manifest = manifest_of(given)
         split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
         standing = fold(manifest, [])
-        known = manifest, standing, evidence, SAID.empty_table()
+        known = manifest, standing, evidence, ANSWER_LOG.empty_table()
         fit = label_noise.fit(*known, policy=split["policy"])
         said = label_noise.verdicts(*known, fit, fit, **split, stage="fine", round=1, by=name)
         found = _judged(noisy, array(said, "action") != Action.KEEP, array(said, "score"), 0, name)
@@ -259,7 +259,7 @@ def answered(data: Noisy, seed: int) -> list[Found]:
 
 
 def _said(data: Noisy, asked: pa.Table) -> pa.Table:
-    """SAID: the true answers on the rows of VERDICTS."""
+    """ANSWER_LOG: the true answers on the rows of VERDICTS."""
     rows = array(asked, "row")
     right = (~data.wrong)[rows]
     true, given = ([f"{labels[row]:05d}" for row in rows] for labels in (data.true, data.given))
@@ -270,7 +270,7 @@ def _said(data: Noisy, asked: pa.Table) -> pa.Table:
         "answer": [Answer.RIGHT if yes else Answer.ANOTHER for yes in right],
         "new_label": [None if yes else label for yes, label in zip(right, true, strict=True)],
     }
-    return pa.table([known.get(part.name, pa.nulls(len(asked), part.type)) for part in SAID], SAID)
+    return pa.table([known.get(part.name, pa.nulls(len(asked), part.type)) for part in ANSWER_LOG], ANSWER_LOG)
 
 
 def answers_line(sets: list[Noisy]) -> str:

@@ -16,7 +16,7 @@ from cleaner.plan.label_rounds import Compare, Judge, Predict, label_rounds
 from cleaner.plan.predicting import out_of_sample
 from cleaner.plan.so_far import End
 from cleaner.run.ledger import fold
-from cleaner.tables import DUPLICATES, MANIFEST, SAID, Action, array
+from cleaner.tables import ANSWER_LOG, DUPLICATES, MANIFEST, Action, array
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def rounds(
     *,
     policy: str,
     seed: int,
-    said: pa.Table = SAID.empty_table(),  # noqa: B008
+    said: pa.Table = ANSWER_LOG.empty_table(),  # noqa: B008
 ) -> Iterator[Round]:
     """The rounds of both stages with the settings of a default run, but for `policy`, after what people have `said`."""
     config = Config(seed=seed)

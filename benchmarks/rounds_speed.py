@@ -23,7 +23,7 @@ from cleaner.config import Config
 from cleaner.methods import label_noise
 from cleaner.run.ledger import fold
 from cleaner.run.memory import peak_gigabytes
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 
 SEED = 0
 _BLOCK = 5000
@@ -56,7 +56,7 @@ def time_parts(features: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, 
     """Seconds of each part of one round, and of the products alone that no discriminant can do without: of all samples
     with the weights of all classes."""
     manifest = manifest_of(labels)
-    standing, nobody = fold(manifest, []), SAID.empty_table()
+    standing, nobody = fold(manifest, []), ANSWER_LOG.empty_table()
     split = Config().fine.model_dump(exclude={"max_rounds", "predictor"})
     started = time.monotonic()
     known = manifest, standing, first_evidence(features, manifest, seed=SEED), nobody

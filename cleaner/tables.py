@@ -212,9 +212,9 @@ the same bytes the first."""
 
 ANSWERS = _schema(sample_id=pa.string(), answer=pa.string(), new_label=pa.string(), by=pa.string())
 """People's answers to one batch, of each person one a sample; `new_label` is set for `another` only. Where a reviewer
-knows, `at`, when it was said (as in SAID), and `seconds`, how long it took, follow."""
+knows, `at`, when it was said (as in ANSWER_LOG), and `seconds`, how long it took, follow."""
 
-SAID = _schema(
+ANSWER_LOG = _schema(
     batch=pa.string(),
     sample_id=pa.string(),
     content_hash=pa.string(),

@@ -43,7 +43,7 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     known = manifest.slice(row, 1).to_pylist()[0]
     counted_then = wanted.parts if wanted else summary["versions"]["ledger"] if summary else None
     verdicts = _verdicts(folder, known["sample_id"], counted_then)
-    words = _words(folder, known["content_hash"])
+    answers = _words(folder, known["content_hash"])
     stands: dict[str, Any] | None = None
     if wanted is not None:
         of_it = pa.Table.from_pylist([verdict | {"row": 0} for verdict in verdicts if verdict["counts"]], VERDICTS)
@@ -51,18 +51,18 @@ def show_sample(folder: Path, sample: str, *, version: str | None, as_json: bool
     elif summary is not None:
         (stands,) = read_result(folder, VERDICTS_FILE, sample_id=known["sample_id"]).to_pylist()
     if as_json:
-        everything = {"sample": known, "said": words, "verdicts": verdicts, "stands": stands}
+        everything = {"sample": known, "said": answers, "verdicts": verdicts, "stands": stands}
         say_json(everything)
         return
     out = console()
     say(out, f"{known['path']} ({known['sample_id']}), given label {known['label']}")
     if known["problem"]:
         say(out, f"can't be used: {known['problem']}")
-    for word in words:
-        label = f" {word['new_label']}" if word["new_label"] else ""
-        withdrawn = f"; withdrawn by withdrawal {word['withdrawn']}" if word["withdrawn"] else ""
-        asked = f"when asked in {word['batch']} ({word['at'][:16]})"
-        say(out, f"{word['by']} said {word['answer']}{label} {asked}{withdrawn}")
+    for answer in answers:
+        label = f" {answer['new_label']}" if answer["new_label"] else ""
+        withdrawn = f"; withdrawn by withdrawal {answer['withdrawn']}" if answer["withdrawn"] else ""
+        asked = f"when asked in {answer['batch']} ({answer['at'][:16]})"
+        say(out, f"{answer['by']} said {answer['answer']}{label} {asked}{withdrawn}")
     told = [verdict for verdict in verdicts if verdict["counts"]]
     for verdict in told:
         say(out, _line(verdict))
@@ -98,9 +98,11 @@ def _verdicts(folder: Path, sample_id: str, ledger: Sequence[str] | None) -> lis
 
 def _words(folder: Path, content_hash: str | None) -> list[dict[str, Any]]:
     """What people said of a file or its copies, the newest last; `withdrawn`: by which withdrawal, 0 for none."""
-    spoken = [word | {"withdrawn": withdrawn} for word, withdrawn in Store(folder).answers.spoken()]
-    words = [word for word in spoken if word["content_hash"] is not None and word["content_hash"] == content_hash]
-    return sorted(words, key=itemgetter("at"))
+    spoken = [answer | {"withdrawn": withdrawn} for answer, withdrawn in Store(folder).answers.with_withdrawals()]
+    found = [
+        answer for answer in spoken if answer["content_hash"] is not None and answer["content_hash"] == content_hash
+    ]
+    return sorted(found, key=itemgetter("at"))
 
 
 def _manifest(folder: Path, *, finished: bool) -> pa.Table:

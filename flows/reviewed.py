@@ -58,7 +58,7 @@ def close(run: Run, standing: list[BatchStatus]) -> list[str]:
 
 
 def meant(folder: Path, wanted: list[str]) -> dict[str, Any]:
-    """Which words, or which withdrawal, is meant by all that is `wanted`, as a Withdrawal says it: each `by=NAME`,
+    """Which answers, or which withdrawal, is meant by all that is `wanted`, as a Withdrawal says it: each `by=NAME`,
     `batch=NAME`, `image=SAMPLE`, `class=NAME` or `withdrawal=NUMBER`.
 
     Raises:
@@ -98,7 +98,7 @@ def withdraw(folder: Path, which: dict[str, Any]) -> str:
     if "withdrawal" in which:
         what = f"withdrawal {which['withdrawal']} is taken back"
     else:
-        what = f"{counted(done.words, 'answer')} withdrawn"
+        what = f"{counted(done.answers, 'answer')} withdrawn"
     return (
         f"{what}, as withdrawal {done.number}; what stands follows with the next `cleaner clean`, which asks again"
         f" where a batch is not closed. To undo: cleaner review {folder} --withdraw withdrawal={done.number}"
@@ -129,14 +129,14 @@ def wait_until_answered(folder: Path, heard: Callable[[str], None], *, every: fl
 
 def _shortly_before_the_newest(run: Run) -> datetime | None:
     """A moment before which all that was said has arrived, also of what took long to be written."""
-    moments = [datetime.fromisoformat(word["at"]) for word in run.store.answers.words()]
+    moments = [datetime.fromisoformat(answer["at"]) for answer in run.store.answers.rows()]
     return max(moments) - _LATE if moments else None
 
 
 def show(run: Run, standing: list[BatchStatus], *, as_json: bool) -> None:
     """Batches, people, and where they disagree."""
-    out, words = console(), run.store.answers.words()
-    busy, agreed, pairs, fleiss = people(words), agreements(words), disputed(words), agreement_of_all(words)
+    out, answers = console(), run.store.answers.rows()
+    busy, agreed, pairs, fleiss = people(answers), agreements(answers), disputed(answers), agreement_of_all(answers)
     if as_json:
         everything: dict[str, Any] = {
             "batches": [asdict(batch) | {"missing": batch.missing} for batch in standing],
@@ -182,7 +182,7 @@ def _withdrawn(each: Withdrawal) -> str:
     if "withdrawal" in each.which:
         what = f"takes back withdrawal {each.which['withdrawal']}"
     else:
-        what = f"{counted(each.words, 'answer')} {' '.join(f'{names[name]} {of}' for name, of in each.which.items())}"
+        what = f"{counted(each.answers, 'answer')} {' '.join(f'{names[name]} {of}' for name, of in each.which.items())}"
     return f"withdrawal {each.number} ({each.at[:16]}): {what}" + ("" if each.holds else "; taken back")
 
 

@@ -31,7 +31,7 @@ from cleaner.people.meaning import verdicts
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
-from cleaner.tables import DUPLICATES, EVIDENCE, SAID, VERDICTS, Classes, array, check, lists
+from cleaner.tables import ANSWER_LOG, DUPLICATES, EVIDENCE, VERDICTS, Classes, array, check, lists
 
 # In this process the tiny networks of tests would spend two thirds of their time handing parts to one another.
 THREADS_OF_COMMANDS, threads.NETWORK_THREADS = threads.NETWORK_THREADS, 1
@@ -53,7 +53,7 @@ class Judged:
 
     def batch(
         self,
-        said: pa.Table = SAID.empty_table(),  # noqa: B008
+        said: pa.Table = ANSWER_LOG.empty_table(),  # noqa: B008
         *,
         count: int = 15,
         known_share: float = 0,

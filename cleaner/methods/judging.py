@@ -29,17 +29,17 @@ def told_of(manifest: pa.Table, answers: pa.Table) -> np.ndarray:
     """int8: of each sample 1 where people said that its label is right, 0 where that it shows another class, else -1.
 
     Args:
-        answers: SAID, of each image one word.
+        answers: ANSWER_LOG, of each image one answer.
     """
     found = np.full(len(manifest), -1, np.int8)
     which: Any = pc.index_in(manifest.column("content_hash"), value_set=answers.column("content_hash").combine_chunks())
     rows = np.flatnonzero(which.is_valid().to_numpy())
-    words, labels = answers.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
+    stored, labels = answers.to_pylist(), manifest.column("label").take(pa.array(rows)).to_pylist()
     for row, number, label in zip(rows.tolist(), which.drop_null().to_pylist(), labels, strict=True):
-        word = words[number]
-        if word["answer"] in (Answer.RIGHT, Answer.ANOTHER):
-            found[row] = label == (word["label"] if word["answer"] == Answer.RIGHT else word["new_label"])
-        elif word["answer"] == Answer.WRONG and word["label"] == label:
+        answer = stored[number]
+        if answer["answer"] in (Answer.RIGHT, Answer.ANOTHER):
+            found[row] = label == (answer["label"] if answer["answer"] == Answer.RIGHT else answer["new_label"])
+        elif answer["answer"] == Answer.WRONG and answer["label"] == label:
             found[row] = 0
     return found
 

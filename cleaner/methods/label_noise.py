@@ -53,7 +53,7 @@ def verdicts(
         standing: what stood when the evidence was made.
         evidence: of this round. Of a sample whose class its models had no sample of nothing is said but that: it stays
             what it was, without a score where it had none.
-        answers: what people said of images, SAID: beliefs in all labels are corrected by it.
+        answers: what people said of images, ANSWER_LOG: beliefs in all labels are corrected by it.
         fit: as `fit` gives it of this evidence.
         first: the same of the first evidence that the same kind of models gave.
         k: the recipe's; `effective_k` says what it comes to.

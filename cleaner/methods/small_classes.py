@@ -61,7 +61,7 @@ def asked_about(small: pa.Table, answers: pa.Table, *, most: int) -> pa.Table:
 
 @makes("what people said of classes", version=1)
 def said_of_classes(*, answers: Answers, first: int) -> pa.Table:
-    """SAID: by the `first` so many lines of the answers, the newest word on each class that people have spoken of."""
+    """ANSWER_LOG: the newest answer on each class, by the `first` so many lines of the log."""
     return newest(on_classes(answers.read(first)))
 
 
@@ -75,7 +75,7 @@ def verdicts(manifest: pa.Table, standing: pa.Table, answers: pa.Table) -> pa.Ta
     Args:
         answers: as `said_of_classes` gives it.
     """
-    gone = {word["label"]: word for word in answers.to_pylist() if word["answer"] != ClassAnswer.KEEP}
+    gone = {answer["label"]: answer for answer in answers.to_pylist() if answer["answer"] != ClassAnswer.KEEP}
     becomes = {name: _becomes(name, gone, set(Classes.of(manifest).names)) for name in gone}
     names = Classes(tuple(name for name in gone if becomes[name] != name))
     number = names.encode(pc.coalesce(standing.column("new_label"), standing.column("label")))

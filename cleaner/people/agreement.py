@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from cleaner.run.answer_lines import Words
+from cleaner.run.answer_lines import AnswerRows
 from cleaner.run.answers import newest, of_each, on_images
-from cleaner.tables import SAID, Answer, HowAsked
+from cleaner.tables import ANSWER_LOG, Answer, HowAsked
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Agreement:
     kappa: float | None
 
 
-def people(words: Words) -> list[Person]:
+def people(answers: AnswerRows) -> list[Person]:
     """Everybody who has answered, the busiest first."""
     seconds = defaultdict(list)
-    for by, answers in _newest(words).items():
-        for word in answers.values():
-            seconds[by].append(word["seconds"])
-    found, sure = [], on_known(pa.Table.from_pylist(words, SAID))
+    for by, theirs in _newest(answers).items():
+        for answer in theirs.values():
+            seconds[by].append(answer["seconds"])
+    found, sure = [], on_known(pa.Table.from_pylist(answers, ANSWER_LOG))
     for by, spent in seconds.items():
         timed = [value for value in spent if value is not None]
         right, known = sure.get(by, (0, 0))
@@ -53,18 +53,18 @@ def people(words: Words) -> list[Person]:
 def on_known(answers: pa.Table) -> dict[str, tuple[int, int]]:
     """By person: on how many known images they said what holds of these, and on how many they said anything but that
     they can't tell."""
-    holds = {word["content_hash"]: word for word in newest(on_images(answers)).to_pylist()}
+    holds = {answer["content_hash"]: answer for answer in newest(on_images(answers)).to_pylist()}
     found: dict[str, tuple[int, int]] = {}
-    for by, words in _newest([word for word in answers.to_pylist() if word["asked"] == HowAsked.KNOWN]).items():
-        told = [(word, holds[content]) for content, word in words.items() if content in holds]
-        told = [(word, known) for word, known in told if word["answer"] != Answer.UNSURE]
-        found[by] = sum(_agree(word, known) for word, known in told), len(told)
+    for by, theirs in _newest([answer for answer in answers.to_pylist() if answer["asked"] == HowAsked.KNOWN]).items():
+        told = [(answer, holds[content]) for content, answer in theirs.items() if content in holds]
+        told = [(answer, known) for answer, known in told if answer["answer"] != Answer.UNSURE]
+        found[by] = sum(_agree(answer, known) for answer, known in told), len(told)
     return found
 
 
-def agreements(words: Words) -> list[Agreement]:
+def agreements(answers: AnswerRows) -> list[Agreement]:
     """Each two people who have judged some image both."""
-    of, found = _newest(words), []
+    of, found = _newest(answers), []
     for one, other in combinations(sorted(of), 2):
         both = [(of[one][about], of[other][about]) for about in of[one].keys() & of[other].keys()]
         pairs = [(shown(first), shown(second)) for first, second in both if first["content_hash"]]
@@ -74,14 +74,14 @@ def agreements(words: Words) -> list[Agreement]:
     return found
 
 
-def agreement_of_all(words: Words) -> float | None:
+def agreement_of_all(answers: AnswerRows) -> float | None:
     """Fleiss' kappa (Fleiss 1971) over the images that at least two of more than two people have judged, each image by
     as many as it was; None for fewer people, or where all always say one and the same."""
-    of, taken = _newest(words), defaultdict[str, list[str]](list)
-    for answers in of.values():
-        for about, word in answers.items():
-            if word["content_hash"]:
-                taken[about].append(shown(word))
+    of, taken = _newest(answers), defaultdict[str, list[str]](list)
+    for theirs in of.values():
+        for about, answer in theirs.items():
+            if answer["content_hash"]:
+                taken[about].append(shown(answer))
     judged = [Counter(counts) for counts in taken.values() if len(counts) > 1]
     whole = sum(judged, Counter[str]())
     total = whole.total()
@@ -92,9 +92,9 @@ def agreement_of_all(words: Words) -> float | None:
     return (sum(alike) / len(alike) - chance) / (1 - chance)
 
 
-def disputed(words: Words) -> list[tuple[tuple[str, str], int]]:
+def disputed(answers: AnswerRows) -> list[tuple[tuple[str, str], int]]:
     """What two people took one image for, and how often, the most frequent first."""
-    of, found = _newest(words), Counter[tuple[str, str]]()
+    of, found = _newest(answers), Counter[tuple[str, str]]()
     for one, other in combinations(sorted(of), 2):
         for about in of[one].keys() & of[other].keys():
             taken_for = {shown(of[one][about]), shown(of[other][about])}
@@ -104,29 +104,29 @@ def disputed(words: Words) -> list[tuple[tuple[str, str], int]]:
     return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def _newest(words: Words) -> dict[str, dict[str, dict[str, Any]]]:
-    """Of each person the newest word on each image or class."""
+def _newest(answers: AnswerRows) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of each person the newest answer on each image or class."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for about, answers in of_each(words, lambda word: word["content_hash"] or f"class {word['label']}").items():
-        for word in answers:
-            found.setdefault(word["by"], {})[about] = word
+    for about, those in of_each(answers, lambda answer: answer["content_hash"] or f"class {answer['label']}").items():
+        for answer in those:
+            found.setdefault(answer["by"], {})[about] = answer
     return found
 
 
-def shown(word: dict[str, Any]) -> str:
+def shown(answer: dict[str, Any]) -> str:
     """What a person takes an image for: a class, or the answer where they name none."""
-    if word["answer"] == Answer.RIGHT:
-        return str(word["label"])
-    if word["answer"] == Answer.WRONG:
-        return f"not {word['label']}"
-    return str(word["new_label"] or word["answer"])
+    if answer["answer"] == Answer.RIGHT:
+        return str(answer["label"])
+    if answer["answer"] == Answer.WRONG:
+        return f"not {answer['label']}"
+    return str(answer["new_label"] or answer["answer"])
 
 
 def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two words on an image can both be true: that it is not of a class agrees with every other class."""
-    for word, against in ((one, other), (other, one)):
-        if word["answer"] == Answer.WRONG and against["answer"] != Answer.WRONG:
-            return shown(against) != word["label"]
+    """Whether two answers on an image can both be true: that it is not of a class agrees with every other class."""
+    for answer, against in ((one, other), (other, one)):
+        if answer["answer"] == Answer.WRONG and against["answer"] != Answer.WRONG:
+            return shown(against) != answer["label"]
     return shown(one) == shown(other)
 
 

@@ -63,7 +63,7 @@ def compose(
 
 def _known(manifest: pa.Table, answers: pa.Table, rows: np.ndarray) -> dict[int, str]:
     """Of the `rows` those that are the first to show what people have named a class of, and the class."""
-    told = [(word["content_hash"], shown(word)) for word in answers.to_pylist() if word["answer"] in _NAMES]
+    told = [(answer["content_hash"], shown(answer)) for answer in answers.to_pylist() if answer["answer"] in _NAMES]
     classes, found = set(Classes.of(manifest).names), {}
     names = {content: name for content, name in told if name in classes}
     hashes = manifest.column("content_hash").take(pa.array(rows))

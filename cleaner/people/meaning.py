@@ -1,4 +1,4 @@
-"""What answers mean: the one word that holds on each image, and the verdicts that follow."""
+"""What answers mean: the one answer that holds on each image, and the verdicts that follow."""
 
 from collections.abc import Iterator
 from operator import itemgetter
@@ -18,8 +18,8 @@ from cleaner.tables import VERDICTS, Action, Answer, Classes, check, held_out, i
 
 @makes("what people said of images", version=2)
 def said_of_images(*, disagreement: Disagreement, answers: Answers, first: int) -> pa.Table:
-    """SAID: by the `first` so many lines of the answers, the one word that holds on each image that people have spoken
-    of, as `disagreement.settled` has it."""
+    """ANSWER_LOG: the one answer that holds on each image, by the `first` so many lines of the log; as
+    `disagreement.settled` has it."""
     return settled(answers.read(first), disagreement)
 
 
@@ -31,7 +31,7 @@ def verdicts(manifest: pa.Table, answers: pa.Table, *, near: Near = "keep") -> p
     that was given this label (keep, score 1), else one that gets it (relabel, score 0); the other copies are dropped.
     The first copy stays, or `near` = by_split, the first of those that are measured on.
     It is not of the class it was shown as: the copies with that label are dropped, score 0, as wrong labels. Nobody can
-    tell, or people disagree: no action, no score. A word of a class that the data set has no more says nothing.
+    tell, or people disagree: no action, no score. An answer of a class that the data set has no more says nothing.
 
     Args:
         answers: as `said_of_images` gives it.
@@ -39,7 +39,7 @@ def verdicts(manifest: pa.Table, answers: pa.Table, *, near: Near = "keep") -> p
     found: Any = pc.index_in(manifest.column("content_hash"), value_set=answers.column("content_hash").combine_chunks())
     rows = np.flatnonzero(found.is_valid().to_numpy() & is_usable(manifest))
     which = found.take(pa.array(rows)).to_numpy()
-    words, classes = answers.to_pylist(), set(Classes.of(manifest).names)
+    stored, classes = answers.to_pylist(), set(Classes.of(manifest).names)
     copies: dict[int, list[tuple[int, str, str]]] = {}
     columns = (manifest.column(name).take(pa.array(rows)).to_pylist() for name in ("path", "label"))
     for number, *copy in zip(which.tolist(), rows.tolist(), *columns, strict=True):
@@ -49,30 +49,30 @@ def verdicts(manifest: pa.Table, answers: pa.Table, *, near: Near = "keep") -> p
         for alike in copies.values():
             most = max(held[row] for row, _, _ in alike)
             alike.sort(key=lambda copy: (held[copy[0]] < most, copy[0]))
-    judged = [verdict for number, alike in copies.items() for verdict in _judged(words[number], alike, classes)]
+    judged = [verdict for number, alike in copies.items() for verdict in _judged(stored[number], alike, classes)]
     table = pa.Table.from_pylist(sorted(judged, key=itemgetter("row")), VERDICTS.remove(1))
     ids = manifest.column("sample_id").take(table.column("row"))
     return check(table.append_column("sample_id", ids), VERDICTS, "verdicts of people")
 
 
-def _judged(word: dict[str, str], copies: list[tuple[int, str, str]], classes: set[str]) -> Iterator[dict[str, Any]]:
-    """What one word says of the files (row, path, label) that have the bytes it is about."""
-    by = word["by"]
-    if word["answer"] == DISPUTED:
+def _judged(answer: dict[str, str], copies: list[tuple[int, str, str]], classes: set[str]) -> Iterator[dict[str, Any]]:
+    """What one answer says of the files (row, path, label) that have the bytes it is about."""
+    by = answer["by"]
+    if answer["answer"] == DISPUTED:
         open_ = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{by} disagree"}
         yield from ({"row": row, **open_} for row, _, _ in copies)
         return
-    answer = Answer(word["answer"])
-    judged: dict[str, Any] = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{_SAID[answer]}, says {by}"}
-    if answer in (Answer.UNSURE, Answer.JUNK):
-        junk = {"action": Action.DROP.value, "score": 0.0} if answer is Answer.JUNK else {}
+    kind = Answer(answer["answer"])
+    judged: dict[str, Any] = {"stage": PEOPLE, "round": 0, "by": PERSON + by, "reason": f"{_SAID[kind]}, says {by}"}
+    if kind in (Answer.UNSURE, Answer.JUNK):
+        junk = {"action": Action.DROP.value, "score": 0.0} if kind is Answer.JUNK else {}
         yield from ({"row": row, **judged, **junk} for row, _, _ in copies)
         return
-    if answer is Answer.WRONG:
+    if kind is Answer.WRONG:
         dropped = judged | {"stage": MISLABELLED, "action": Action.DROP.value, "score": 0.0}
-        yield from ({"row": row, **dropped} for row, _, label in copies if label == word["label"])
+        yield from ({"row": row, **dropped} for row, _, label in copies if label == answer["label"])
         return
-    shown = word["label"] if answer is Answer.RIGHT else word["new_label"]
+    shown = answer["label"] if kind is Answer.RIGHT else answer["new_label"]
     if shown not in classes:
         return
     stays, path, given = next((copy for copy in copies if copy[2] == shown), copies[0])

@@ -192,7 +192,7 @@ def batch(
     from them; the latter, and images that people know, stand at random among the others.
 
     Args:
-        answers: SAID, as `meaning.said_of_images` gives it.
+        answers: ANSWER_LOG, as `meaning.said_of_images` gives it.
         before, count, factors: as for `strata`.
         known_share: images on which people have decided, as a share of the batch.
         overlap: share of the batch that two people are asked about.

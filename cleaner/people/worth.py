@@ -33,29 +33,29 @@ class Worth:
     drawn_changes: int
 
 
-def worth(batch: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
-    """What the `words`, rows of SAID, that answer a BATCH were worth; None where it asks about classes, or was asked
-    before it was written down what answers were expected to change."""
+def worth(batch: pa.Table, answers: list[dict[str, Any]]) -> Worth | None:
+    """What the `answers` to a BATCH, rows of ANSWER_LOG, were worth. None where it asks about classes, or where a
+    version of cleaner sent it that did not yet write down what answers were expected to change."""
     if "why" not in batch.column_names:
         return None
     columns = (batch.column(name).to_pylist() for name in ("sample_id", "why", "gain", "drawn"))
     asked = {sample: facts for sample, *facts in zip(*columns, strict=True)}
-    told_last = sorted((word for word in words if word["asked"] != HowAsked.KNOWN), key=lambda word: word["at"])
-    newest = {word["sample_id"]: word["answer"] for word in told_last}
-    told = [
+    in_order = sorted((each for each in answers if each["asked"] != HowAsked.KNOWN), key=lambda each: each["at"])
+    newest = {each["sample_id"]: each["answer"] for each in in_order}
+    known = [
         (*asked[sample], answer) for sample, answer in newest.items() if sample in asked and answer != Answer.UNSURE
     ]
-    changed = [_changes(why, answer) for why, _, _, answer in told]
+    changed = [_changes(why, answer) for why, _, _, answer in known]
     by_why = dict.fromkeys([kind.value for kind in Why], (0, 0.0))
-    for (why, gain, _, _), changes in zip(told, changed, strict=True):
+    for (why, gain, _, _), changes in zip(known, changed, strict=True):
         by_why[why] = (by_why[why][0] + changes, by_why[why][1] + gain)
     return Worth(
-        answers=len(told),
+        answers=len(known),
         changes=sum(changed),
-        expected=sum(gain for _, gain, _, _ in told),
+        expected=sum(gain for _, gain, _, _ in known),
         by_why=by_why,
-        drawn_answers=sum(drawn for _, _, drawn, _ in told),
-        drawn_changes=sum(changes for (_, _, drawn, _), changes in zip(told, changed, strict=True) if drawn),
+        drawn_answers=sum(drawn for _, _, drawn, _ in known),
+        drawn_changes=sum(changes for (_, _, drawn, _), changes in zip(known, changed, strict=True) if drawn),
     )
 
 

@@ -13,11 +13,11 @@ from cleaner.errors import AnswerError, CleanerError, ConfigError, ServerError, 
 from cleaner.people.disagreement import majority
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.plan.items import Ask
-from cleaner.run.answer_lines import Spoken, Words, in_utc
+from cleaner.run.answer_lines import AnswerRows, WithWithdrawals, in_utc
 from cleaner.run.answers import Answers, of_each
 from cleaner.run.batches import REVIEW, stage_of
 from cleaner.stages import title
-from cleaner.tables import SAID, Answer, HowAsked
+from cleaner.tables import ANSWER_LOG, Answer, HowAsked
 from cleaner.words import counted, promised
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def hear(
         if push:
             _push(run, ask)
         _store(run, ask, say, since)
-        if ask.waits and _disputed(run, _held(run.store.answers.words(), ask.name)):
+        if ask.waits and _disputed(run, _held(run.store.answers.rows(), ask.name)):
             _push(run, ask)
     except spared as error:
         say(f"{ask.name}: its answers can't be looked at again, those of before hold: {error}")
@@ -128,90 +128,91 @@ def take_answers(run: "Run", name: str, answers: pa.Table, manifest: pa.Table) -
         manifest: the manifest, or its rows of the samples that the batch asks about.
     """
     asked = run.store.batches.read(name)
-    words = _words(name, answers, manifest, asked) if _of_samples(asked) else _words_on_classes(name, answers)
+    rows = _stored(name, answers, manifest, asked) if _of_samples(asked) else _stored_on_classes(name, answers)
 
-    def news(spoken: Spoken) -> Words:
-        known = _held([word for word, withdrawn in spoken if not withdrawn], name)
-        is_said = [any(_same(old, word) for old in known.get(_about(word), [])) for word in words]
-        return [] if all(is_said) else _rows(words)
+    def news(spoken: WithWithdrawals) -> AnswerRows:
+        known = _held([row for row, withdrawn in spoken if not withdrawn], name)
+        is_said = [any(_same(old, row) for old in known.get(_about(row), [])) for row in rows]
+        return [] if all(is_said) else _rows(rows)
 
     run.store.answers.append_news(news)
 
 
-def take_unasked(
-    answers: Answers, sample: Mapping[str, Any], answer: Answer, new_label: str | None, *, by: str
-) -> None:
+def take_unasked(stored: Answers, sample: Mapping[str, Any], answer: Answer, new_label: str | None, *, by: str) -> None:
     """Store what somebody says of an image about which no batch asked them. What they said of it last is no news.
 
     Args:
         sample: its `sample_id`, `content_hash` and `label`, as the manifest has them.
     """
-    word = {name: sample[name] for name in ("sample_id", "content_hash", "label")}
-    word |= {"batch": UNASKED, "answer": answer.value, "new_label": new_label, "by": by, "asked": HowAsked.ONCE.value}
+    row = {name: sample[name] for name in ("sample_id", "content_hash", "label")}
+    row |= {"batch": UNASKED, "answer": answer.value, "new_label": new_label, "by": by, "asked": HowAsked.ONCE.value}
 
-    def news(spoken: Spoken) -> Words:
-        held = _held([old for old, withdrawn in spoken if not withdrawn], UNASKED).get(_about(word), [])
-        return [] if any(_same(old, word) for old in held) else _rows([word])
+    def news(spoken: WithWithdrawals) -> AnswerRows:
+        held = _held([old for old, withdrawn in spoken if not withdrawn], UNASKED).get(_about(row), [])
+        return [] if any(_same(old, row) for old in held) else _rows([row])
 
-    answers.append_news(news)
+    stored.append_news(news)
 
 
 def _store(run: "Run", ask: Ask, say: Callable[[str], None], since: datetime | None) -> None:
     assert run.reviewer is not None, "who asks can hear"
     name, batch = ask.name, _review_batch(run, ask)
     if _of_samples(batch.asked):
-        words = _words(name, run.reviewer.pull(batch, say, since=since), batch.manifest, batch.asked)
+        answers = _stored(name, run.reviewer.pull(batch, say, since=since), batch.manifest, batch.asked)
     else:
-        words = _words_on_classes(name, run.reviewer.pull_classes(batch, say, since=since))
-    known: dict[str, Words] = {}
+        answers = _stored_on_classes(name, run.reviewer.pull_classes(batch, say, since=since))
+    known: dict[str, AnswerRows] = {}
     holding: set[str] = set()
 
-    def news(spoken: Spoken) -> Words:
+    def news(spoken: WithWithdrawals) -> AnswerRows:
         # Within the lock: somebody else may be fetching the same answers. What is withdrawn is no news either: the
         # reviewer still has it.
-        for word, withdrawn in spoken:
-            if word["batch"] == name:
-                known.setdefault(_about(word), []).append(word)
-                holding.update([] if withdrawn else [_about(word)])
-        return _rows([word for word in words if _is_new(known.get(_about(word), []), word)])
+        for answer, withdrawn in spoken:
+            if answer["batch"] == name:
+                known.setdefault(_about(answer), []).append(answer)
+                holding.update([] if withdrawn else [_about(answer)])
+        return _rows([answer for answer in answers if _is_new(known.get(_about(answer), []), answer)])
 
     run.store.answers.append_news(news)
-    if since is None and (gone := holding - {_about(word) for word in words}):
+    if since is None and (gone := holding - {_about(answer) for answer in answers}):
         what = f"{counted(len(gone), 'answer')} to {name} that were given before are there no more"
         say(f"{what}, on {min(gone)} for one; they hold all the same, until another is given")
 
 
-def unanswered(run: "Run", ask: Ask, words: Words | None = None) -> int:
-    """How many answers are missing, by what is stored; `words`: all of that, or of the batch, where it is at hand."""
+def unanswered(run: "Run", ask: Ask, answers: AnswerRows | None = None) -> int:
+    """How many answers are missing, by what is stored; `answers`: all of that, or of the batch, where it is at hand."""
     if ask.output is not None and not run.store.batches.has(ask.name):
         return run.store.rows(ask.output)
-    stored = run.store.answers.words() if words is None else words
+    stored = run.store.answers.rows() if answers is None else answers
     held = _held(stored, ask.name)
     return sum(max(0, people - len(held.get(about, []))) for about, people in wanted(run, ask.name, stored).items())
 
 
-def wanted(run: "Run", name: str, words: Words | None = None) -> dict[str, int]:
+def wanted(run: "Run", name: str, answers: AnswerRows | None = None) -> dict[str, int]:
     """How many people each sample or class of a batch wants: one more where they disagree and a third is asked; nobody
-    beside one who has answered for the other too. `words` as for `unanswered`."""
+    beside one who has answered for the other too. `answers` as for `unanswered`."""
     asked = run.store.batches.read(name)
     if not _of_samples(asked):
         return dict.fromkeys(asked.column("label").to_pylist(), 1)
     columns = (asked.column(column).to_pylist() for column in ("sample_id", "people"))
-    held, people = _held(run.store.answers.words() if words is None else words, name), dict(zip(*columns, strict=True))
+    held, people = (
+        _held(run.store.answers.rows() if answers is None else answers, name),
+        dict(zip(*columns, strict=True)),
+    )
     for about, those in held.items():
-        if people.get(about, 1) > 1 and any(word["asked"] == HowAsked.ONCE for word in those):
+        if people.get(about, 1) > 1 and any(answer["asked"] == HowAsked.ONCE for answer in those):
             people[about] = len(those)
     return people | dict.fromkeys(_disputed(run, held), 3)
 
 
-def _disputed(run: "Run", held: dict[str, Words]) -> list[str]:
+def _disputed(run: "Run", held: dict[str, AnswerRows]) -> list[str]:
     """The samples about which two people were asked, and disagree, where a third is asked then."""
     if run.config.review.disagreement != "third":
         return []
     return [
         about
-        for about, words in held.items()
-        if all(word["asked"] == HowAsked.SEVERAL for word in words) and (len(words) > 2 or majority(words) is None)
+        for about, those in held.items()
+        if all(answer["asked"] == HowAsked.SEVERAL for answer in those) and (len(those) > 2 or majority(those) is None)
     ]
 
 
@@ -220,8 +221,8 @@ def _of_samples(asked: pa.Table) -> bool:
     return "sample_id" in asked.column_names
 
 
-def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -> list[dict[str, Any]]:
-    """ANSWERS to a BATCH as SAID, of what each image is and was labelled."""
+def _stored(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -> list[dict[str, Any]]:
+    """ANSWERS to a BATCH as ANSWER_LOG, of what each image is and was labelled."""
     wanted = manifest.filter(pc.is_in(manifest.column("sample_id"), value_set=answers.column("sample_id")))
     of = {sample["sample_id"]: sample for sample in wanted.select(["sample_id", "content_hash", "label"]).to_pylist()}
     how = {
@@ -231,37 +232,37 @@ def _words(batch: str, answers: pa.Table, manifest: pa.Table, asked: pa.Table) -
         )
     }
     # A reviewer may know better who was asked than the batch does.
-    rows = [{name: value for name, value in word.items() if value is not None} for word in answers.to_pylist()]
-    return [{"batch": batch, **of[word["sample_id"]], "asked": how[word["sample_id"]], **word} for word in rows]
+    rows = [{name: value for name, value in answer.items() if value is not None} for answer in answers.to_pylist()]
+    return [{"batch": batch, **of[answer["sample_id"]], "asked": how[answer["sample_id"]], **answer} for answer in rows]
 
 
-def _words_on_classes(batch: str, answers: pa.Table) -> list[dict[str, Any]]:
+def _stored_on_classes(batch: str, answers: pa.Table) -> list[dict[str, Any]]:
     return [{"batch": batch, **answer} for answer in answers.to_pylist()]
 
 
-def _about(word: dict[str, Any]) -> str:
-    """What, within its batch, a word is about: a sample or a class."""
-    return str(word.get("sample_id") or word["label"])
+def _about(answer: dict[str, Any]) -> str:
+    """What, within its batch, an answer is about: a sample or a class."""
+    return str(answer.get("sample_id") or answer["label"])
 
 
-def _held(words: Words, batch: str) -> dict[str, Words]:
-    """Of one batch what people say of each sample or class, of each person one word."""
-    return of_each([word for word in words if word["batch"] == batch], _about)
+def _held(answers: AnswerRows, batch: str) -> dict[str, AnswerRows]:
+    """Of one batch what people say of each sample or class, of each person one answer."""
+    return of_each([answer for answer in answers if answer["batch"] == batch], _about)
 
 
-def _rows(words: list[dict[str, Any]]) -> Words:
-    rows: Words = pa.Table.from_pylist(words, SAID).to_pylist()
+def _rows(answers: list[dict[str, Any]]) -> AnswerRows:
+    rows: AnswerRows = pa.Table.from_pylist(answers, ANSWER_LOG).to_pylist()
     return rows
 
 
-def _is_new(known: Words, word: dict[str, Any]) -> bool:
-    """Whether a word is none of those of before; where nobody knows when it was said, whether it says anything but the
-    newest of the same person."""
-    if word.get("at"):
-        moment = in_utc(word["at"])
-        return not any(_same(old, word) and old["at"] == moment for old in known)
-    mine = sorted((old for old in known if old["by"] == word.get("by")), key=itemgetter("at"))
-    return not mine or not _same(mine[-1], word)
+def _is_new(known: AnswerRows, answer: dict[str, Any]) -> bool:
+    """Whether an answer is not among the `known` ones. Where nobody knows when it was given, whether it differs from
+    the same person's newest one."""
+    if answer.get("at"):
+        moment = in_utc(answer["at"])
+        return not any(_same(old, answer) and old["at"] == moment for old in known)
+    mine = sorted((old for old in known if old["by"] == answer.get("by")), key=itemgetter("at"))
+    return not mine or not _same(mine[-1], answer)
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

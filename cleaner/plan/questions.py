@@ -1,4 +1,4 @@
-"""What people are asked, and what they have said: which batch comes next, and the words that hold."""
+"""What people are asked, and what they have answered: which batch comes next, and the answers that hold."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -46,7 +46,7 @@ def words_that_hold(
     holding: Callable[[pa.Table], pa.Table],
     settings: Mapping[str, Any],
 ) -> Plan[str]:
-    """The words that hold so far, by a step that is named by what they say, not by when."""
+    """The answers that hold so far, by a step that is named by what they say, not by when."""
     first = run.store.answers.lines()
     content = holding(run.store.answers.read(first)).drop_columns(["batch", "sample_id", "at", "asked"]).to_pylist()
     resources = {"answers": run.store.answers, "first": first}

@@ -37,22 +37,22 @@ class BatchStatus:
 
 def batches_of(run: "Run") -> list[BatchStatus]:
     """All batches so far, in the order in which they are asked."""
-    words: dict[str, list[dict[str, Any]]] = {}
-    for word in run.store.answers.words():
-        words.setdefault(word["batch"], []).append(word)
-    return [_asked(run, name, words.get(name, [])) for name in run.store.batches.names()]
+    answers: dict[str, list[dict[str, Any]]] = {}
+    for answer in run.store.answers.rows():
+        answers.setdefault(answer["batch"], []).append(answer)
+    return [_asked(run, name, answers.get(name, [])) for name in run.store.batches.names()]
 
 
-def _asked(run: "Run", name: str, words: list[dict[str, Any]]) -> BatchStatus:
-    """How a batch stands, to which these words are all answers."""
-    batches, asked = run.store.batches, sum(wanted(run, name, words).values())
+def _asked(run: "Run", name: str, answers: list[dict[str, Any]]) -> BatchStatus:
+    """How a batch stands, to which these answers are all answers."""
+    batches, asked = run.store.batches, sum(wanted(run, name, answers).values())
     batch = batches.read(name)
-    found = _worth(batch, words)
+    found = _worth(batch, answers)
     return BatchStatus(
         name=name,
         asks=title(stage_of(name)),
         asked=asked,
-        answered=asked - unanswered(run, Ask(name, ""), words),
+        answered=asked - unanswered(run, Ask(name, ""), answers),
         closed=batches.is_closed(name),
         worth=found,
         promised=_promised(run, name, batch, found) if found is not None else 0.0,
@@ -66,5 +66,5 @@ def _promised(run: "Run", name: str, batch: pa.Table, found: Worth) -> float:
     return found.expected * promise["changes"] / expected if promise is not None and expected else found.expected
 
 
-def _worth(asked: pa.Table, words: list[dict[str, Any]]) -> Worth | None:
-    return worth(asked, words) if "asked_because" in asked.column_names else None
+def _worth(asked: pa.Table, answers: list[dict[str, Any]]) -> Worth | None:
+    return worth(asked, answers) if "asked_because" in asked.column_names else None

@@ -1,4 +1,4 @@
-"""A line of the file of answers: a word, or the withdrawal of words."""
+"""A line of the file of answers: an answer, or the withdrawal of answers."""
 
 import json
 from dataclasses import dataclass
@@ -7,37 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from cleaner.errors import RunError
-from cleaner.tables import SAID, Answer, ClassAnswer, HowAsked
+from cleaner.tables import ANSWER_LOG, Answer, ClassAnswer, HowAsked
 
 ONCE = HowAsked.ONCE.value
 _WITHDRAWS = {"content_hash", "label", "by", "batch"}
 _OF_IMAGES, _OF_CLASSES, _HOW = {*map(str, Answer)}, {*map(str, ClassAnswer)}, {*map(str, HowAsked)}
-Words = list[dict[str, Any]]
-"""Rows of SAID."""
-Spoken = list[tuple[dict[str, Any], int]]
-"""Words, and the number of the withdrawal that each is withdrawn by; 0 where it holds."""
+AnswerRows = list[dict[str, Any]]
+"""Rows of ANSWER_LOG."""
+WithWithdrawals = list[tuple[dict[str, Any], int]]
+"""AnswerRows, and the number of the withdrawal that each is withdrawn by; 0 where it holds."""
 
 
 @dataclass(frozen=True)
 class Withdrawal:
     """Attributes:
     number: from 1 on, in the order in which they were stored.
-    which: the words that are withdrawn, those that have each of these values: `content_hash`, `label` (of a class of
+    which: the answers that are withdrawn, those that have each of these values: `content_hash`, `label` (of a class of
         which they speak), `by`, `batch`; or `withdrawal`, the number of a withdrawal.
-    at: when, as in SAID.
-    words: how many are withdrawn by this one.
+    at: when, as in ANSWER_LOG.
+    answers: how many are withdrawn by this one.
     holds: whether it is not withdrawn itself.
     """
 
     number: int
     which: dict[str, Any]
     at: str
-    words: int
+    answers: int
     holds: bool
 
 
 def stored(line: dict[str, Any], now: str) -> dict[str, Any]:
-    """A line as it is stored; a word without a moment is said now."""
+    """A line as it is stored; an answer without a moment is said now."""
     if "withdraws" in line:
         return sound(line)
     return sound({**line, "at": line["at"] or now, "asked": line["asked"] or ONCE})
@@ -45,17 +45,17 @@ def stored(line: dict[str, Any], now: str) -> dict[str, Any]:
 
 def line_of(file: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        word = json.loads(line)
-        if isinstance(word, dict) and "withdraws" not in word:
-            word.setdefault("asked", ONCE)
-        return sound(word)
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "withdraws" not in answer:
+            answer.setdefault("asked", ONCE)
+        return sound(answer)
     except ValueError as error:
         remedy = "restore it from a copy: people's answers are in it"
         raise RunError(f"{file}: line {number}: is damaged ({error}); {remedy}") from error
 
 
-def told(lines: Words) -> tuple[Spoken, list[Withdrawal]]:
-    """The words, each with the first withdrawal that holds for it, and the withdrawals, of sound lines."""
+def told(lines: AnswerRows) -> tuple[WithWithdrawals, list[Withdrawal]]:
+    """The answers, each with the first withdrawal that holds for it, and the withdrawals, of sound lines."""
     places = [place for place, line in enumerate(lines) if "withdraws" in line]
     holds = dict.fromkeys(range(1, len(places) + 1), True)
     for number in range(len(places), 0, -1):  # Whether the later ones hold is known.
@@ -81,40 +81,40 @@ def told(lines: Words) -> tuple[Spoken, list[Withdrawal]]:
     return spoken, withdrawals
 
 
-def _means(which: dict[str, Any], word: dict[str, Any]) -> bool:
-    """Whether a withdrawal of words is one of this word."""
-    if "withdrawal" in which or ("label" in which and word["content_hash"] is not None):
+def _means(which: dict[str, Any], answer: dict[str, Any]) -> bool:
+    """Whether a withdrawal of answers is one of this answer."""
+    if "withdrawal" in which or ("label" in which and answer["content_hash"] is not None):
         return False
-    return all(word[name] == value for name, value in which.items())
+    return all(answer[name] == value for name, value in which.items())
 
 
-def sound(word: Any) -> dict[str, Any]:
-    """A word or a withdrawal whose moment is in UTC, so that moments are in order as text is.
+def sound(answer: Any) -> dict[str, Any]:
+    """An answer or a withdrawal whose moment is in UTC, so that moments are in order as text is.
 
     Raises:
         ValueError: it can't be one.
     """
-    if isinstance(word, dict) and set(word) == {"withdraws", "at"}:
-        which = word["withdraws"]
+    if isinstance(answer, dict) and set(answer) == {"withdraws", "at"}:
+        which = answer["withdraws"]
         if not isinstance(which, dict) or not which or not (set(which) <= _WITHDRAWS or set(which) == {"withdrawal"}):
             raise ValueError("withdraws nothing that there is")
-        if not isinstance(word["at"], str):
+        if not isinstance(answer["at"], str):
             raise ValueError("a moment that is none")
         if not all(isinstance(value, int if name == "withdrawal" else str) for name, value in which.items()):
             raise ValueError("withdraws by a value that can't be")
-        return {**word, "at": in_utc(word["at"])}
-    if not isinstance(word, dict) or set(word) != set(SAID.names):
+        return {**answer, "at": in_utc(answer["at"])}
+    if not isinstance(answer, dict) or set(answer) != set(ANSWER_LOG.names):
         raise ValueError("other fields than an answer's")
-    if not all(value is None or isinstance(value, str) for name, value in word.items() if name != "seconds"):
+    if not all(value is None or isinstance(value, str) for name, value in answer.items() if name != "seconds"):
         raise ValueError("a field that is no text")
-    if not (word["seconds"] is None or isinstance(word["seconds"], (int, float))):
+    if not (answer["seconds"] is None or isinstance(answer["seconds"], (int, float))):
         raise ValueError("seconds that are no number")
-    known = _OF_CLASSES if word["content_hash"] is None else _OF_IMAGES
-    if word["answer"] not in known:
-        raise ValueError(f"the answer {word['answer']!r}, which is none of {', '.join(sorted(known))}")
-    if word["asked"] not in _HOW:
-        raise ValueError(f"asked {word['asked']!r}, which is none of {', '.join(sorted(_HOW))}")
-    return {**word, "at": in_utc(word["at"] or "")}
+    known = _OF_CLASSES if answer["content_hash"] is None else _OF_IMAGES
+    if answer["answer"] not in known:
+        raise ValueError(f"the answer {answer['answer']!r}, which is none of {', '.join(sorted(known))}")
+    if answer["asked"] not in _HOW:
+        raise ValueError(f"asked {answer['asked']!r}, which is none of {', '.join(sorted(_HOW))}")
+    return {**answer, "at": in_utc(answer["at"] or "")}
 
 
 def in_utc(moment: str) -> str:

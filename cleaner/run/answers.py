@@ -1,10 +1,11 @@
-"""What people said: `answers.jsonl`, one line a word, appended and never changed.
+"""People's answers: `answers.jsonl`, one line an answer, append-only.
 
-A word is about what an image shows, and so about every file with the same bytes, or about a class by its name. Which
-batch asked for it is told beside it and changes nothing: of all words on one image or class the newest holds.
+An answer is about what an image shows, and so about every file with the same bytes; or it is about a class, by its
+name. The batch that asked for it is stored beside it and changes nothing: the newest answer on an image or a class
+holds.
 
-Words can be withdrawn, by a line of its own: of all that was stored before it, what it says counts as never said. Such
-a line can be withdrawn in turn, and then it is the one that counts as never said.
+A withdrawal is a line of its own: the answers that it names, as far as they stand before it, count as never given. It
+can be withdrawn in turn, and then counts as never given itself.
 """
 
 import json
@@ -20,16 +21,16 @@ import pyarrow as pa
 from filelock import FileLock
 
 from cleaner.errors import InputError, RunError
-from cleaner.run.answer_lines import Spoken, Withdrawal, Words, line_of, sound, stored, told
+from cleaner.run.answer_lines import AnswerRows, Withdrawal, WithWithdrawals, line_of, sound, stored, told
 from cleaner.run.files import storage_error
-from cleaner.tables import SAID, HowAsked
+from cleaner.tables import ANSWER_LOG, HowAsked
 
 FILE = "answers.jsonl"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The words stored in the run directory `folder`. Several processes may add to them at once."""
+    """The answers stored in the run directory `folder`. Several processes may add to them at once."""
 
     folder: Path
 
@@ -39,24 +40,24 @@ class Answers:
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """The length of the file, and when it changed: others after each word. Its moment alone might not be, since
+        """The length of the file, and when it changed: others after each answer. Its moment alone might not be, since
         clocks of file systems tick slowly, nor its length, where a write that was killed has left half a line."""
         if not self.file.exists():
             return 0, 0
         found = self.file.stat()
         return found.st_size, found.st_mtime_ns
 
-    def words(self, first: int | None = None) -> Words:
-        """All words that are not withdrawn, the oldest first, each by the columns of SAID, by all that is stored, or by
-        the `first` so many lines of it.
+    def rows(self, first: int | None = None) -> AnswerRows:
+        """All answers that are not withdrawn, the oldest first, with the columns of ANSWER_LOG; by the whole log, or by
+        its `first` so many lines.
 
         Raises:
             RunError: a line is damaged.
         """
-        return [word for word, withdrawn in self.spoken(first) if not withdrawn]
+        return [answer for answer, withdrawn in self.with_withdrawals(first) if not withdrawn]
 
-    def spoken(self, first: int | None = None) -> Spoken:
-        """All words, withdrawn or not; otherwise as `words`."""
+    def with_withdrawals(self, first: int | None = None) -> WithWithdrawals:
+        """All answers, withdrawn or not; otherwise as `rows`."""
         return told(self._lines(first))[0]
 
     def withdrawals(self) -> list[Withdrawal]:
@@ -68,7 +69,7 @@ class Answers:
         return told(self._lines())[1]
 
     def lines(self) -> int:
-        """How many words and withdrawals are stored."""
+        """How many answers and withdrawals are stored."""
         return self._data().count(b"\n")
 
     def _data(self) -> bytes:
@@ -77,21 +78,21 @@ class Answers:
         except OSError as error:
             raise storage_error(self.file, error) from error
 
-    def _lines(self, first: int | None = None) -> Words:
+    def _lines(self, first: int | None = None) -> AnswerRows:
         # What stands after the last line's end is what is left of a write that was killed, or one that is under way.
         lines = self._data().split(b"\n")[:-1]
         return [line_of(self.file, number, line) for number, line in enumerate(lines[:first], 1)]
 
     def read(self, first: int | None = None) -> pa.Table:
-        """The `words` as SAID.
+        """The `rows` as ANSWER_LOG.
 
         Raises:
             RunError: a line is damaged.
         """
-        return pa.Table.from_pylist(self.words(first), SAID)
+        return pa.Table.from_pylist(self.rows(first), ANSWER_LOG)
 
     def append(self, answers: pa.Table) -> None:
-        """Add the words `answers`, SAID; those without a moment are said now.
+        """Add the answers `answers`, ANSWER_LOG; those without a moment are said now.
 
         Raises:
             StorageError: the disk refused the write.
@@ -99,17 +100,17 @@ class Answers:
         """
         self._locked(lambda: answers.to_pylist())
 
-    def append_news(self, news: Callable[[Spoken], Words]) -> None:
+    def append_news(self, news: Callable[[WithWithdrawals], AnswerRows]) -> None:
         """Add what `news` makes of all that was `spoken` so far. Nobody else adds any between the two.
 
         Raises:
             StorageError: the disk refused the write.
             RunError: a line is damaged, or what is to be added is no answer.
         """
-        self._locked(lambda: news(self.spoken()))
+        self._locked(lambda: news(self.with_withdrawals()))
 
     def withdraw(self, which: dict[str, Any]) -> Withdrawal:
-        """Take back the words, or the withdrawal, that a Withdrawal's `which` means.
+        """Take back the answers, or the withdrawal, that a Withdrawal's `which` means.
 
         Raises:
             StorageError: the disk refused the write.
@@ -118,25 +119,27 @@ class Answers:
         """
         found: list[Withdrawal] = []
 
-        def line() -> Words:
+        def line() -> AnswerRows:
             lines = self._lines()
             new = sound({"withdraws": which, "at": datetime.now(UTC).isoformat()})
             before, after = told(lines)[1], told([*lines, new])[1]
             found.append(after[-1])
             if "withdrawal" in which and not any(was.number == which["withdrawal"] and was.holds for was in before):
                 raise InputError(f"{self.folder}: no withdrawal {which['withdrawal']} holds, so none is taken back")
-            if "withdrawal" not in which and not after[-1].words:
+            if "withdrawal" not in which and not after[-1].answers:
                 raise InputError(f"{self.folder}: there is no such answer that holds, so none is withdrawn")
             return [new]
 
         self._locked(line)
         return found[0]
 
-    def _locked(self, words: Callable[[], Words]) -> None:
+    def _locked(self, lines: Callable[[], AnswerRows]) -> None:
         now = datetime.now(UTC).isoformat()
         try:
             with FileLock(self.folder / f".{FILE}.lock"):
-                text = "".join(json.dumps(stored(word, now), ensure_ascii=False) + "\n" for word in words()).encode()
+                text = "".join(
+                    json.dumps(stored(answer, now), ensure_ascii=False) + "\n" for answer in lines()
+                ).encode()
                 with self.file.open("a+b") as file:
                     _cut_half_a_line(file)
                     file.write(text)
@@ -158,26 +161,26 @@ def _cut_half_a_line(file: BinaryIO) -> None:
 
 
 def newest(answers: pa.Table) -> pa.Table:
-    """Of SAID the newest word on each image and on each class that decides anything, ordered by what they are about; of
-    two words of one moment the one that was stored last."""
+    """Of ANSWER_LOG the newest answer on each image and each class, ordered by what they are about. Answers on known
+    images decide nothing and are left out; of two answers of one moment the one stored last is newer."""
     last: dict[tuple[str, str], dict[str, Any]] = {}
-    for word in answers.to_pylist():
-        if word["asked"] == HowAsked.KNOWN:
+    for answer in answers.to_pylist():
+        if answer["asked"] == HowAsked.KNOWN:
             continue
-        about = (word["content_hash"] or "", "" if word["content_hash"] else word["label"])
-        if about not in last or word["at"] >= last[about]["at"]:
-            last[about] = word
-    return pa.Table.from_pylist([last[about] for about in sorted(last)], SAID)
+        about = (answer["content_hash"] or "", "" if answer["content_hash"] else answer["label"])
+        if about not in last or answer["at"] >= last[about]["at"]:
+            last[about] = answer
+    return pa.Table.from_pylist([last[about] for about in sorted(last)], ANSWER_LOG)
 
 
-def of_each(words: Words, about: Callable[[dict[str, Any]], str]) -> dict[str, Words]:
-    """What people say of each thing that `words` are about: of each person the newest word, the newest last; of two of
-    one moment the one that was stored last. Whoever counts answers counts these."""
+def of_each(answers: AnswerRows, about: Callable[[dict[str, Any]], str]) -> dict[str, AnswerRows]:
+    """By what they are about, the newest answer of each person, the newest last; of two of one moment the one stored
+    last is newer. Whoever counts answers counts these."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for word in sorted(words, key=itemgetter("at")):
-        by = found.setdefault(about(word), {})
-        by.pop(word["by"], None)
-        by[word["by"]] = word
+    for answer in sorted(answers, key=itemgetter("at")):
+        by = found.setdefault(about(answer), {})
+        by.pop(answer["by"], None)
+        by[answer["by"]] = answer
     return {thing: list(by.values()) for thing, by in found.items()}
 
 

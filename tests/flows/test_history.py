@@ -34,7 +34,7 @@ def test_what_stood_when_people_were_asked_is_there_when_they_have_answered(demo
     assert standing(Store(run), version_of(run, "judged-1")).equals(then)
     known = listed(run)
     assert [name for name in known if name.startswith("judged")] == ["judged-1", "judged-2"]
-    spoken = {word["content_hash"] for word in Store(run).answers.words() if word["content_hash"]}
+    spoken = {word["content_hash"] for word in Store(run).answers.rows() if word["content_hash"]}
     assert f"with what people said of {len(spoken)} images" in known["judged-2"]["words"]
     summary = json.loads((run / "summary.json").read_text())
     for name in ("kept", "relabelled", "dropped"):

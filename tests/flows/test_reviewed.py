@@ -11,7 +11,7 @@ import pytest
 from command import CLEANER, clean_locally, here
 from sheets import answer
 
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 from flows.reviewed import fetch
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def test_answers_are_withdrawn_and_the_withdrawal_too(waiting):
     assert "3 answers withdrawn, as withdrawal 1" in said.stderr and "3 answers by ana in review-1" in said.stdout
     told = json.loads(here("review", waiting, "--json").stdout)
     assert told["batches"][0]["answered"] == 0 and not told["people"]
-    assert [(each["number"], each["words"], each["holds"]) for each in told["withdrawals"]] == [(1, 3, True)]
+    assert [(each["number"], each["answers"], each["holds"]) for each in told["withdrawals"]] == [(1, 3, True)]
     sample = json.loads((waiting / "answers.jsonl").read_text().splitlines()[0])["sample_id"]
     assert "withdrawn by withdrawal 1" in here("why", waiting, sample).stdout
     assert "withdrawal 1 is taken back" in here("review", waiting, "--withdraw", "withdrawal=1").stderr
@@ -88,16 +88,16 @@ def test_answers_are_withdrawn_and_the_withdrawal_too(waiting):
 def test_a_fetch_brings_back_neither_what_was_withdrawn_nor_what_another_has_corrected(waiting):
     answer(waiting / "reviews" / "review-1.csv", 3)
     run, _ = fetch(waiting, lambda line: None)
-    word = run.store.answers.words()[0] | {"by": "bo", "answer": "junk", "at": None}
-    run.store.answers.append(pa.Table.from_pylist([word], SAID))
+    word = run.store.answers.rows()[0] | {"by": "bo", "answer": "junk", "at": None}
+    run.store.answers.append(pa.Table.from_pylist([word], ANSWER_LOG))
     fetch(waiting, lambda line: None)
-    assert [each["by"] for each in run.store.answers.words()] == ["ana", "ana", "ana", "bo"]
+    assert [each["by"] for each in run.store.answers.rows()] == ["ana", "ana", "ana", "bo"]
     here("review", waiting, "--withdraw", "by=ana")
     fetch(waiting, lambda line: None)
-    assert [each["by"] for each in run.store.answers.words()] == ["bo"]
+    assert [each["by"] for each in run.store.answers.rows()] == ["bo"]
     answer(waiting / "reviews" / "review-1.csv", 3, "junk")
     fetch(waiting, lambda line: None)
-    assert sorted(each["by"] for each in run.store.answers.words()) == ["ana", "ana", "ana", "bo"]
+    assert sorted(each["by"] for each in run.store.answers.rows()) == ["ana", "ana", "ana", "bo"]
 
 
 def test_what_was_stored_is_withdrawn_though_a_sheet_has_a_mistake_in_it(waiting):

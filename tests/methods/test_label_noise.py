@@ -12,7 +12,7 @@ from cleaner.evidence.crossfit import Task, assign_folds, evidence_table
 from cleaner.evidence.predictors.probe import Probe
 from cleaner.methods import judging, label_noise
 from cleaner.run.ledger import fold
-from cleaner.tables import MANIFEST, SAID, VERDICTS, array
+from cleaner.tables import ANSWER_LOG, MANIFEST, VERDICTS, array
 
 NAMES = ["apple", "pear", "plum"]
 
@@ -23,7 +23,7 @@ def manifest_of(labels):
     return pa.table([known.get(part.name) or pa.nulls(len(labels), part.type) for part in MANIFEST], MANIFEST)
 
 
-def judge(labels, probs, parts=(), said=SAID.empty_table(), **settings):  # noqa: B008
+def judge(labels, probs, parts=(), said=ANSWER_LOG.empty_table(), **settings):  # noqa: B008
     manifest = manifest_of(labels)
     labels, probs = np.asarray(labels, np.int32), np.asarray(probs, np.float32)
     rows = np.arange(len(labels), dtype=np.int32)
@@ -37,7 +37,7 @@ def verdicts_of(*known, policy, **settings):
     return label_noise.verdicts(*known, fit, fit, policy=policy, **settings)
 
 
-def noise_of(manifest, evidence, said=SAID.empty_table()):  # noqa: B008
+def noise_of(manifest, evidence, said=ANSWER_LOG.empty_table()):  # noqa: B008
     known = manifest, fold(manifest, []), evidence, said
     fit = label_noise.fit(*known, policy="belief")
     return label_noise.noise(*known, fit, fit, policy="belief").to_pylist()[0]
@@ -185,7 +185,7 @@ def test_no_evidence_gives_no_verdicts():
     none = np.zeros(0, np.int32)
     evidence = evidence_table(none, none, np.zeros((0, 3), np.float32), none)
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    assert verdicts_of(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings).schema == VERDICTS
+    assert verdicts_of(manifest, fold(manifest, []), evidence, ANSWER_LOG.empty_table(), **settings).schema == VERDICTS
 
 
 def test_planted_errors_in_digits_are_found_in_one_round():
@@ -211,7 +211,7 @@ def test_planted_errors_in_digits_are_found_in_one_round():
     )
     evidence = Probe().evidence(task, (0, 1, 2, 3, 4))
     settings = {"k": 1, "policy": "belief", "relabel": 0.8, "stage": "fine", "round": 1, "by": "probe"}
-    found = verdicts_of(manifest, fold(manifest, []), evidence, SAID.empty_table(), **settings)
+    found = verdicts_of(manifest, fold(manifest, []), evidence, ANSWER_LOG.empty_table(), **settings)
     assert f1(array(found, "action") != "keep", wrong) > 0.93
 
 
@@ -251,7 +251,7 @@ def test_a_round_gains_where_it_explains_the_labels_better():
     standing = fold(manifest, [])
 
     def gain(*both):
-        fits = (label_noise.fit(manifest, standing, each, SAID.empty_table(), policy="belief") for each in both)
+        fits = (label_noise.fit(manifest, standing, each, ANSWER_LOG.empty_table(), policy="belief") for each in both)
         known = (each for pair in zip(both, fits, strict=True) for each in pair)
         return label_noise.gain(manifest, standing, *known).column("gain")[0].as_py()
 
@@ -262,13 +262,13 @@ def test_a_round_gains_where_it_explains_the_labels_better():
 
 
 def answered(rows, true, given):
-    """SAID as somebody who knows might answer on these rows."""
+    """ANSWER_LOG as somebody who knows might answer on these rows."""
     words = [
         {"content_hash": f"{row}.jpg", "label": NAMES[given[row]], "by": "ana", "answer": "right"}
         | ({} if true[row] == given[row] else {"answer": "another", "new_label": NAMES[true[row]]})
         for row in rows
     ]
-    return pa.Table.from_pylist(words, SAID)
+    return pa.Table.from_pylist(words, ANSWER_LOG)
 
 
 def vague_world():
@@ -297,7 +297,7 @@ def test_what_models_put_the_share_of_wrong_labels_at_is_corrected_by_answers():
     evidence = evidence_table(rows, (rows % 5).astype(np.int8), vague.astype(np.float32), given)
     manifest = manifest_of(given)
     told = answered(np.random.default_rng(1).permutation(len(true))[:200], true, given)
-    found = [noise_of(manifest, evidence, said) for said in (SAID.empty_table(), told)]
+    found = [noise_of(manifest, evidence, said) for said in (ANSWER_LOG.empty_table(), told)]
     assert all(each["low"] <= each["noise"] <= each["high"] for each in found)
     off = [abs(each["noise"] - (true != given).mean()) for each in found]
     assert off[1] < off[0]
@@ -313,7 +313,7 @@ def test_models_that_come_to_be_surer_in_later_rounds_open_no_gate():
     first, later = (
         evidence_table(rows, (rows % 5).astype(np.int8), each.astype(np.float32), given) for each in (probs, sure)
     )
-    nobody, settings = SAID.empty_table(), {"policy": "belief"}
+    nobody, settings = ANSWER_LOG.empty_table(), {"policy": "belief"}
     fits = [label_noise.fit(manifest, fold(manifest, []), each, nobody, **settings) for each in (first, later)]
     settings |= {"k": 1, "relabel": 0.8, "stage": "fine", "round": 2, "by": "probe"}
     by_first, by_own = (
@@ -360,7 +360,7 @@ def test_what_people_said_of_a_file_tells_of_the_label_that_each_copy_was_given(
         {"content_hash": "b", "label": "apple", "answer": "wrong"},
         {"content_hash": "c", "label": "apple", "answer": "junk"},
     ]
-    assert judging.told_of(manifest, pa.Table.from_pylist(words, SAID)).tolist() == [0, 1, -1, -1]
+    assert judging.told_of(manifest, pa.Table.from_pylist(words, ANSWER_LOG)).tolist() == [0, 1, -1, -1]
 
 
 def test_where_people_have_found_all_that_is_wrong_nothing_that_is_sure_is_dropped():

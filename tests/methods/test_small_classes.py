@@ -2,7 +2,7 @@ import pyarrow as pa
 
 from cleaner.methods.small_classes import asked_about, class_counts, small_classes, verdicts
 from cleaner.run.ledger import fold
-from cleaner.tables import SAID, SMALL_CLASSES
+from cleaner.tables import ANSWER_LOG, SMALL_CLASSES
 
 
 def test_counts_add_up_for_every_class(judged):
@@ -12,7 +12,7 @@ def test_counts_add_up_for_every_class(judged):
 
 
 def said(**answers):
-    return pa.Table.from_pylist([{"label": name, "answer": answers[name], "by": "ana"} for name in answers], SAID)
+    return pa.Table.from_pylist([{"label": name, "answer": answers[name], "by": "ana"} for name in answers], ANSWER_LOG)
 
 
 def test_the_smallest_classes_are_asked_about_once_and_not_more_than_people_look_at(judged):
@@ -53,7 +53,7 @@ def test_a_removed_class_takes_all_that_stands_for_it_and_a_kept_one_nothing(jud
 
 def merged(**into):
     words = [{"label": name, "answer": "merge", "new_label": into[name], "by": "ana"} for name in into]
-    return pa.Table.from_pylist(words, SAID)
+    return pa.Table.from_pylist(words, ANSWER_LOG)
 
 
 def test_a_merged_class_gives_its_images_to_the_other_and_those_that_came_from_there_back(judged):

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from cleaner.people.disagreement import DISPUTED, settled
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 
 
 def word(by, content, new_label, *, at, batch="fine-1", asked="several"):
@@ -13,7 +13,7 @@ def word(by, content, new_label, *, at, batch="fine-1", asked="several"):
 
 
 def held(words, how):
-    (found,) = settled(pa.Table.from_pylist(words, SAID), how).to_pylist()
+    (found,) = settled(pa.Table.from_pylist(words, ANSWER_LOG), how).to_pylist()
     return found["answer"], found["new_label"], found["by"]
 
 
@@ -42,7 +42,7 @@ def test_who_is_right_more_often_on_known_images_is_believed():
     other = [word("ana", "8", "b", at=0, asked="once"), word("ana", "8", "c", at=1, asked="known", batch="fine-2")]
 
     def of_first(words):
-        found = settled(pa.Table.from_pylist(words, SAID), "accurate").to_pylist()
+        found = settled(pa.Table.from_pylist(words, ANSWER_LOG), "accurate").to_pylist()
         return next((word["new_label"], word["by"]) for word in found if word["content_hash"] == "1")
 
     assert of_first([*known, *TWO]) == ("c", "bo")
@@ -62,4 +62,4 @@ def test_who_changes_their_mind_and_who_decides_later_is_not_outvoted(how):
 def test_a_word_on_a_known_image_decides_nothing():
     words = [word("ana", "1", "b", at=1, asked="once"), word("bo", "1", "c", at=2, asked="known", batch="fine-2")]
     assert held(words, "third") == ("another", "b", "ana")
-    assert len(settled(pa.Table.from_pylist(words[1:], SAID), "third")) == 0
+    assert len(settled(pa.Table.from_pylist(words[1:], ANSWER_LOG), "third")) == 0

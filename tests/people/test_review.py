@@ -9,13 +9,15 @@ from cleaner.people.batch import compose
 from cleaner.people.meaning import verdicts
 from cleaner.people.selection import DRAWN
 from cleaner.run.ledger import fold
-from cleaner.tables import BATCH, SAID, array
+from cleaner.tables import ANSWER_LOG, BATCH, array
 
 
 def said(judged, rows, answer, new_label=None):
-    """SAID as a person might have answered on these rows."""
+    """ANSWER_LOG as a person might have answered on these rows."""
     samples = judged.manifest.take(pa.array(rows)).select(["content_hash", "label"]).to_pylist()
-    return pa.Table.from_pylist([{**s, "answer": answer, "new_label": new_label, "by": "ana"} for s in samples], SAID)
+    return pa.Table.from_pylist(
+        [{**s, "answer": answer, "new_label": new_label, "by": "ana"} for s in samples], ANSWER_LOG
+    )
 
 
 def test_a_batch_holds_what_it_is_to_ask_about_and_what_was_drawn_stands_anywhere(judged):
@@ -78,7 +80,7 @@ def test_a_duplicate_is_no_reference_for_its_twin(judged):
 def test_of_what_no_model_has_judged_there_are_no_guesses(judged):
     some = replace(judged, evidence=judged.evidence.filter(pc.not_equal(judged.evidence.column("row"), 3)))
     rows, facts = np.array([3, 7]), {"why": ["junk", "kept"], "gain": pa.array([0.5, 0.5], pa.float32())}
-    tables = some.manifest, some.standing, some.evidence, some.duplicates, SAID.empty_table()
+    tables = some.manifest, some.standing, some.evidence, some.duplicates, ANSWER_LOG.empty_table()
     settings = {"known_share": 0, "overlap": 0, "seed": 0}
     asked = compose(*tables, rows, ["junk?", "right?"], facts | {"drawn": [False, False]}, **settings).to_pylist()
     assert [len(sample["guesses"]) for sample in asked] == [0, 3]

@@ -8,7 +8,7 @@ from cleaner.methods import label_noise
 from cleaner.people.meaning import verdicts
 from cleaner.people.selection import chosen, factors, gains, promise, strata
 from cleaner.run.ledger import fold
-from cleaner.tables import BATCH, GAINS, SAID, VERDICTS, Why, array
+from cleaner.tables import ANSWER_LOG, BATCH, GAINS, VERDICTS, Why, array
 
 NO_CANDIDATES = pa.table({"row": pa.array([], pa.int32()), "asked_because": pa.array([], pa.string())})
 WANTED = {"count": 30, "factors": {}}
@@ -23,7 +23,7 @@ def junk_of(judged, **likely):
     return pa.table({"row": rows, "prob": prob, "marked": np.zeros(len(rows), bool)})
 
 
-def found_of(judged, said=SAID.empty_table(), **likely):  # noqa: B008
+def found_of(judged, said=ANSWER_LOG.empty_table(), **likely):  # noqa: B008
     known = judged.manifest, judged.standing, judged.evidence, said
     fit = label_noise.fit(*known, policy="accv")
     people = verdicts(judged.manifest, said)
@@ -70,7 +70,7 @@ def test_what_an_answer_would_change_follows_from_what_stands(judged):
 def test_who_has_been_answered_is_not_asked_again(judged, answer):
     rows = [0, 1, 5, 9]
     samples = judged.manifest.take(pa.array(rows)).select(["content_hash", "label"]).to_pylist()
-    said = pa.Table.from_pylist([{**s, "answer": answer, "by": "ana"} for s in samples], SAID)
+    said = pa.Table.from_pylist([{**s, "answer": answer, "by": "ana"} for s in samples], ANSWER_LOG)
     found = found_of(judged, said)
     assert {sample["row"] for sample in found.to_pylist() if sample["spoken"]} == set(rows)
     cut = strata(judged.manifest, found, NO_CANDIDATES, least=0.2, drawn=(), **WANTED)

@@ -10,7 +10,7 @@ from cleaner.people.batch import one_a_file
 from cleaner.people.selection import chosen, strata
 from cleaner.people.survey import survey, surveyed
 from cleaner.run.ledger import fold
-from cleaner.tables import GAINS, SAID, array
+from cleaner.tables import ANSWER_LOG, GAINS, array
 
 NO_CANDIDATES = pa.table({"row": pa.array([], pa.int32()), "asked_because": pa.array([], pa.string())})
 LABELS = ("apple", "pear", "plum", "fig")
@@ -62,7 +62,7 @@ class Surveyed:
             }
             for row, content in zip(rows, self.contents(rows), strict=True)
         ]
-        return pa.Table.from_pylist(known, SAID)
+        return pa.Table.from_pylist(known, ANSWER_LOG)
 
     def survey(self, said, asked=(), manifest=None):
         """With what was `asked` about for its own sake since."""

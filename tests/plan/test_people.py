@@ -343,7 +343,7 @@ def test_what_is_withdrawn_counts_as_never_said_until_that_is_taken_back(images,
     finish(case)
     said, before, sheets = Answers(case.folder).read(), case.verdicts(), case.sheets
     withdrawn = Answers(case.folder).withdraw({"by": "ana"})
-    assert (withdrawn.number, withdrawn.words) == (1, len(said))
+    assert (withdrawn.number, withdrawn.answers) == (1, len(said))
     assert not case.clean(), "the sheets' answers are withdrawn, so they are missing, and come back by no fetching"
     assert len(Answers(case.folder).read()) == 0
     answer(sheets[0], lambda number, row: ("unsure", "") if number == 0 else None)

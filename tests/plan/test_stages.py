@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from streamlit_pages import page
 
 from cleaner.config import Config
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 
 ALL = Config().stages
 SETTINGS = ("--runner", "local", "--set", "features.backbone=pixels")
@@ -126,7 +126,12 @@ def test_a_run_in_which_all_is_dropped_ends_as_a_failure_in_one_line(images, tmp
 def test_where_people_remove_every_class_there_are_results_and_a_failure(images, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    word = dict.fromkeys(SAID.names) | {"batch": "small_classes-1", "answer": "remove", "by": "ana", "asked": "once"}
+    word = dict.fromkeys(ANSWER_LOG.names) | {
+        "batch": "small_classes-1",
+        "answer": "remove",
+        "by": "ana",
+        "asked": "once",
+    }
     words = [word | {"label": name, "at": "2026-01-01T00:00:00+00:00"} for name in "012"]
     (run / "answers.jsonl").write_text("".join(json.dumps(each) + "\n" for each in words))
     told = clean(images, run, ALL, status=1)

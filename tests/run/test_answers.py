@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cleaner.errors import InputError, RunError
 from cleaner.run.answers import FILE, Answers, newest, of_each, on_classes, on_images
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 
 
 def word(content, answer, *, label="a", new_label=None, batch="fine-1", by="ana"):
@@ -19,7 +19,7 @@ def word(content, answer, *, label="a", new_label=None, batch="fine-1", by="ana"
 
 
 def words(*said):
-    return pa.Table.from_pylist(list(said), SAID)
+    return pa.Table.from_pylist(list(said), ANSWER_LOG)
 
 
 def test_what_was_said_is_what_is_read_in_its_order(tmp_path):
@@ -28,7 +28,7 @@ def test_what_was_said_is_what_is_read_in_its_order(tmp_path):
     answers.append(words(word("1", "right"), word("2", "another", new_label="räk\n,smörgås")))
     answers.append(words(word(None, "keep", label="a class")))
     said = answers.read()
-    assert said.schema == SAID
+    assert said.schema == ANSWER_LOG
     assert said.column("answer").to_pylist() == ["right", "another", "keep"]
     assert said.column("new_label").to_pylist() == [None, "räk\n,smörgås", None]
     assert answers.read(2).equals(said.slice(0, 2))
@@ -113,7 +113,7 @@ def test_what_several_add_at_once_is_all_there_and_of_equal_news_one(tmp_path):
         return lambda there: (
             []
             if any(old["by"] == "all" and old["content_hash"] == new for old, _ in there)
-            else [{**dict.fromkeys(SAID.names), **word(new, "right", by="all")}]
+            else [{**dict.fromkeys(ANSWER_LOG.names), **word(new, "right", by="all")}]
         )
 
     def say(person):
@@ -126,7 +126,7 @@ def test_what_several_add_at_once_is_all_there_and_of_equal_news_one(tmp_path):
         each.start()
     for each in people:
         each.join()
-    stored = [(word["by"], word["content_hash"]) for word in Answers(tmp_path).words()]
+    stored = [(word["by"], word["content_hash"]) for word in Answers(tmp_path).rows()]
     assert len(stored) == len({*stored}) == 7 * 20
 
 
@@ -171,10 +171,10 @@ def test_words_and_withdrawals_in_every_order_stand_as_if_what_is_withdrawn_had_
             assert answers.lines() == len(lines)
         spoken = [place for place, line in enumerate(lines) if "withdraws" not in line]
         expected = [(lines[place]["by"], lines[place]["content_hash"]) for place in spoken if stands(lines, place)]
-        assert [(said["by"], said["content_hash"]) for said in answers.words()] == expected
+        assert [(said["by"], said["content_hash"]) for said in answers.rows()] == expected
         withdrawing = [place for place, line in enumerate(lines) if "withdraws" in line]
         assert [each.holds for each in answers.withdrawals()] == [stands(lines, place) for place in withdrawing]
-        assert sum(each.words for each in answers.withdrawals()) == len(spoken) - len(expected)
+        assert sum(each.answers for each in answers.withdrawals()) == len(spoken) - len(expected)
 
 
 def hit(which, lines, place):
@@ -204,18 +204,18 @@ def test_a_withdrawal_of_what_cannot_be_is_refused_and_as_a_line_it_is_damage(tm
     with answers.file.open("a") as file:
         file.write(json.dumps({"withdraws": which, "at": "2026-01-01T00:00:00+00:00"}) + "\n")
     with pytest.raises(RunError, match="line 2"):
-        answers.words()
+        answers.rows()
 
 
 def test_a_withdrawal_without_a_moment_is_damage(tmp_path):
     answers = Answers(tmp_path)
     answers.file.write_text(json.dumps({"withdraws": {"by": "ana"}, "at": None}) + "\n")
     with pytest.raises(RunError, match="line 1"):
-        answers.words()
+        answers.rows()
 
 
 def test_a_word_on_a_class_is_withdrawn_by_its_name_and_images_of_the_class_keep_theirs(tmp_path):
     answers = Answers(tmp_path)
     answers.append(words(word("1", "right", label="cats"), word(None, "remove", label="cats")))
     answers.withdraw({"label": "cats"})
-    assert [said["answer"] for said in answers.words()] == ["right"]
+    assert [said["answer"] for said in answers.rows()] == ["right"]

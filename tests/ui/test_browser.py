@@ -122,7 +122,7 @@ def test_keys_answer_at_the_desk_two_people_never_meet_and_a_closed_browser_lose
             assert ann.locator("#note").inner_text() != bob.locator("#note").inner_text()
             ann.keyboard.press("j")
             ann.get_by_text("by you 1").wait_for()
-        (word,) = Answers(run).words()
+        (word,) = Answers(run).rows()
         assert (word["by"], word["answer"]) == ("ann", "junk")
         with visit(browser, f"{address}/desk") as again:
             sit_down(again, "ann")
@@ -151,10 +151,10 @@ def test_what_is_answered_while_the_server_is_away_is_stored_when_it_is_back(hos
         page.keyboard.press("j")
         page.get_by_text("by you 1").wait_for()
     page.keyboard.press("u")
-    assert [word["answer"] for word in Answers(run).words()] == ["junk"]
+    assert [word["answer"] for word in Answers(run).rows()] == ["junk"]
     with served(run, port):
         page.get_by_text("by you 2").wait_for()
-    assert [word["answer"] for word in Answers(run).words()] == ["junk", "unsure"]
+    assert [word["answer"] for word in Answers(run).rows()] == ["junk", "unsure"]
     context.close()
 
 

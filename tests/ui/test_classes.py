@@ -7,7 +7,7 @@ import pytest
 
 from cleaner.run.answers import Answers
 from cleaner.run.finished import read_summary
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 from ui.access import look_at
 from ui.queries.classes import classes, confusion_of
 from ui.queries.rounds import rounds
@@ -108,7 +108,7 @@ def test_many_sessions_at_once_learn_of_each_answer(look, samples, tmp_path):
     def session(number):
         for content_hash in hashes[number::4]:
             word = {"content_hash": content_hash, "answer": "right", "by": f"person {number}", "batch": "b"}
-            answers.append(pa.Table.from_pylist([word], SAID))
+            answers.append(pa.Table.from_pylist([word], ANSWER_LOG))
             samples.remember_reviewed(answers)
             found = samples.ask("SELECT count(*) AS n FROM kept.reviewed JOIN kept.samples USING (row)")["n"][0].as_py()
             assert found >= images[content_hash]

@@ -16,7 +16,7 @@ from cleaner.errors import ConfigError
 from cleaner.evidence.map import drawn
 from cleaner.run.answers import Answers
 from cleaner.run.steps import perform
-from cleaner.tables import SAID
+from cleaner.tables import ANSWER_LOG
 from flows.dashboard import command
 from ui.access import look_at
 from ui.app import PAGES
@@ -131,7 +131,7 @@ def test_a_decision_is_stored_at_once_and_found_by_the_filter(run):
     shown.text_input(key="name").set_value("ann").run()
     for _ in range(2):
         next(button for button in shown.button if button.label == "Junk").click().run()
-    (word,) = Answers(run).words()
+    (word,) = Answers(run).rows()
     assert (word["answer"], word["by"], word["batch"]) == ("junk", "ann", "dashboard")
     assert not shown.exception
     assert page("gallery", run, said="yes").title[0].value == "1 image"
@@ -260,7 +260,7 @@ def test_reviewers_shows_who_answered_and_where_two_disagree(run):
         for row, said in ((100, first), (200, second))
         for by, answer in said
     ]
-    Answers(run).append(pa.Table.from_pylist(words, SAID))
+    Answers(run).append(pa.Table.from_pylist(words, ANSWER_LOG))
     shown = page("reviewers", run)
     assert not shown.exception
     who, agreed, disputed = (table.value for table in shown.dataframe)

@@ -72,14 +72,14 @@ def test_a_second_person_is_asked_where_two_are_and_nobody_twice(run):
     assert rest == [number for number, line in enumerate(batch) if line["people"] == 2]
     found = desk.progress("ann")
     assert (found.answered, found.asked, found.mine) == (len(batch) + len(rest), len(batch) + len(rest), len(batch))
-    assert {word["seconds"] for word in Answers(run).words()} == {2.5}
+    assert {word["seconds"] for word in Answers(run).rows()} == {2.5}
 
 
 def test_an_answer_that_comes_twice_is_one_and_another_one_is_another(run):
     desk = seats(run)
     for answer in ("right", "right", "junk"):
         desk.take("ann", {"id": 0, "answer": answer, "seconds": 1})
-    assert [word["answer"] for word in Answers(run).words()] == ["right", "junk"]
+    assert [word["answer"] for word in Answers(run).rows()] == ["right", "junk"]
 
 
 def test_people_are_counted_not_words_and_desk_and_run_say_the_same(run):
@@ -110,7 +110,7 @@ def test_what_arrives_twice_at_once_is_stored_once(run):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(Answers(run).words()) == 1
+    assert len(Answers(run).rows()) == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_arrives_twice_at_once_is_stored_once(run):
 def test_what_is_no_answer_is_refused_and_not_stored(run, given):
     with pytest.raises(AnswerError):
         seats(run).take("ann", given)
-    assert Answers(run).words() == []
+    assert Answers(run).rows() == []
 
 
 def test_a_page_of_look_alikes_is_answered_by_what_is_marked(demo, tmp_path):
@@ -135,7 +135,7 @@ def test_a_page_of_look_alikes_is_answered_by_what_is_marked(demo, tmp_path):
     desk = seats(run)
     first = desk.questions[desk.hand_out("ann", 1)[0]]
     desk.take("ann", {"id": 0, "answer": "wrong", "marked": [0], "seconds": 6.0})
-    words = Answers(run).words()
+    words = Answers(run).rows()
     assert [word["answer"] for word in words] == ["wrong"] + ["right"] * (len(first["grid"]) - 1)
     assert sum(word["seconds"] for word in words) == pytest.approx(6, abs=0.1)
 
@@ -148,7 +148,7 @@ def test_the_run_goes_on_with_what_was_answered(run, demo):
     few = [word for setting in FEW for word in ("--set", setting)]
     clean_locally(demo / "images", run, *SETTINGS, *few, "--set", "review.least_gain=0", status=3)
     assert look_at(run).store.batches.names() == ["review-1", "review-2"]
-    answered = {word["sample_id"] for word in Answers(run).words()}
+    answered = {word["sample_id"] for word in Answers(run).rows()}
     asked = look_at(run).store.batches.read("review-2").to_pylist()
     assert answered.isdisjoint(sample["sample_id"] for sample in asked if sample["known"] is None)
 

@@ -84,8 +84,8 @@ class Seats:
         rows = []
         for place, about in enumerate(self._about[number]):
             unmarked = question["grid"] and answer == Answer.WRONG and place not in marked
-            word = Answer.RIGHT.value if unmarked else str(answer)
-            rows.append({self._known: about, "answer": word, "new_label": new_label, "by": person})
+            each = Answer.RIGHT.value if unmarked else str(answer)
+            rows.append({self._known: about, "answer": each, "new_label": new_label, "by": person})
         answers = pa.Table.from_pylist(rows, self._schema)
         spent = pa.array([round(seconds / len(rows), 2)] * len(rows), pa.float64())
         with self._lock:
@@ -104,9 +104,9 @@ class Seats:
         stamp = self.run.store.answers.stamp
         if stamp == self._known_of:
             return
-        words = [word for word in self.run.store.answers.words() if word["batch"] == self.name]
-        held = of_each(words, lambda word: str(word[self._known]))
-        self._said = {about: [word["by"] for word in answers] for about, answers in held.items()}
+        stored = [answer for answer in self.run.store.answers.rows() if answer["batch"] == self.name]
+        held = of_each(stored, lambda answer: str(answer[self._known]))
+        self._said = {about: [answer["by"] for answer in answers] for about, answers in held.items()}
         self._wanted = wanted(self.run, self.name)
         self._known_of = stamp
 

@@ -20,16 +20,16 @@ _SHOWN = 50
 
 def show(look: Look) -> None:
     st.title("Reviewers")
-    words = look.store.answers.words()
+    answers = look.store.answers.rows()
     batches = batches_of(reopen(look.folder))
-    if not words and not batches:
+    if not answers and not batches:
         again = f"`cleaner clean {look.origin.source} --run {look.folder} --reviewer desk`"
         st.info(f"Nobody has been asked anything. {again} asks people at the desk of this dashboard.")
         return
     _batches(batches)
-    if words:
-        _people(words)
-        _agreement(words)
+    if answers:
+        _people(answers)
+        _agreement(answers)
 
 
 def _batches(batches: list[BatchStatus]) -> None:
@@ -65,7 +65,7 @@ def _worth(batch: BatchStatus) -> Iterator[dict[str, Any]]:
         yield {"batch": name, "how": RANDOM, "share": changes / drawn, "answers": drawn}
 
 
-def _people(words: list[dict[str, Any]]) -> None:
+def _people(answers: list[dict[str, Any]]) -> None:
     st.subheader("Who answered")
     rows = [
         {
@@ -76,14 +76,14 @@ def _people(words: list[dict[str, Any]]) -> None:
             "known images": person.known,
             "of these right": person.right / person.known if person.known else None,
         }
-        for person in people(words)
+        for person in people(answers)
     ]
     rounded = st.column_config.NumberColumn(format="%.1f"), st.column_config.NumberColumn(format="%d")
     _table(rows, "people", {"seconds an answer": rounded[0], "answers an hour": rounded[1]}, "of these right")
 
 
-def _agreement(words: list[dict[str, Any]]) -> None:
-    agreed, all_together, pairs = agreements(words), agreement_of_all(words), disputed(words)
+def _agreement(answers: list[dict[str, Any]]) -> None:
+    agreed, all_together, pairs = agreements(answers), agreement_of_all(answers), disputed(answers)
     if agreed:
         st.subheader("How far they agree")
         rows = [

@@ -94,14 +94,14 @@ def _history(found: Sample) -> None:
     if not found.verdicts and not found.answers:
         st.caption("No stage has judged it.")
     two_digits = {"score": st.column_config.NumberColumn(format="%.2f")}
-    for rows in ([_word(word) for word in found.answers], [_verdict(verdict) for verdict in found.verdicts]):
+    for rows in ([_word(answer) for answer in found.answers], [_verdict(verdict) for verdict in found.verdicts]):
         if rows:
             st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=two_digits, height="content")
 
 
-def _word(word: dict[str, Any]) -> dict[str, Any]:
-    what = " ".join(filter(None, [word["answer"], word["new_label"]]))
-    return {"said at": word["at"][:16].replace("T", " "), "by": word["by"], "answer": what}
+def _word(answer: dict[str, Any]) -> dict[str, Any]:
+    what = " ".join(filter(None, [answer["answer"], answer["new_label"]]))
+    return {"said at": answer["at"][:16].replace("T", " "), "by": answer["by"], "answer": what}
 
 
 def _verdict(verdict: dict[str, Any]) -> dict[str, Any]:

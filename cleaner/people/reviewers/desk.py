@@ -12,7 +12,7 @@ import pyarrow as pa
 from cleaner.data.sources import Source
 from cleaner.people.reviewers import ReviewBatch
 from cleaner.run.answers import Answers
-from cleaner.tables import ANSWERS, CLASS_ANSWERS, SAID, check
+from cleaner.tables import ANSWER_LOG, ANSWERS, CLASS_ANSWERS, check
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Desk:
 
 def _stored(batch: ReviewBatch, schema: pa.Schema) -> pa.Table:
     """The answers to one batch, with when they were said and how long they took."""
-    words = [word for word in Answers(batch.folder.parent).words() if word["batch"] == batch.name]
+    answers = [answer for answer in Answers(batch.folder.parent).rows() if answer["batch"] == batch.name]
     return check(
-        pa.Table.from_pylist(words, SAID).select([*schema.names, "at", "seconds"]), schema, "answers at the desk"
+        pa.Table.from_pylist(answers, ANSWER_LOG).select([*schema.names, "at", "seconds"]),
+        schema,
+        "answers at the desk",
     )

@@ -76,7 +76,7 @@ class SmallClasses(Stage):
 
 
 def _said(run: "Run") -> Plan[str]:
-    def holding(words: pa.Table) -> pa.Table:
-        return newest(on_classes(words))
+    def holding(answers: pa.Table) -> pa.Table:
+        return newest(on_classes(answers))
 
     return (yield from words_that_hold(run, "small_classes-said", small_classes.said_of_classes, holding, {}))
