@@ -319,8 +319,8 @@ def test_how_batches_stand_is_told_by_reading_the_answers_once(images, tmp_path,
     case = Case(images, tmp_path / "run")
     finish(case)
     run, read = open_run(images, case.folder, case.config(), reviewer="sheet"), []
-    words = Answers.words
-    monkeypatch.setattr(Answers, "words", lambda self: read.append(1) or words(self))
+    rows = Answers.rows
+    monkeypatch.setattr(Answers, "rows", lambda self: read.append(1) or rows(self))
     standing = batches_of(run)
     assert len(standing) == 2 and all(batch.missing == 0 for batch in standing)
     assert len(read) == 1
